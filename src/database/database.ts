@@ -1,0 +1,332 @@
+/**
+ * Owns the `database` port: what the index promises, whichever engine holds it. One commit is one transaction and one
+ * answer about resources is one statement.
+ */
+
+import type { Level } from '../dicom/levels.ts';
+import type { Summary, Tags } from '../dicom/summary.ts';
+
+/** One stored file of a resource. Sizes in bytes, MD5 in lower-case hex ('' when not computed). */
+export interface Attachment {
+  /** Key of the blob in the storage port, a UUID v4. */
+  readonly uuid: string;
+  /** Orthanc's content type: 1 is the DICOM file, 1024 and up are the user's. */
+  readonly contentType: number;
+  readonly uncompressedSize: number;
+  readonly uncompressedMD5: string;
+  /** Size and MD5 of what the storage holds; equal to the uncompressed ones unless `compression` says otherwise. */
+  readonly compressedSize: number;
+  readonly compressedMD5: string;
+  readonly compression: 'none' | 'zlib';
+}
+
+/** Content type of the DICOM file itself. */
+export const DICOM_ATTACHMENT = 1;
+
+/** Change types of the log, spelt as the REST API spells them. */
+export const CHANGE_TYPES = [
+  'CompletedSeries',
+  'NewInstance',
+  'NewPatient',
+  'NewSeries',
+  'NewStudy',
+  'AnonymizedStudy',
+  'AnonymizedSeries',
+  'ModifiedStudy',
+  'ModifiedSeries',
+  'AnonymizedPatient',
+  'ModifiedPatient',
+  'StablePatient',
+  'StableStudy',
+  'StableSeries',
+  'UpdatedAttachment',
+  'UpdatedMetadata',
+  'Deleted',
+] as const;
+
+export type ChangeType = (typeof CHANGE_TYPES)[number];
+
+/** One row of the changes log. */
+export interface Change {
+  readonly seq: number;
+  readonly type: ChangeType;
+  readonly level: Level;
+  readonly id: string;
+  /** UTC, `YYYYMMDDTHHMMSS`. */
+  readonly date: string;
+}
+
+/** How a stored instance that is there already is treated (`OverwriteInstances`). */
+export type OverwriteMode = 'Never' | 'Always' | 'IfChanged';
+
+/** One instance to store. Its file is durable already. */
+export interface StoreOperation {
+  readonly kind: 'store';
+  readonly summary: Summary;
+  readonly attachment: Attachment;
+  /** Metadata of reception for the instance: ReceptionDate, Origin, RemoteAET, RemoteIP, HttpUsername… */
+  readonly metadata: Readonly<Record<string, string>>;
+  readonly overwrite: OverwriteMode;
+}
+
+/** Deletes a resource, everything below it and every ancestor that it leaves empty. */
+export interface DeleteOperation {
+  readonly kind: 'delete';
+  readonly level: Level;
+  readonly id: string;
+}
+
+/** Protects a patient against recycling, or ends that. */
+export interface ProtectOperation {
+  readonly kind: 'protect';
+  readonly id: string;
+  readonly protected: boolean;
+}
+
+/** Sets (`value` a string) or deletes (`undefined`) one metadata. */
+export interface MetadataOperation {
+  readonly kind: 'metadata';
+  readonly level: Level;
+  readonly id: string;
+  readonly name: string;
+  readonly value: string | undefined;
+  /** When given, the current revision must be this one, or the operation answers `Revision`. */
+  readonly revision?: number;
+}
+
+/** Adds, replaces or (`attachment` undefined) deletes one attachment. */
+export interface AttachmentOperation {
+  readonly kind: 'attachment';
+  readonly level: Level;
+  readonly id: string;
+  readonly contentType: number;
+  readonly attachment: Attachment | undefined;
+  readonly revision?: number;
+}
+
+export interface LabelOperation {
+  readonly kind: 'label';
+  readonly level: Level;
+  readonly id: string;
+  readonly label: string;
+  readonly present: boolean;
+}
+
+/** Marks every resource whose stability deadline has passed as stable, with its StableX change; at most `limit`. */
+export interface StabilizeOperation {
+  readonly kind: 'stabilize';
+  /** Milliseconds since the epoch. */
+  readonly now: number;
+  readonly limit: number;
+}
+
+/** Sets a named value of the server (`undefined` deletes it). */
+export interface PropertyOperation {
+  readonly kind: 'property';
+  readonly name: string;
+  readonly value: string | undefined;
+}
+
+/** Forgets blobs whose removal from storage is done. */
+export interface ForgetOperation {
+  readonly kind: 'forget';
+  readonly uuids: readonly string[];
+}
+
+/** Empties the changes log; sequence numbers go on. */
+export interface ClearChangesOperation {
+  readonly kind: 'clear-changes';
+}
+
+export type Operation =
+  | StoreOperation
+  | DeleteOperation
+  | ProtectOperation
+  | MetadataOperation
+  | AttachmentOperation
+  | LabelOperation
+  | StabilizeOperation
+  | PropertyOperation
+  | ForgetOperation
+  | ClearChangesOperation;
+
+/** The nearest ancestor that a deletion left. */
+export interface Remaining {
+  readonly level: Level;
+  readonly id: string;
+}
+
+/** What became of one operation; in the order of the batch. */
+export type Outcome =
+  /** An instance: `AlreadyStored` leaves the old file in place, and the new one is the caller's to revoke. */
+  | { readonly kind: 'stored'; readonly status: 'Success' | 'AlreadyStored' }
+  | { readonly kind: 'deleted'; readonly remaining: Remaining | undefined }
+  /** A metadata, attachment or label was written; its new revision. */
+  | { readonly kind: 'written'; readonly revision: number }
+  | { readonly kind: 'stabilized'; readonly count: number }
+  | { readonly kind: 'done' }
+  /** This operation alone was refused and changed nothing; the others of the batch stand. */
+  | {
+      readonly kind: 'refused';
+      readonly error: 'UnknownResource' | 'InexistentItem' | 'Revision' | 'FullStorage';
+      readonly details?: string;
+    };
+
+/** What one commit did. */
+export interface Committed {
+  readonly outcomes: readonly Outcome[];
+  /** The rows added to the changes log, in order (the embedded log numbers them here). */
+  readonly changes: readonly Change[];
+  /** Blobs that nothing refers to any more: durably listed until a `forget` names them. */
+  readonly removals: readonly string[];
+}
+
+/** One condition of a search, on a main DICOM tag of the searched level or an ancestor of it. */
+export type Constraint = {
+  /** `gggg,eeee`. */
+  readonly tag: string;
+  readonly caseSensitive: boolean;
+} & (
+  | { readonly match: 'equal'; readonly value: string }
+  | { readonly match: 'list'; readonly values: readonly string[] }
+  /** Inclusive; an absent bound is open. */
+  | { readonly match: 'range'; readonly from?: string; readonly to?: string }
+  /** `*` any run, `?` one character (PS3.4 §C.2.2.2.4). */
+  | { readonly match: 'wildcard'; readonly value: string }
+);
+
+/** Which resources, and how much of each. */
+export interface FindRequest {
+  readonly level: Level;
+  /** Only this resource of `level`. */
+  readonly id?: string;
+  /** Only ancestors, descendants or self of this one. */
+  readonly of?: { readonly level: Level; readonly id: string };
+  readonly where?: readonly Constraint[];
+  /** Resources come in ascending order of public id; skip this many. */
+  readonly since?: number;
+  /** At most this many. */
+  readonly limit?: number;
+  /** Public ids of the children. */
+  readonly children?: boolean;
+  /** Main tags and metadata of every ancestor. */
+  readonly ancestors?: boolean;
+  /** One instance below (or the resource itself), so that a tag outside the index can be read from its file. */
+  readonly instance?: boolean;
+  /** What {@link Computed} holds. */
+  readonly computed?: boolean;
+  /** Ids only: nothing but `level` and `id` is filled (tags, metadata, … are empty). */
+  readonly idsOnly?: boolean;
+}
+
+/** Values over the resources below (PS3.4 §C.3.4). */
+export interface Computed {
+  readonly studies: number;
+  readonly series: number;
+  readonly instances: number;
+  /** Distinct Modality of the series below, sorted. */
+  readonly modalities: readonly string[];
+  /** Distinct SopClassUid of the instances below, sorted. */
+  readonly sopClasses: readonly string[];
+}
+
+/** A metadata value with its revision. */
+export interface Metadata {
+  readonly value: string;
+  readonly revision: number;
+}
+
+/** An attachment with its revision. */
+export interface RevisedAttachment extends Attachment {
+  readonly revision: number;
+}
+
+/** One found resource. */
+export interface Found {
+  readonly level: Level;
+  readonly id: string;
+  readonly parent: string | undefined;
+  readonly tags: Tags;
+  readonly metadata: Readonly<Record<string, Metadata>>;
+  readonly attachments: readonly RevisedAttachment[];
+  readonly labels: readonly string[];
+  readonly isStable: boolean;
+  /** Patients only, else false. */
+  readonly isProtected: boolean;
+  /** Present when asked. */
+  readonly children?: readonly string[];
+  readonly ancestors?: Partial<
+    Record<Level, { readonly id: string; readonly tags: Tags; readonly metadata: Readonly<Record<string, Metadata>> }>
+  >;
+  readonly instance?: {
+    readonly id: string;
+    readonly attachment: RevisedAttachment;
+    readonly metadata: Readonly<Record<string, Metadata>>;
+  };
+  readonly computed?: Computed;
+}
+
+/** Counts and sizes (bytes) below one resource, itself included. */
+export interface Statistics {
+  readonly patients: number;
+  readonly studies: number;
+  readonly series: number;
+  readonly instances: number;
+  /** All attachments: as stored, and uncompressed. */
+  readonly diskSize: number;
+  readonly uncompressedSize: number;
+  /** DICOM attachments only. */
+  readonly dicomDiskSize: number;
+  readonly dicomUncompressedSize: number;
+}
+
+/** Which changes. */
+export interface ChangesRequest {
+  /** Only Seq greater than this. */
+  readonly since?: number;
+  /** Only Seq up to and including this. */
+  readonly to?: number;
+  readonly limit: number;
+  readonly types?: readonly ChangeType[];
+}
+
+/** Limits that the index enforces inside the commit, so that no race passes them. */
+export interface DatabaseLimits {
+  /** Bytes; 0 is unlimited. */
+  readonly maximumStorageSize: number;
+  /** 0 is unlimited. */
+  readonly maximumPatientCount: number;
+  readonly mode: 'Recycle' | 'Reject';
+  /** Milliseconds without a new instance after which a patient, study or series is stable. */
+  readonly stableAge: number;
+}
+
+/**
+ * The port. Every method throws IsenError `Database` (or `DatabaseUnavailable`, which may be retried) when the engine
+ * fails; nothing is half done then.
+ */
+export interface Database {
+  /** Applies the operations in order in one durable transaction. */
+  commit(operations: readonly Operation[]): Promise<Committed>;
+  /** In ascending order of public id. An unknown `id` or `of` gives an empty list. */
+  find(request: FindRequest): Promise<readonly Found[]>;
+  /** Resources whose PatientID, StudyInstanceUID, SeriesInstanceUID, SOPInstanceUID or AccessionNumber is `value`. */
+  lookup(value: string): Promise<readonly Remaining[]>;
+  /** Of one resource, or (`undefined`) of the whole server, whose answer costs the same at any size. */
+  statistics(of?: { readonly level: Level; readonly id: string }): Promise<Statistics | undefined>;
+  /**
+   * Rows of the log in ascending Seq; with `to` and no `since`, the last `limit` ones up to `to`. `more` says that the
+   * limit cut the list.
+   */
+  changes(request: ChangesRequest): Promise<{ readonly changes: readonly Change[]; readonly more: boolean }>;
+  /** The last Seq ever given, 0 at the beginning; survives clear-changes. */
+  lastSeq(): Promise<number>;
+  property(name: string): Promise<string | undefined>;
+  /** Blobs awaiting removal from storage, at most `limit`. */
+  removals(limit: number): Promise<readonly string[]>;
+  /** Those of `uuids` that an attachment refers to. */
+  attached(uuids: readonly string[]): Promise<ReadonlySet<string>>;
+  /** Milliseconds since the epoch of the nearest stability deadline, or undefined. */
+  nextStable(): Promise<number | undefined>;
+  close(): Promise<void>;
+}

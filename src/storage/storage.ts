@@ -1,0 +1,33 @@
+/**
+ * Owns the `storage` port: blobs by UUID, durable before they are promised, never half there.
+ *
+ * A blob is first *put* (durable, but provisional), then *kept* once the index has committed the row that refers to it.
+ * A crash in between leaves a provisional blob, which {@link Storage.provisional} lists at the next start.
+ */
+
+/** A range of bytes: `start` inclusive, `end` exclusive. */
+export interface ByteRange {
+  readonly start: number;
+  readonly end: number;
+}
+
+/** The port. */
+export interface Storage {
+  /**
+   * Writes a provisional blob; resolves when it would survive a power cut. `bytes` are not copied and must not change
+   * until then. Throws IsenError `FullStorage` or `CannotWriteFile`, leaving nothing behind.
+   */
+  put(uuid: string, bytes: Uint8Array): Promise<void>;
+  /** Ends the provisional state of committed blobs. Readers see no gap. */
+  keep(uuid: string): Promise<void>;
+  /** A whole blob or a range of it, in memory: for headers and frames. Throws `InexistentFile`, `CorruptedFile` when shorter. */
+  read(uuid: string, range?: ByteRange): Promise<Uint8Array>;
+  /** A whole blob or a range of it as a stream, never whole in memory. Throws `InexistentFile` before the first byte. */
+  stream(uuid: string, range?: ByteRange): Promise<ReadableStream<Uint8Array>>;
+  /** Removes blobs, provisional or kept; one that is not there is no error. */
+  remove(uuid: string): Promise<void>;
+  /** UUIDs put but not kept by an earlier run. */
+  provisional(): Promise<readonly string[]>;
+  /** Bytes free for new blobs. */
+  free(): Promise<number>;
+}
