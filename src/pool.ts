@@ -1,0 +1,84 @@
+/**
+ * Owns how work leaves the main thread: one Piscina pool around one file of workers/, with typed tasks, a bounded queue
+ * whose "full" is an answer, a deadline on every task, and errors that keep their name across the thread.
+ */
+
+import { availableParallelism } from 'node:os';
+import { Piscina } from 'piscina';
+import { asIsenError, type ErrorValue, IsenError } from './errors.ts';
+
+/** What a worker answers: errors travel as values, because structured cloning strips a class. */
+export type Answer<Result> = { readonly ok: Result } | { readonly error: ErrorValue };
+
+/** Wraps a worker's function for {@link createPool}: what it throws becomes an {@link Answer}. */
+export function answering<Task, Result>(work: (task: Task) => Result): (task: Task) => Answer<Result> {
+  return (task) => {
+    try {
+      return { ok: work(task) };
+    } catch (thrown) {
+      const error = asIsenError(thrown);
+      const cause = error.cause instanceof Error ? error.cause.message : undefined;
+      return { error: { code: error.code, details: error.details ?? cause } };
+    }
+  };
+}
+
+export interface PoolOptions {
+  /** Name of the file in workers/, without its ending. */
+  readonly file: string;
+  /** Threads; by default one a core. */
+  readonly threads?: number;
+  /** Tasks that may wait; one more is refused with Busy. */
+  readonly queue?: number;
+  /** Handed to the worker file as `workerData`. */
+  readonly workerData?: unknown;
+  /** Milliseconds after which a task's thread is ended and the task fails with Timeout. 0: never. */
+  readonly deadline?: number;
+}
+
+export interface Pool<Task, Result> {
+  /** Throws IsenError: the worker's own, `Busy` when the queue is full, `Timeout` past the deadline. */
+  run(task: Task, transfer?: readonly ArrayBuffer[]): Promise<Result>;
+  /** Tasks waiting for a thread. */
+  readonly waiting: number;
+  /** Finishes what was accepted. */
+  close(): Promise<void>;
+}
+
+/** Starts a pool. Threads start at once, so that the first request does not pay for them. */
+export function createPool<Task, Result>(options: PoolOptions): Pool<Task, Result> {
+  const threads = options.threads ?? availableParallelism();
+  const piscina = new Piscina<Task, Answer<Result>>({
+    filename: new URL(`../workers/${options.file}.js`, import.meta.url).href,
+    minThreads: threads,
+    maxThreads: threads,
+    maxQueue: options.queue ?? 1024,
+    concurrentTasksPerWorker: 1,
+    workerData: options.workerData,
+  });
+  // A worker that dies rejects its task; the pool starts another by itself.
+  piscina.on('error', () => {});
+  return {
+    async run(task, transfer) {
+      const signal = options.deadline ? AbortSignal.timeout(options.deadline) : null;
+      let answer: Answer<Result>;
+      try {
+        answer = await piscina.run(task, { signal, ...(transfer && { transferList: [...transfer] }) });
+      } catch (thrown) {
+        if (signal?.aborted) throw new IsenError('Timeout', 'the work took too long and was ended', { cause: thrown });
+        if (thrown instanceof Error && /queue.*limit|at limit/i.test(thrown.message)) {
+          throw new IsenError('Busy', undefined, { cause: thrown });
+        }
+        throw asIsenError(thrown);
+      }
+      if ('error' in answer) throw new IsenError(answer.error.code, answer.error.details);
+      return answer.ok;
+    },
+    get waiting() {
+      return piscina.queueSize;
+    },
+    async close() {
+      await piscina.close();
+    },
+  };
+}
