@@ -6,7 +6,7 @@
 
 import { IsenError } from '../errors.ts';
 import { type CharacterSet, characterSet, DEFAULT_CHARACTER_SET } from './charset.ts';
-import { lookup, tagText } from './dictionary.ts';
+import { lookup, SIGNED_LIKE_PIXELS, tagText } from './dictionary.ts';
 import { guessTransferSyntax, inflate, startOf } from './part10.ts';
 import { EXPLICIT_LITTLE_ENDIAN, transferSyntax } from './transfer-syntaxes.ts';
 import { VR, vrOfCode } from './vr.ts';
@@ -99,6 +99,7 @@ const ITEM_END = 0xfffee00d;
 const SEQUENCE_END = 0xfffee0dd;
 const PIXEL_DATA = 0x7fe00010;
 const CHARACTER_SET = 0x00080005;
+const PIXEL_REPRESENTATION = 0x00280103;
 
 /** A fault in the bytes; {@link readFile} turns it into the client's error. */
 class Malformed extends Error {}
@@ -123,7 +124,10 @@ interface Scope {
   readonly keep: 'none' | 'only' | 'all';
   readonly only: ReadonlySet<number> | undefined;
   readonly untilPixelData: boolean;
-  readonly characterSet: CharacterSet;
+  /** Of the elements that follow: it changes where (0008,0005) was read. */
+  characterSet: CharacterSet;
+  /** Whether pixels are signed (0028,0103), which decides the VR of some elements of implicit VR (PS3.5 §A.1). */
+  signed: boolean;
 }
 
 const uint16 = (source: Source, at: number): number =>
@@ -144,7 +148,10 @@ function spend(source: Source): void {
 
 /** Text of a short value that is ASCII by definition: a private creator, a term of (0008,0005). */
 export function asciiText(bytes: Buffer, start: number, end: number): string {
-  return bytes.toString('latin1', start, end).replace(/[\0 ]+$/, '').trimStart();
+  return bytes
+    .toString('latin1', start, end)
+    .replace(/[\0 ]+$/, '')
+    .trimStart();
 }
 
 /** One element while its head is being read. Reused within a data set, since heads are read by the hundred. */
@@ -159,7 +166,7 @@ interface Head {
 function readHead(source: Source, at: number, end: number, head: Head): void {
   need(at, 8, end);
   head.tag = tagAt(source, at);
-  if (!source.explicit || head.tag >= ITEM && head.tag <= SEQUENCE_END) {
+  if (!source.explicit || (head.tag >= ITEM && head.tag <= SEQUENCE_END)) {
     head.vr = '';
     head.length = uint32(source, at + 4);
     head.offset = at + 8;
@@ -193,10 +200,13 @@ function implicitVr(tag: number, creators: ReadonlyMap<number, string> | undefin
 }
 
 /** Reads elements from `at`; returns them when they are kept, and the offset after the last (and its delimiter). */
-function readElements(source: Source, at: number, scope: Scope): { readonly dataSet: DataSet | undefined; readonly end: number } {
+function readElements(
+  source: Source,
+  at: number,
+  scope: Scope,
+): { readonly dataSet: DataSet | undefined; readonly end: number } {
   const elements = scope.keep === 'none' ? undefined : new Map<string, Element>();
   let creators: Map<number, string> | undefined;
-  let charset = scope.characterSet;
   let last = -1;
   let ascending = true;
   let position = at;
@@ -206,38 +216,56 @@ function readElements(source: Source, at: number, scope: Scope): { readonly data
     const { tag, offset, length } = head;
     if (tag === ITEM_END || tag === SEQUENCE_END) {
       position = offset;
-      if (scope.delimited && tag === ITEM_END) return { dataSet: finish(source, elements, ascending, charset), end: position };
+      if (scope.delimited && tag === ITEM_END)
+        return { dataSet: finish(source, elements, ascending, scope.characterSet), end: position };
       // A stray delimiter means nothing here; DCMTK passes over it as well.
       continue;
     }
     if (tag === ITEM) throw new Malformed('an item outside a sequence');
-    if (!source.explicit) head.vr = implicitVr(tag, creators);
+    if (!source.explicit) {
+      head.vr = scope.signed && SIGNED_LIKE_PIXELS.has(tag) ? 'SS' : implicitVr(tag, creators);
+      if (tag === PIXEL_REPRESENTATION && length === 2) {
+        need(offset, 2, scope.end);
+        scope.signed = uint16(source, offset) === 1;
+      }
+    }
     const vr = head.vr;
     if (tag === PIXEL_DATA && scope.untilPixelData) {
       if (length !== UNDEFINED) need(offset, length, scope.end);
-      const kept: Element = { tag: tagText(tag), vr, start: position, offset, length: length === UNDEFINED ? 0 : length, end: position };
+      const kept: Element = {
+        tag: tagText(tag),
+        vr,
+        start: position,
+        offset,
+        length: length === UNDEFINED ? 0 : length,
+        end: position,
+      };
       elements?.set(kept.tag, kept);
       if (tag < last) ascending = false;
       break;
     }
     const keep = scope.keep === 'all' || (scope.keep === 'only' && (scope.only?.has(tag) ?? false));
-    const element = readValue(source, position, head, vr, scope, keep, charset);
+    const element = readValue(source, position, head, scope, keep);
     if (keep && elements !== undefined) {
       spend(source);
       if (!elements.has(element.tag)) elements.set(element.tag, element);
       if (tag < last) ascending = false;
       last = tag;
-      if (tag === CHARACTER_SET) charset = characterSet(asciiText(source.bytes, offset, offset + element.length), scope.characterSet);
+      if (tag === CHARACTER_SET)
+        scope.characterSet = characterSet(asciiText(source.bytes, offset, offset + element.length), scope.characterSet);
       const odd = tag % 0x20000;
       if (!source.explicit && odd >= 0x10010 && odd <= 0x100ff) {
         creators ??= new Map();
-        creators.set(Math.floor(tag / 0x10000) * 0x100 + (tag % 0x100), asciiText(source.bytes, offset, offset + length));
+        creators.set(
+          Math.floor(tag / 0x10000) * 0x100 + (tag % 0x100),
+          asciiText(source.bytes, offset, offset + length),
+        );
       }
     }
     position = element.end;
   }
   if (scope.delimited) throw new Malformed('an item without its delimiter');
-  return { dataSet: finish(source, elements, ascending, charset), end: position };
+  return { dataSet: finish(source, elements, ascending, scope.characterSet), end: position };
 }
 
 function finish(
@@ -258,7 +286,8 @@ function finish(
 }
 
 /** The element whose head was read, its value checked; items and fragments are listed when it is kept. */
-function readValue(source: Source, start: number, head: Head, vr: string, scope: Scope, keep: boolean, charset: CharacterSet): Element {
+function readValue(source: Source, start: number, head: Head, scope: Scope, keep: boolean): Element {
+  const { vr } = head;
   const { tag, offset, length } = head;
   const text = keep ? tagText(tag) : '';
   if (length !== UNDEFINED) {
@@ -271,9 +300,16 @@ function readValue(source: Source, start: number, head: Head, vr: string, scope:
   const inner: Source = vr === 'UN' && source.explicit ? { ...source, explicit: false, littleEndian: true } : source;
   const items: DataSet[] | undefined = keep ? [] : undefined;
   const end = length === UNDEFINED ? scope.end : offset + length;
-  const valueEnd = readItems(inner, offset, end, length === UNDEFINED, scope.depth, items, charset);
+  const valueEnd = readItems(inner, offset, end, length === UNDEFINED, scope, items);
   source.budget = inner.budget;
-  const element = { tag: text, vr, start, offset, length: valueEnd - offset, end: length === UNDEFINED ? valueEnd + 8 : end };
+  const element = {
+    tag: text,
+    vr,
+    start,
+    offset,
+    length: valueEnd - offset,
+    end: length === UNDEFINED ? valueEnd + 8 : end,
+  };
   return items === undefined ? element : { ...element, items };
 }
 
@@ -283,11 +319,10 @@ function readItems(
   at: number,
   end: number,
   delimited: boolean,
-  depth: number,
+  outer: Scope,
   items: DataSet[] | undefined,
-  charset: CharacterSet,
 ): number {
-  if (depth >= MAXIMUM_DEPTH) throw new Malformed(`sequences nest more than ${MAXIMUM_DEPTH} deep`);
+  if (outer.depth >= MAXIMUM_DEPTH) throw new Malformed(`sequences nest more than ${MAXIMUM_DEPTH} deep`);
   let position = at;
   while (position < end) {
     need(position, 8, end);
@@ -304,11 +339,12 @@ function readItems(
     const read = readElements(source, position, {
       end: length === UNDEFINED ? end : position + length,
       delimited: length === UNDEFINED,
-      depth: depth + 1,
+      depth: outer.depth + 1,
       keep: items === undefined ? 'none' : 'all',
       only: undefined,
       untilPixelData: false,
-      characterSet: charset,
+      characterSet: outer.characterSet,
+      signed: outer.signed,
     });
     position = read.end;
     if (items !== undefined && read.dataSet !== undefined) {
@@ -321,7 +357,15 @@ function readItems(
 }
 
 /** Reads an encapsulated value (PS3.5 §A.4). */
-function readFragments(source: Source, start: number, head: Head, vr: string, end: number, keep: boolean, text: string): Element {
+function readFragments(
+  source: Source,
+  start: number,
+  head: Head,
+  vr: string,
+  end: number,
+  keep: boolean,
+  text: string,
+): Element {
   const fragments: Fragment[] = [];
   let offsetTable: Fragment | undefined;
   let position = head.offset;
@@ -330,7 +374,8 @@ function readFragments(source: Source, start: number, head: Head, vr: string, en
     const tag = tagAt(source, position);
     const length = uint32(source, position + 4);
     if (tag === SEQUENCE_END) break;
-    if (tag !== ITEM || length === UNDEFINED) throw new Malformed('an encapsulated value holds something else than fragments');
+    if (tag !== ITEM || length === UNDEFINED)
+      throw new Malformed('an encapsulated value holds something else than fragments');
     need(position + 8, length, end);
     const fragment = { offset: position + 8, length };
     if (offsetTable === undefined) offsetTable = fragment;
@@ -350,7 +395,12 @@ function readFragments(source: Source, start: number, head: Head, vr: string, en
   return { ...element, fragments, basicOffsetTable, offsetTable };
 }
 
-const WHOLE: Pick<Scope, 'delimited' | 'depth' | 'characterSet'> = { delimited: false, depth: 0, characterSet: DEFAULT_CHARACTER_SET };
+const WHOLE: Pick<Scope, 'delimited' | 'depth' | 'characterSet' | 'signed'> = {
+  delimited: false,
+  depth: 0,
+  characterSet: DEFAULT_CHARACTER_SET,
+  signed: false,
+};
 
 /** File Meta Information from `start`, and where the data set begins (PS3.10 §7.1). */
 function readMeta(bytes: Buffer, start: number): { readonly meta: DataSet; readonly end: number } {
@@ -365,7 +415,13 @@ function readMeta(bytes: Buffer, start: number): { readonly meta: DataSet; reado
     // The group length ends it even where more of group 0002 follows, which then belongs to the data set.
     if (head.tag === 0x00020000 && head.length === 4) declared = end + bytes.readUInt32LE(head.offset);
   }
-  const { dataSet } = readElements(source, start, { ...WHOLE, end, keep: 'all', only: undefined, untilPixelData: false });
+  const { dataSet } = readElements(source, start, {
+    ...WHOLE,
+    end,
+    keep: 'all',
+    only: undefined,
+    untilPixelData: false,
+  });
   if (dataSet === undefined) throw new Malformed('no File Meta Information');
   return { meta: dataSet, end };
 }
@@ -383,7 +439,12 @@ function read(bytes: Buffer, options: ReadOptions): DicomFile {
   const syntax = transferSyntax(uid) ?? transferSyntax(EXPLICIT_LITTLE_ENDIAN);
   if (syntax === undefined) throw new Malformed('no transfer syntax');
   const body = syntax.deflated ? inflate(bytes.subarray(metaEnd), options.maximumInflated ?? MAXIMUM_INFLATED) : bytes;
-  const source: Source = { bytes: body, littleEndian: syntax.littleEndian, explicit: syntax.explicit, budget: MAXIMUM_ELEMENTS };
+  const source: Source = {
+    bytes: body,
+    littleEndian: syntax.littleEndian,
+    explicit: syntax.explicit,
+    budget: MAXIMUM_ELEMENTS,
+  };
   const { dataSet } = readElements(source, syntax.deflated ? 0 : metaEnd, {
     ...WHOLE,
     end: body.length,
@@ -427,6 +488,8 @@ export function readFile(bytes: Uint8Array, options: ReadOptions = {}): DicomFil
   try {
     return read(asBuffer(bytes), options);
   } catch (thrown) {
-    throw new IsenError('BadFileFormat', `Cannot parse an invalid DICOM file (size: ${bytes.length} bytes)`, { cause: thrown });
+    throw new IsenError('BadFileFormat', `Cannot parse an invalid DICOM file (size: ${bytes.length} bytes)`, {
+      cause: thrown,
+    });
   }
 }
