@@ -239,7 +239,7 @@ program
   .command('serve')
   .summary('run the server')
   .description(
-    "Runs the server until SIGTERM or SIGINT, and then finishes what it has accepted.\nThe configuration is JSON with comments, with Orthanc's option names; each option can\nalso be set in the environment: HttpPort by ISEN__HTTP_PORT. docs/options.md lists them.",
+    "Runs the server until SIGTERM or SIGINT, and then finishes what it has accepted. The configuration is JSON with comments, with Orthanc's option names; each option can also be set in the environment: HttpPort by ISEN__HTTP_PORT. docs/options.md lists them.",
   )
   .argument('[config]', 'a JSON file, or a folder of which every *.json is read (default: all defaults)')
   .option('--check', 'check the configuration, say what is wrong, and end')
@@ -261,7 +261,7 @@ program
   .command('import')
   .summary('upload folders, files and ZIP archives')
   .description(
-    "Uploads everything under the given paths to a server that speaks Orthanc's REST API.\nFolders are read recursively and ZIP archives entry by entry. A busy server (503) and a\nlost connection are tried again; what is not DICOM is counted and left alone.",
+    "Uploads everything under the given paths to a server that speaks Orthanc's REST API. Folders are read recursively and ZIP archives entry by entry. A busy server (503) and a lost connection are tried again; what is not DICOM is counted and left alone.",
   )
   .argument('<path...>', 'folders, DICOM files (also .dcm.gz) and ZIP archives')
   .option('--url <url>', 'root of the REST API', urlOf, new URL('http://127.0.0.1:8042'))

@@ -307,7 +307,6 @@ export async function survey(
 ): Promise<Survey> {
   const found: Survey = { files: 0, bytes: 0, unreadable: [] };
   for await (const source of sourcesOf(paths)) {
-    if (signal?.aborted) break;
     found.files++;
     if ('reason' in source) {
       if (found.unreadable.length < SHOWN_FAILURES) found.unreadable.push(source);
@@ -316,6 +315,7 @@ export async function survey(
       source.release();
     }
     onFound?.(found);
+    if (signal?.aborted) break;
   }
   return found;
 }
