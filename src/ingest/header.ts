@@ -1,0 +1,2 @@
+/** placeholder */
+export interface Headers { readonly x: 1 }
