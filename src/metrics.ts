@@ -1,0 +1,94 @@
+/**
+ * Owns the metrics of the process: histograms of requests by route and of the stages of an upload (waiting apart from
+ * working), depths of queues, counts. Times are in seconds, as Prometheus wants them.
+ */
+
+import { Counter, collectDefaultMetrics, Gauge, Histogram, Registry } from 'prom-client';
+
+/** The stages of an upload, in order. */
+export type IngestStage = 'receive' | 'write' | 'parse' | 'commit';
+
+const registry = new Registry();
+collectDefaultMetrics({ register: registry });
+
+/** From half a millisecond, where a browse answer lies, to a minute. */
+const buckets = [0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 10, 60];
+
+const requests = new Histogram({
+  name: 'isen_http_request_duration_seconds',
+  help: 'Time from the head of a request to the end of its answer',
+  labelNames: ['route', 'method', 'status'],
+  buckets,
+  registers: [registry],
+});
+const waits = new Histogram({
+  name: 'isen_ingest_wait_seconds',
+  help: 'Time that an upload waits for its turn in a stage',
+  labelNames: ['stage'],
+  buckets,
+  registers: [registry],
+});
+const works = new Histogram({
+  name: 'isen_ingest_work_seconds',
+  help: 'Time that a stage works on an upload',
+  labelNames: ['stage'],
+  buckets,
+  registers: [registry],
+});
+const depths = new Gauge({
+  name: 'isen_queue_depth',
+  help: 'Entries that wait in a queue',
+  labelNames: ['queue'],
+  registers: [registry],
+});
+const instances = new Counter({
+  name: 'isen_ingested_instances_total',
+  help: 'Uploaded instances by outcome',
+  labelNames: ['outcome'],
+  registers: [registry],
+});
+const bytes = new Counter({
+  name: 'isen_ingested_bytes_total',
+  help: 'Bytes of uploaded instances',
+  registers: [registry],
+});
+
+let enabled = true;
+
+/** Whether metrics are collected (`MetricsEnabled`, `/tools/metrics`). */
+export function metricsEnabled(): boolean {
+  return enabled;
+}
+
+export function setMetricsEnabled(value: boolean): void {
+  enabled = value;
+}
+
+/** One answered request. `route` is its pattern (`/studies/{id}`), never the URL: ids would make a series each. */
+export function recordRequest(route: string, method: string, status: number, seconds: number): void {
+  if (enabled) requests.observe({ route, method, status }, seconds);
+}
+
+/** One upload through one stage. */
+export function recordStage(stage: IngestStage, waitSeconds: number, workSeconds: number): void {
+  if (!enabled) return;
+  waits.observe({ stage }, waitSeconds);
+  works.observe({ stage }, workSeconds);
+}
+
+/** One upload that ended: `outcome` is its Status (`Success`, `AlreadyStored`…) or the name of its error. */
+export function recordInstance(outcome: string, size: number): void {
+  if (!enabled) return;
+  instances.inc({ outcome });
+  bytes.inc(size);
+}
+
+/** How many entries wait in a queue now. */
+export function recordDepth(queue: string, depth: number): void {
+  if (enabled) depths.set({ queue }, depth);
+}
+
+/** All metrics in Prometheus' text format 0.0.4; empty while metrics are off. */
+export async function metricsText(): Promise<string> {
+  return enabled ? registry.metrics() : '';
+}

@@ -1,0 +1,443 @@
+/**
+ * Owns the table of options: each of Orthanc's options and of ours once, with its type, default and meaning. The typed
+ * configuration, its parsing and its errors (config.ts) and docs/options.md all come from these rows.
+ */
+
+import { z } from 'zod';
+import { isUsablePassword } from './password.ts';
+
+/**
+ * What becomes of an option. `read`: the program uses it (a test looks for its reader). `later`: accepted, works from a
+ * later version on. `ignored`: accepted so that a configuration written for Orthanc loads, but nothing here corresponds.
+ */
+export type OptionStatus = 'read' | 'later' | 'ignored';
+
+/** One row of {@link OPTIONS}. */
+export interface Option<S extends z.ZodType = z.ZodType, T extends OptionStatus = OptionStatus> {
+  readonly status: T;
+  readonly schema: S;
+  /** The values allowed, in words: shown in the documentation and in errors. */
+  readonly allowed: string;
+  readonly default: z.output<S>;
+  /** The default in words, where it follows from other options. */
+  readonly defaultMeaning?: string;
+  readonly meaning: string;
+  /** A file or folder: in a configuration file it is relative to that file's folder. */
+  readonly path?: true;
+  /** Never shown in an error or a log. */
+  readonly secret?: true;
+}
+
+function flag<T extends OptionStatus>(status: T, initial: boolean, meaning: string) {
+  return { status, schema: z.boolean(), allowed: 'true or false', default: initial, meaning };
+}
+
+function text<T extends OptionStatus>(status: T, initial: string, meaning: string) {
+  return { status, schema: z.string(), allowed: 'a string', default: initial, meaning };
+}
+
+function path<T extends OptionStatus>(status: T, initial: string, meaning: string) {
+  return { status, schema: z.string(), allowed: 'a path', default: initial, meaning, path: true as const };
+}
+
+function whole<T extends OptionStatus>(status: T, initial: number, meaning: string, least = 0, most = 2 ** 31 - 1) {
+  const allowed = most === 2 ** 31 - 1 ? `a whole number from ${least}` : `a whole number from ${least} to ${most}`;
+  return { status, schema: z.number().int().min(least).max(most), allowed, default: initial, meaning };
+}
+
+function choice<T extends OptionStatus, const V extends readonly [string, ...string[]]>(
+  status: T,
+  values: V,
+  initial: V[number],
+  meaning: string,
+) {
+  const allowed = values.map((value) => `"${value}"`).join(', ');
+  return {
+    status,
+    schema: z.enum(values),
+    allowed,
+    default: initial,
+    meaning,
+  };
+}
+
+/** An AE title (PS3.5 §6.2): up to 16 characters, no backslash, not only spaces. */
+const title = z.string().regex(/^(?=.*[^ ])[\x20-\x5b\x5d-\x7e]{1,16}$/);
+const port = z.number().int().min(0).max(65535);
+const object = z.record(z.string(), z.unknown());
+const strings = z.array(z.string());
+/** Numbers below 1024 are the server's own, for metadata and attachments alike. */
+const userCode = z.number().int().min(1024).max(65535);
+
+const ENCODINGS = [
+  'Ascii',
+  'Utf8',
+  'Latin1',
+  'Latin2',
+  'Latin3',
+  'Latin4',
+  'Latin5',
+  'Cyrillic',
+  'Windows1251',
+  'Arabic',
+  'Greek',
+  'Hebrew',
+  'Thai',
+  'Japanese',
+  'Chinese',
+  'JapaneseKanji',
+  'Korean',
+  'SimplifiedChinese',
+] as const;
+
+/** Every option, in the order of the documentation. */
+export const OPTIONS = {
+  Name: text('read', 'Isen', 'Name of this server, shown by /system and by user interfaces.'),
+  StorageDirectory: path('read', 'IsenStorage', 'Folder that holds the DICOM files and attachments.'),
+  IndexDirectory: {
+    ...path('read', '', 'Folder that holds the SQLite index.'),
+    defaultMeaning: 'the value of StorageDirectory',
+  },
+  MaximumStorageSize: whole('read', 0, 'Most disk space the attachments may take, in MB. 0 means no limit.'),
+  MaximumPatientCount: whole('read', 0, 'Most patients that may be stored. 0 means no limit.'),
+  MaximumStorageMode: choice(
+    'read',
+    ['Recycle', 'Reject'],
+    'Recycle',
+    'What happens when a limit is reached: "Recycle" deletes the patients that were touched longest ago (never protected ones), "Reject" refuses new instances.',
+  ),
+  MinimumFreeDiskMB: whole(
+    'read',
+    512,
+    'Uploads are refused while the disk of the storage has less free space than this, in MB. 0 turns the check off.',
+  ),
+  OverwriteInstances: {
+    status: 'read' as const,
+    schema: z
+      .union([z.boolean(), z.enum(['Never', 'Always', 'IfChanged'])])
+      .transform((value) => (value === true ? 'Always' : value === false ? 'Never' : value)),
+    allowed: '"Never", "Always", "IfChanged", or true (Always) or false (Never)',
+    default: 'Never' as const,
+    meaning: 'Whether an instance that is stored already is replaced when it arrives again.',
+  },
+  StableAge: whole(
+    'read',
+    60,
+    'Seconds without a new instance after which a patient, study or series counts as stable.',
+  ),
+  SyncStorageArea: flag(
+    'read',
+    true,
+    'Whether files are flushed to the disk before an upload is answered. Turning it off is faster and loses what was acknowledged last when the power fails.',
+  ),
+  StoreMD5ForAttachments: flag('read', true, 'Whether the MD5 of each attachment is computed and kept.'),
+  StorageCompression: flag('later', false, 'Whether attachments are stored zlib-compressed.'),
+  UserMetadata: {
+    status: 'read' as const,
+    schema: z.record(z.string(), userCode),
+    allowed: 'an object of names with numbers from 1024 to 65535: { "sample": 1024 }',
+    default: {},
+    meaning: 'Names for user-defined metadata.',
+  },
+  UserContentType: {
+    status: 'read' as const,
+    schema: z.record(
+      z.string(),
+      z
+        .union([userCode, z.tuple([userCode, z.string()])])
+        .transform((value) =>
+          typeof value === 'number'
+            ? { code: value, mime: 'application/octet-stream' }
+            : { code: value[0], mime: value[1] },
+        ),
+    ),
+    allowed:
+      'an object of names with a number from 1024 to 65535, or with a number and a MIME type: { "report": [1025, "application/pdf"] }',
+    default: {},
+    meaning: 'Names for user-defined attachments.',
+  },
+  ReadOnly: flag('read', false, 'Refuses every request that would change what is stored.'),
+  CheckRevisions: flag(
+    'read',
+    false,
+    'Whether metadata and attachments carry revisions, so that two clients cannot overwrite each other unseen.',
+  ),
+  PatientLevelEnabled: flag('later', true, 'Whether the routes of the patient level are offered.'),
+  DefaultEncoding: choice(
+    'read',
+    ENCODINGS,
+    'Latin1',
+    'Character set assumed for a DICOM file that names none (Specific Character Set absent).',
+  ),
+  LimitFindResults: whole('later', 0, 'Most resources that one search answers above the instance level. 0: no limit.'),
+  LimitFindInstances: whole('later', 0, 'Most instances that one search answers. 0: no limit.'),
+  StorageAccessOnFind: choice(
+    'later',
+    ['Always', 'Never', 'Answers'],
+    'Always',
+    'Whether a search may read files for attributes that the index does not hold.',
+  ),
+  CaseSensitivePN: flag('later', false, 'Whether searches compare person names case-sensitively.'),
+  ExtraMainDicomTags: {
+    status: 'later' as const,
+    schema: z.record(z.enum(['Patient', 'Study', 'Series', 'Instance']), strings.optional()),
+    allowed: 'an object of "Patient", "Study", "Series", "Instance" with lists of attributes',
+    default: {},
+    meaning: 'Attributes that are indexed beside the built-in ones.',
+  },
+  Warnings: {
+    status: 'ignored' as const,
+    schema: z.record(z.string(), z.boolean()),
+    allowed: 'an object of warning names with true or false',
+    default: {
+      W001_TagsBeingReadFromStorage: true,
+      W002_InconsistentDicomTagsInDb: true,
+      W003_DecoderFailure: true,
+      W004_NoMainDicomTagsSignature: true,
+      W005_RequestingTagFromLowerResourceLevel: true,
+      W006_RequestingTagFromMetaHeader: true,
+      W007_MissingRequestedTagsNotReadFromDisk: true,
+    },
+    meaning: 'Single warnings of the log, on or off.',
+  },
+
+  HttpServerEnabled: flag('read', true, 'Whether the REST API is served.'),
+  HttpPort: {
+    ...whole('read', 8042, 'TCP port of the REST API. 0 takes any free port.'),
+    schema: port,
+    allowed: 'a port from 0 to 65535',
+  },
+  RemoteAccessAllowed: flag(
+    'read',
+    false,
+    'Whether other machines may connect. Unless true, the REST API listens on the loopback interface only.',
+  ),
+  AuthenticationEnabled: {
+    ...flag('read', false, 'Whether every request needs the name and password of a registered user (HTTP Basic).'),
+    defaultMeaning: 'the value of RemoteAccessAllowed',
+  },
+  RegisteredUsers: {
+    status: 'read' as const,
+    schema: z.record(z.string().regex(/^[^:]+$/), z.string().refine(isUsablePassword)),
+    allowed: 'an object of user names (without colon) with passwords, or with what `isen hash-password` prints',
+    default: {},
+    meaning: 'The users of the REST API.',
+    secret: true as const,
+  },
+  SslEnabled: flag('read', false, 'Whether the REST API is served over HTTPS.'),
+  SslCertificate: path('read', 'certificate.pem', 'PEM file that holds the certificate and its private key.'),
+  SslVerifyPeers: flag('read', false, 'Whether HTTPS clients must present a certificate.'),
+  SslTrustedClientCertificates: path(
+    'read',
+    'trustedClientCertificates.pem',
+    'PEM file of the certificates that HTTPS clients are checked against.',
+  ),
+  SslMinimumProtocolVersion: whole('later', 4, 'Oldest TLS version of HTTPS: 4 is TLS 1.2, 5 is TLS 1.3.', 0, 6),
+  SslCiphersAccepted: {
+    status: 'later' as const,
+    schema: strings,
+    allowed: 'a list of cipher names',
+    default: [],
+    meaning: 'Ciphers that HTTPS accepts. Empty: the defaults of Node.js.',
+  },
+  HttpDescribeErrors: flag('read', true, 'Whether an error answers a JSON body that describes it.'),
+  HttpCompressionEnabled: flag('read', false, 'Whether answers are compressed for clients that accept it.'),
+  KeepAlive: flag('read', true, 'Whether connections stay open between requests.'),
+  KeepAliveTimeout: whole('read', 1, 'Seconds that an idle connection stays open.', 0, 86400),
+  HttpRequestTimeout: whole('read', 30, 'Seconds that a client may stay silent in the middle of a request.', 1, 86400),
+  MaximumRequestBodySizeMB: whole('read', 8192, 'Largest body of a request, in MB. 0 means no limit.'),
+  MaximumInFlightMB: whole(
+    'read',
+    256,
+    'Memory for uploads that are being received, in MB. Above it clients wait, and then are answered 503 with Retry-After.',
+    64,
+  ),
+  MetricsEnabled: flag('read', true, 'Whether metrics are collected and shown at /tools/metrics-prometheus.'),
+  RestApiWriteToFileSystemEnabled: flag('later', false, 'Whether requests may name files of the server to write to.'),
+  OrthancExplorerEnabled: flag('later', true, 'Whether the web interface is served.'),
+  WebDavEnabled: flag('later', true, 'Whether the WebDAV server is offered.'),
+  WebDavDeleteAllowed: flag('later', false, 'Whether WebDAV clients may delete.'),
+  WebDavUploadAllowed: flag('later', true, 'Whether WebDAV clients may upload.'),
+  ZipUseUtf8: flag('later', false, 'Whether the names inside ZIP archives are UTF-8 instead of ASCII.'),
+  SynchronousZipStream: flag('later', true, 'Whether archives are streamed while they are made.'),
+  MaximumFileSizeInArchiveMB: whole('later', 4096, 'Largest file that is put into an archive, in MB.'),
+  MediaArchiveSize: whole('later', 1, 'How many archives made by jobs are kept for download.'),
+
+  DicomServerEnabled: flag('later', true, 'Whether the DICOM server (SCP) runs.'),
+  DicomAet: {
+    status: 'read' as const,
+    schema: title,
+    allowed: 'an AE title of 1 to 16 characters',
+    default: 'ISEN',
+    meaning: 'AE title of this server.',
+  },
+  DicomPort: {
+    ...whole('read', 4242, 'TCP port of the DICOM server.'),
+    schema: port,
+    allowed: 'a port from 0 to 65535',
+  },
+  DicomCheckCalledAet: flag('later', false, 'Whether an association must call this server by its AE title.'),
+  DicomCheckModalityHost: flag('later', false, 'Whether the address of a modality must be the configured one.'),
+  StrictAetComparison: flag('later', false, 'Whether AE titles are compared case-sensitively.'),
+  DicomModalities: {
+    status: 'later' as const,
+    schema: z.record(z.string(), z.union([z.array(z.unknown()).min(3), object])),
+    allowed: 'an object of names with [AET, host, port] or { "AET", "Host", "Port", … }',
+    default: {},
+    meaning: 'The DICOM modalities that this server knows.',
+  },
+  DicomModalitiesInDatabase: flag('later', false, 'Whether modalities set over the REST API are kept in the index.'),
+  DicomAlwaysAllowEcho: flag('later', true, 'Whether modalities that are not known may send C-ECHO.'),
+  DicomAlwaysAllowStore: flag('later', true, 'Whether modalities that are not known may send C-STORE.'),
+  DicomAlwaysAllowFind: flag('later', false, 'Whether modalities that are not known may send C-FIND.'),
+  DicomAlwaysAllowFindWorklist: flag('later', false, 'Whether modalities that are not known may query worklists.'),
+  DicomAlwaysAllowGet: flag('later', false, 'Whether modalities that are not known may send C-GET.'),
+  DicomAlwaysAllowMove: flag('later', false, 'Whether modalities that are not known may send C-MOVE.'),
+  DicomEchoChecksFind: flag('later', false, 'Whether testing a modality also checks that it answers C-FIND.'),
+  DicomDefaultRetrieveMethod: choice('later', ['C-MOVE', 'C-GET'], 'C-MOVE', 'How query results are retrieved.'),
+  DicomAssociationCloseDelay: whole('later', 5, 'Seconds after which an idle outgoing association is released.'),
+  DicomScpTimeout: whole('later', 30, 'Seconds of silence after which the DICOM server ends an association. 0: never.'),
+  DicomScuTimeout: whole('later', 10, 'Seconds that a modality may take to answer. 0: no limit.'),
+  DicomScuPreferredTransferSyntax: text('later', '1.2.840.10008.1.2.1', 'Transfer syntax proposed first when sending.'),
+  MaximumPduLength: whole('later', 16384, 'Largest PDU that is received, in bytes.', 4096, 131072),
+  AcceptedTransferSyntaxes: {
+    status: 'later' as const,
+    schema: z.union([z.string(), strings]),
+    allowed: 'a list of transfer syntax UIDs, with * and ? as wildcards',
+    default: ['1.2.840.10008.1.*'],
+    meaning: 'Transfer syntaxes that the DICOM server accepts.',
+  },
+  AcceptedSopClasses: {
+    status: 'later' as const,
+    schema: strings,
+    allowed: 'a list of SOP Class UIDs',
+    default: [],
+    meaning: 'SOP classes that the DICOM server accepts. Empty: all storage classes.',
+  },
+  RejectedSopClasses: {
+    status: 'later' as const,
+    schema: strings,
+    allowed: 'a list of SOP Class UIDs',
+    default: [],
+    meaning: 'SOP classes that the DICOM server refuses.',
+  },
+  UnknownSopClassAccepted: flag('later', false, 'Whether the DICOM server accepts SOP classes that it does not know.'),
+  SynchronousCMove: flag('later', true, 'Whether C-MOVE is answered only when all instances are sent.'),
+  QueryRetrieveSize: whole('later', 100, 'How many queries to modalities are remembered.'),
+  StorageCommitmentReportsSize: whole('later', 100, 'How many storage commitment reports are remembered.'),
+  TranscodeDicomProtocol: flag('later', true, 'Whether instances are transcoded for modalities that need it.'),
+  IngestTranscoding: text('later', '', 'Transfer syntax that received instances are stored in. Empty: as received.'),
+  IngestTranscodingOfCompressed: flag('later', true, 'Whether IngestTranscoding also touches compressed instances.'),
+  IngestTranscodingOfUncompressed: flag('later', true, 'Whether IngestTranscoding touches uncompressed instances.'),
+  DicomLossyTranscodingQuality: whole('later', 90, 'Quality of lossy JPEG transcoding.', 1, 100),
+  DicomTlsEnabled: flag('later', false, 'Whether the DICOM server speaks TLS.'),
+  DicomTlsCertificate: path('later', '', 'PEM file of the DICOM TLS certificate.'),
+  DicomTlsPrivateKey: path('later', '', 'PEM file of the DICOM TLS private key.'),
+  DicomTlsTrustedCertificates: path(
+    'later',
+    '',
+    'PEM file of the certificates that DICOM TLS peers are checked against.',
+  ),
+  DicomTlsRemoteCertificateRequired: flag('later', true, 'Whether DICOM TLS clients must present a certificate.'),
+  DicomTlsMinimumProtocolVersion: whole('later', 0, 'Oldest TLS version of DICOM TLS. 0: the secure default.', 0, 6),
+  DicomTlsCiphersAccepted: {
+    status: 'later' as const,
+    schema: strings,
+    allowed: 'a list of cipher names',
+    default: [],
+    meaning: 'Ciphers that DICOM TLS accepts. Empty: the secure defaults.',
+  },
+
+  OrthancPeers: {
+    status: 'later' as const,
+    schema: z.record(z.string(), z.union([z.array(z.string()).min(1), object])),
+    allowed: 'an object of names with [url, user, password] or { "Url", … }',
+    default: {},
+    meaning: 'Other servers with the same REST API.',
+    secret: true as const,
+  },
+  OrthancPeersInDatabase: flag('later', false, 'Whether peers set over the REST API are kept in the index.'),
+  HttpTimeout: whole('later', 60, 'Seconds that another HTTP server may take to answer us.'),
+  HttpProxy: { ...text('later', '', 'Proxy for outgoing HTTP.'), secret: true as const },
+  HttpVerbose: flag('later', false, 'Whether outgoing HTTP is logged in detail.'),
+  HttpsVerifyPeers: flag('later', true, 'Whether the certificates of other HTTPS servers are checked.'),
+  HttpsCACertificates: path('later', '', 'PEM file of the authorities trusted for outgoing HTTPS.'),
+  ConcurrentJobs: whole('later', 2, 'How many jobs run at once. 0: one per core.'),
+  JobsHistorySize: whole('later', 10, 'How many ended jobs are remembered.'),
+  SaveJobs: flag('later', true, 'Whether jobs survive a restart.'),
+  StoreDicom: flag('later', true, 'Whether received DICOM files are kept, and not only indexed.'),
+  LogExportedResources: flag('later', false, 'Whether /exports lists what was sent to others.'),
+  DeidentifyLogs: flag('later', true, 'Whether logs hide what identifies patients.'),
+  DeidentifyLogsDicomVersion: choice(
+    'later',
+    ['2008', '2017c', '2021b', '2023b'],
+    '2023b',
+    'Version of the confidentiality profile that DeidentifyLogs follows.',
+  ),
+  Dictionary: {
+    status: 'later' as const,
+    schema: z.record(z.string(), z.array(z.unknown())),
+    allowed: 'an object of tags with [VR, name, …]',
+    default: {},
+    meaning: 'Additional entries of the data dictionary.',
+  },
+  DefaultPrivateCreator: text('later', '', 'Private creator assumed for private tags without one.'),
+  LoadPrivateDictionary: flag('later', true, 'Whether the names of known private tags are used.'),
+
+  BuiltinDecoderTranscoderOrder: choice(
+    'ignored',
+    ['Before', 'After', 'Disabled'],
+    'After',
+    'Order of the built-in decoder and those of plugins.',
+  ),
+  DicomParserCacheSize: whole('ignored', 256, 'Memory of a cache of parsed files, in MB.'),
+  DicomParserMemoryCapacity: whole('ignored', 256, 'Memory for parsing files, in MB.'),
+  DicomParserThreadsCount: whole('ignored', 2, 'Threads that parse files.'),
+  DicomThreadsCount: whole('ignored', 4, 'Threads of the DICOM server.'),
+  ExecuteLuaEnabled: flag('ignored', false, 'Whether clients may run Lua scripts.'),
+  HttpThreadsCount: whole('ignored', 50, 'Threads of the HTTP server.'),
+  JobsEngineThreadsCount: {
+    status: 'ignored' as const,
+    schema: z.record(z.string(), z.number()),
+    allowed: 'an object of job types with numbers',
+    default: { ResourceModification: 1 },
+    meaning: 'Threads of single kinds of jobs.',
+  },
+  Locale: text('ignored', '', 'Locale of the process.'),
+  LuaHeartBeatPeriod: whole('ignored', 0, 'Seconds between calls of a Lua function.'),
+  LuaScripts: {
+    status: 'ignored' as const,
+    schema: strings,
+    allowed: 'a list of paths',
+    default: [],
+    meaning: 'Lua scripts to load.',
+  },
+  MallocArenaMax: whole('ignored', 5, 'Memory arenas of the C library.'),
+  MaximumConcurrentDcmtkTranscoders: whole('ignored', 0, 'How many DCMTK transcoders run at once.'),
+  MaximumStorageCacheSize: whole('ignored', 128, 'Memory of a cache of attachments, in MB.'),
+  Pkcs11: {
+    status: 'ignored' as const,
+    schema: object,
+    allowed: 'an object',
+    default: {},
+    meaning: 'PKCS#11 module for outgoing HTTPS.',
+  },
+  Plugins: {
+    status: 'ignored' as const,
+    schema: strings,
+    allowed: 'a list of paths',
+    default: [],
+    meaning: 'Shared libraries to load.',
+  },
+  SequentialDicomReaderWindowCapacity: whole('ignored', 128, 'Memory of a read-ahead, in MB.'),
+  SequentialDicomReaderWindowSize: whole('ignored', 4, 'Files of a read-ahead.'),
+  StorageLoaderThreadsCount: whole('ignored', 4, 'Threads that read the storage.'),
+  StorageMemoryCapacity: whole('ignored', 512, 'Memory for reading the storage, in MB.'),
+  TcpNoDelay: flag('ignored', true, 'Whether TCP sends at once. It always does here.'),
+  TemporaryDirectory: path('ignored', '', 'Folder for temporary files.'),
+  TranscoderCacheSize: whole('ignored', 256, 'Memory of a cache of transcoded files, in MB.'),
+  TranscoderMemoryCapacity: whole('ignored', 256, 'Memory for transcoding, in MB.'),
+  TranscoderThreadsCount: whole('ignored', 4, 'Threads that transcode.'),
+} as const satisfies Record<string, Option>;
+
+export type OptionName = keyof typeof OPTIONS;
