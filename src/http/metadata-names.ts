@@ -68,11 +68,7 @@ export interface ContentType {
 const DICOM: ContentType = { number: 1, name: 'dicom', mime: 'application/dicom' };
 
 function userContentTypes(config: Config): ContentType[] {
-  return Object.entries(config.UserContentType).map(([name, value]) =>
-    typeof value === 'number'
-      ? { number: value, name, mime: 'application/octet-stream' }
-      : { number: value[0], name, mime: value[1] },
-  );
+  return Object.entries(config.UserContentType).map(([name, { code, mime }]) => ({ number: code, name, mime }));
 }
 
 /** The content type that a client calls `name` (a name or a number). Throws InexistentItem, as the reference does. */
