@@ -3,7 +3,13 @@
  * It is plain data, so that it crosses threads by structured clone.
  */
 
-import type { Level } from './levels.ts';
+import { IsenError } from '../errors.ts';
+import { tagNumber } from './dictionary.ts';
+import { identifiers } from './ids.ts';
+import { MAXIMUM_LENGTH, toJson } from './json.ts';
+import { LEVEL, LEVELS, type Level } from './levels.ts';
+import { type DataSet, readFile } from './read.ts';
+import { valueOf } from './value.ts';
 
 /** Main DICOM tags: `gggg,eeee` (lower case) → decoded UTF-8 value, padding stripped. Absent tags have no key. */
 export type Tags = Record<string, string>;
@@ -21,4 +27,86 @@ export interface Summary {
    * Sequences among the main tags travel as `MainDicomSequences` (JSON text).
    */
   readonly metadata: Readonly<Record<Level, Record<string, string>>>;
+}
+
+const SEQUENCE_TAGS: ReadonlySet<string> = new Set(['0040,0275']);
+
+/** Every tag that a summary reads; the private creators of none are needed. */
+const READ: ReadonlySet<number> = new Set(
+  [
+    ...LEVELS.flatMap((level) => LEVEL[level].mainDicomTags),
+    '0008,0005',
+    '0008,0016',
+    '0028,0100',
+    '7fe0,0010',
+  ].map(tagNumber),
+);
+
+/** The value of a main tag as the index keeps it, or undefined where it is absent, binary or too long. */
+function mainTag(dataSet: DataSet, tag: string): string | undefined {
+  const element = dataSet.elements.get(tag);
+  if (element === undefined || element.items !== undefined) return undefined;
+  const value = valueOf(dataSet, element);
+  return value === null || Buffer.byteLength(value) > MAXIMUM_LENGTH ? undefined : value;
+}
+
+/** A whole number, or undefined. */
+function count(value: string | undefined): number | undefined {
+  return value !== undefined && /^\s*\d{1,9}\s*$/.test(value) ? Number(value) : undefined;
+}
+
+/** How many instances the series says that it has, or undefined. */
+function expectedInstances(series: Tags): number | undefined {
+  const product = (a: string, b: string): number | undefined => {
+    const first = count(series[a]);
+    const second = count(series[b]);
+    return first === undefined || second === undefined ? undefined : first * second;
+  };
+  return product('0020,1002', '0020,0105') ?? product('0054,0081', '0054,0101') ?? count(series['0018,1090']);
+}
+
+/**
+ * Reads a DICOM file for the index. Throws BadFileFormat where {@link readFile} does, and for a file without the UIDs that place
+ * it.
+ */
+export function summarize(bytes: Uint8Array): Summary {
+  const file = readFile(bytes, { only: READ });
+  const { dataSet } = file;
+  const tags: Record<Level, Tags> = { Patient: {}, Study: {}, Series: {}, Instance: {} };
+  const metadata: Record<Level, Record<string, string>> = { Patient: {}, Study: {}, Series: {}, Instance: {} };
+  for (const level of LEVELS) {
+    for (const tag of LEVEL[level].mainDicomTags) {
+      const value = mainTag(dataSet, tag);
+      if (value !== undefined) tags[level][tag] = value;
+    }
+  }
+  const study = tags.Study['0020,000d'];
+  const series = tags.Series['0020,000e'];
+  const instance = tags.Instance['0008,0018'];
+  if (!study || !series || !instance) {
+    throw new IsenError('BadFileFormat', 'missing StudyInstanceUID, SeriesInstanceUID or SOPInstanceUID');
+  }
+  metadata.Instance['TransferSyntax'] = file.transferSyntax;
+  const sopClass = mainTag(dataSet, '0008,0016');
+  if (sopClass) metadata.Instance['SopClassUid'] = sopClass;
+  const index = tags.Instance['0020,0013'] ?? tags.Instance['0054,1330'];
+  if (index !== undefined) metadata.Instance['IndexInSeries'] = index;
+  if (file.pixelData?.offset !== undefined) {
+    metadata.Instance['PixelDataOffset'] = String(file.pixelData.offset);
+  }
+  const expected = expectedInstances(tags.Series);
+  if (expected !== undefined) metadata.Series['ExpectedNumberOfInstances'] = String(expected);
+  for (const level of LEVELS) {
+    const sequences = LEVEL[level].mainDicomTags.filter(
+      (tag) => SEQUENCE_TAGS.has(tag) && dataSet.elements.get(tag)?.items !== undefined,
+    );
+    if (sequences.length > 0) {
+      const json = toJson(dataSet, 'Full');
+      metadata[level]['MainDicomSequences'] = JSON.stringify({
+        Sequences: Object.fromEntries(sequences.map((tag) => [tag, json[tag]])),
+        Version: 1,
+      });
+    }
+  }
+  return { ids: identifiers(tags.Patient['0010,0020'] ?? '', study, series, instance), tags, metadata };
 }

@@ -1,0 +1,20 @@
+/** Owns Orthanc's public identifiers: the SHA-1 of the DICOM identifiers, as five groups of eight hex digits. */
+
+import { createHash } from 'node:crypto';
+import type { Identifiers } from './summary.ts';
+
+/** Digest of `text` as an identifier. */
+function identifier(text: string): string {
+  const digest = createHash('sha1').update(text).digest('hex');
+  return `${digest.slice(0, 8)}-${digest.slice(8, 16)}-${digest.slice(16, 24)}-${digest.slice(24, 32)}-${digest.slice(32)}`;
+}
+
+/** The identifiers of the four levels. The values are trimmed of spaces; an absent PatientID is the empty string. */
+export function identifiers(patient: string, study: string, series: string, instance: string): Identifiers {
+  return {
+    Patient: identifier(patient),
+    Study: identifier(`${patient}|${study}`),
+    Series: identifier(`${patient}|${study}|${series}`),
+    Instance: identifier(`${patient}|${study}|${series}|${instance}`),
+  };
+}

@@ -1,0 +1,32 @@
+/**
+ * Owns the outside of a DICOM file (PS3.10 §7): preamble, where the data set begins, which transfer syntax it is in when no File
+ * Meta Information says so, and inflating a deflated data set within a bound.
+ */
+
+import { inflateRawSync } from 'node:zlib';
+import { EXPLICIT_BIG_ENDIAN, EXPLICIT_LITTLE_ENDIAN, IMPLICIT_LITTLE_ENDIAN } from './transfer-syntaxes.ts';
+import { vrOfCode } from './vr.ts';
+
+/** Bytes before the prefix `DICM` (PS3.10 §7.1). */
+const PREAMBLE = 128;
+
+/** Where File Meta Information, or in its absence the data set, begins: after the prefix, or 0 when there is none. */
+export function startOf(bytes: Buffer): number {
+  return bytes.length >= PREAMBLE + 4 && bytes.toString('latin1', PREAMBLE, PREAMBLE + 4) === 'DICM' ? PREAMBLE + 4 : 0;
+}
+
+/** The transfer syntax that the first element of a bare data set looks like, or undefined when it looks like nothing. */
+export function guessTransferSyntax(bytes: Buffer, start: number): string | undefined {
+  if (bytes.length < start + 8) return undefined;
+  const little = bytes.readUInt16LE(start);
+  const big = bytes.readUInt16BE(start);
+  const isExplicit = vrOfCode(bytes.readUInt16BE(start + 4)) !== undefined;
+  // Data sets begin in a low group (0008 most often): the order that reads the smaller number is the right one.
+  if (isExplicit) return little <= big ? EXPLICIT_LITTLE_ENDIAN : EXPLICIT_BIG_ENDIAN;
+  return little <= big && bytes.readUInt32LE(start + 4) <= bytes.length - start - 8 ? IMPLICIT_LITTLE_ENDIAN : undefined;
+}
+
+/** The inflated data set (PS3.5 §A.5). Throws zlib's error on damage, or when it exceeds `maximum` bytes. */
+export function inflate(bytes: Buffer, maximum: number): Buffer {
+  return inflateRawSync(bytes, { maxOutputLength: maximum });
+}
