@@ -91,12 +91,6 @@ export class IsenError extends Error {
   }
 }
 
-/** An {@link IsenError} as a plain value that survives structured cloning between threads. */
-export interface ErrorValue {
-  readonly code: ErrorName;
-  readonly details: string | undefined;
-}
-
 /** Any thrown thing as an {@link IsenError}; what is not one becomes InternalError with the original as `cause`. */
 export function asIsenError(thrown: unknown): IsenError {
   if (thrown instanceof IsenError) return thrown;

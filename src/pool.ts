@@ -5,23 +5,8 @@
 
 import { availableParallelism } from 'node:os';
 import { Piscina } from 'piscina';
-import { asIsenError, type ErrorValue, IsenError } from './errors.ts';
-
-/** What a worker answers: errors travel as values, because structured cloning strips a class. */
-export type Answer<Result> = { readonly ok: Result } | { readonly error: ErrorValue };
-
-/** Wraps a worker's function for {@link createPool}: what it throws becomes an {@link Answer}. */
-export function answering<Task, Result>(work: (task: Task) => Result): (task: Task) => Answer<Result> {
-  return (task) => {
-    try {
-      return { ok: work(task) };
-    } catch (thrown) {
-      const error = asIsenError(thrown);
-      const cause = error.cause instanceof Error ? error.cause.message : undefined;
-      return { error: { code: error.code, details: error.details ?? cause } };
-    }
-  };
-}
+import type { Answer } from './answer.ts';
+import { asIsenError, IsenError } from './errors.ts';
 
 export interface PoolOptions {
   /** Name of the file in workers/, without its ending. */

@@ -62,7 +62,8 @@ const decoders = new Map<string, TextDecoder>();
 
 function decodeWith(name: RepertoireName, bytes: Buffer): string {
   const row: Repertoire = REPERTOIRES[name];
-  if (row.label === undefined) return name === '100' || name === '6' ? bytes.toString('latin1') : iconv.decode(bytes, row.encoding);
+  if (row.label === undefined)
+    return name === '100' || name === '6' ? bytes.toString('latin1') : iconv.decode(bytes, row.encoding);
   let decoder = decoders.get(row.label);
   if (decoder === undefined) {
     decoder = new TextDecoder(row.label, { ignoreBOM: true });
@@ -146,13 +147,20 @@ function isDelimiter(byte: number, personName: boolean): boolean {
 function encodeCharacter(name: RepertoireName, character: string): Buffer | undefined {
   const bytes = iconv.encode(character, REPERTOIRES[name].encoding);
   if (decodeWith(name, bytes) !== character) return undefined;
-  if (name === '87') return bytes.length === 2 && (bytes[0] ?? 0) >= 0xa1 ? bytes.map((byte) => byte & 0x7f) as Buffer : undefined;
-  if (name === '159') return bytes.length === 3 && bytes[0] === 0x8f ? (bytes.subarray(1).map((byte) => byte & 0x7f) as Buffer) : undefined;
+  if (name === '87')
+    return bytes.length === 2 && (bytes[0] ?? 0) >= 0xa1 ? (bytes.map((byte) => byte & 0x7f) as Buffer) : undefined;
+  if (name === '159')
+    return bytes.length === 3 && bytes[0] === 0x8f
+      ? (bytes.subarray(1).map((byte) => byte & 0x7f) as Buffer)
+      : undefined;
   if (name === '13') return bytes.length === 1 ? bytes : undefined;
   return bytes;
 }
 
-function encodeExtended(names: readonly RepertoireName[], text: string): { readonly bytes: Buffer; readonly lost: boolean } {
+function encodeExtended(
+  names: readonly RepertoireName[],
+  text: string,
+): { readonly bytes: Buffer; readonly lost: boolean } {
   const initial = names[0] ?? '6';
   const parts: Buffer[] = [];
   let lost = false;
@@ -249,7 +257,8 @@ export function characterSet(value: string, fallback: CharacterSet = DEFAULT_CHA
   const cached = CACHE.get(value);
   if (cached !== undefined) return cached;
   const terms = value.split('\\').map((term) => term.trim());
-  if (terms.every((term) => term === '') || (terms.length === 1 && repertoireOf(terms[0] ?? '') === undefined)) return fallback;
+  if (terms.every((term) => term === '') || (terms.length === 1 && repertoireOf(terms[0] ?? '') === undefined))
+    return fallback;
   const built = build(terms, '100');
   if (CACHE.size >= CACHE_SIZE) CACHE.clear();
   CACHE.set(value, built);

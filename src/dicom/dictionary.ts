@@ -158,6 +158,8 @@ let uids: ReadonlyMap<string, string> | undefined;
 
 /** DCMTK's name of a UID of PS3.6 Annex A, or undefined. */
 export function uidName(uid: string): string | undefined {
-  uids ??= new Map(rows(UIDS).map((row): [string, string] => [row.slice(0, row.indexOf(' ')), row.slice(row.indexOf(' ') + 1)]));
+  uids ??= new Map(
+    rows(UIDS).map((row): [string, string] => [row.slice(0, row.indexOf(' ')), row.slice(row.indexOf(' ') + 1)]),
+  );
   return uids.get(uid);
 }

@@ -23,7 +23,9 @@ export function guessTransferSyntax(bytes: Buffer, start: number): string | unde
   const isExplicit = vrOfCode(bytes.readUInt16BE(start + 4)) !== undefined;
   // Data sets begin in a low group (0008 most often): the order that reads the smaller number is the right one.
   if (isExplicit) return little <= big ? EXPLICIT_LITTLE_ENDIAN : EXPLICIT_BIG_ENDIAN;
-  return little <= big && bytes.readUInt32LE(start + 4) <= bytes.length - start - 8 ? IMPLICIT_LITTLE_ENDIAN : undefined;
+  return little <= big && bytes.readUInt32LE(start + 4) <= bytes.length - start - 8
+    ? IMPLICIT_LITTLE_ENDIAN
+    : undefined;
 }
 
 /** The inflated data set (PS3.5 §A.5). Throws zlib's error on damage, or when it exceeds `maximum` bytes. */

@@ -144,7 +144,10 @@ function spend(source: Source): void {
 
 /** Text of a short value that is ASCII by definition: a private creator, a term of (0008,0005). */
 export function asciiText(bytes: Buffer, start: number, end: number): string {
-  return bytes.toString('latin1', start, end).replace(/[\0 ]+$/, '').trimStart();
+  return bytes
+    .toString('latin1', start, end)
+    .replace(/[\0 ]+$/, '')
+    .trimStart();
 }
 
 /** One element while its head is being read. Reused within a data set, since heads are read by the hundred. */
@@ -159,7 +162,7 @@ interface Head {
 function readHead(source: Source, at: number, end: number, head: Head): void {
   need(at, 8, end);
   head.tag = tagAt(source, at);
-  if (!source.explicit || head.tag >= ITEM && head.tag <= SEQUENCE_END) {
+  if (!source.explicit || (head.tag >= ITEM && head.tag <= SEQUENCE_END)) {
     head.vr = '';
     head.length = uint32(source, at + 4);
     head.offset = at + 8;
@@ -193,7 +196,11 @@ function implicitVr(tag: number, creators: ReadonlyMap<number, string> | undefin
 }
 
 /** Reads elements from `at`; returns them when they are kept, and the offset after the last (and its delimiter). */
-function readElements(source: Source, at: number, scope: Scope): { readonly dataSet: DataSet | undefined; readonly end: number } {
+function readElements(
+  source: Source,
+  at: number,
+  scope: Scope,
+): { readonly dataSet: DataSet | undefined; readonly end: number } {
   const elements = scope.keep === 'none' ? undefined : new Map<string, Element>();
   let creators: Map<number, string> | undefined;
   let charset = scope.characterSet;
@@ -206,7 +213,8 @@ function readElements(source: Source, at: number, scope: Scope): { readonly data
     const { tag, offset, length } = head;
     if (tag === ITEM_END || tag === SEQUENCE_END) {
       position = offset;
-      if (scope.delimited && tag === ITEM_END) return { dataSet: finish(source, elements, ascending, charset), end: position };
+      if (scope.delimited && tag === ITEM_END)
+        return { dataSet: finish(source, elements, ascending, charset), end: position };
       // A stray delimiter means nothing here; DCMTK passes over it as well.
       continue;
     }
@@ -215,7 +223,14 @@ function readElements(source: Source, at: number, scope: Scope): { readonly data
     const vr = head.vr;
     if (tag === PIXEL_DATA && scope.untilPixelData) {
       if (length !== UNDEFINED) need(offset, length, scope.end);
-      const kept: Element = { tag: tagText(tag), vr, start: position, offset, length: length === UNDEFINED ? 0 : length, end: position };
+      const kept: Element = {
+        tag: tagText(tag),
+        vr,
+        start: position,
+        offset,
+        length: length === UNDEFINED ? 0 : length,
+        end: position,
+      };
       elements?.set(kept.tag, kept);
       if (tag < last) ascending = false;
       break;
@@ -227,11 +242,15 @@ function readElements(source: Source, at: number, scope: Scope): { readonly data
       if (!elements.has(element.tag)) elements.set(element.tag, element);
       if (tag < last) ascending = false;
       last = tag;
-      if (tag === CHARACTER_SET) charset = characterSet(asciiText(source.bytes, offset, offset + element.length), scope.characterSet);
+      if (tag === CHARACTER_SET)
+        charset = characterSet(asciiText(source.bytes, offset, offset + element.length), scope.characterSet);
       const odd = tag % 0x20000;
       if (!source.explicit && odd >= 0x10010 && odd <= 0x100ff) {
         creators ??= new Map();
-        creators.set(Math.floor(tag / 0x10000) * 0x100 + (tag % 0x100), asciiText(source.bytes, offset, offset + length));
+        creators.set(
+          Math.floor(tag / 0x10000) * 0x100 + (tag % 0x100),
+          asciiText(source.bytes, offset, offset + length),
+        );
       }
     }
     position = element.end;
@@ -258,7 +277,15 @@ function finish(
 }
 
 /** The element whose head was read, its value checked; items and fragments are listed when it is kept. */
-function readValue(source: Source, start: number, head: Head, vr: string, scope: Scope, keep: boolean, charset: CharacterSet): Element {
+function readValue(
+  source: Source,
+  start: number,
+  head: Head,
+  vr: string,
+  scope: Scope,
+  keep: boolean,
+  charset: CharacterSet,
+): Element {
   const { tag, offset, length } = head;
   const text = keep ? tagText(tag) : '';
   if (length !== UNDEFINED) {
@@ -273,7 +300,14 @@ function readValue(source: Source, start: number, head: Head, vr: string, scope:
   const end = length === UNDEFINED ? scope.end : offset + length;
   const valueEnd = readItems(inner, offset, end, length === UNDEFINED, scope.depth, items, charset);
   source.budget = inner.budget;
-  const element = { tag: text, vr, start, offset, length: valueEnd - offset, end: length === UNDEFINED ? valueEnd + 8 : end };
+  const element = {
+    tag: text,
+    vr,
+    start,
+    offset,
+    length: valueEnd - offset,
+    end: length === UNDEFINED ? valueEnd + 8 : end,
+  };
   return items === undefined ? element : { ...element, items };
 }
 
@@ -321,7 +355,15 @@ function readItems(
 }
 
 /** Reads an encapsulated value (PS3.5 §A.4). */
-function readFragments(source: Source, start: number, head: Head, vr: string, end: number, keep: boolean, text: string): Element {
+function readFragments(
+  source: Source,
+  start: number,
+  head: Head,
+  vr: string,
+  end: number,
+  keep: boolean,
+  text: string,
+): Element {
   const fragments: Fragment[] = [];
   let offsetTable: Fragment | undefined;
   let position = head.offset;
@@ -330,7 +372,8 @@ function readFragments(source: Source, start: number, head: Head, vr: string, en
     const tag = tagAt(source, position);
     const length = uint32(source, position + 4);
     if (tag === SEQUENCE_END) break;
-    if (tag !== ITEM || length === UNDEFINED) throw new Malformed('an encapsulated value holds something else than fragments');
+    if (tag !== ITEM || length === UNDEFINED)
+      throw new Malformed('an encapsulated value holds something else than fragments');
     need(position + 8, length, end);
     const fragment = { offset: position + 8, length };
     if (offsetTable === undefined) offsetTable = fragment;
@@ -350,7 +393,11 @@ function readFragments(source: Source, start: number, head: Head, vr: string, en
   return { ...element, fragments, basicOffsetTable, offsetTable };
 }
 
-const WHOLE: Pick<Scope, 'delimited' | 'depth' | 'characterSet'> = { delimited: false, depth: 0, characterSet: DEFAULT_CHARACTER_SET };
+const WHOLE: Pick<Scope, 'delimited' | 'depth' | 'characterSet'> = {
+  delimited: false,
+  depth: 0,
+  characterSet: DEFAULT_CHARACTER_SET,
+};
 
 /** File Meta Information from `start`, and where the data set begins (PS3.10 §7.1). */
 function readMeta(bytes: Buffer, start: number): { readonly meta: DataSet; readonly end: number } {
@@ -365,7 +412,13 @@ function readMeta(bytes: Buffer, start: number): { readonly meta: DataSet; reado
     // The group length ends it even where more of group 0002 follows, which then belongs to the data set.
     if (head.tag === 0x00020000 && head.length === 4) declared = end + bytes.readUInt32LE(head.offset);
   }
-  const { dataSet } = readElements(source, start, { ...WHOLE, end, keep: 'all', only: undefined, untilPixelData: false });
+  const { dataSet } = readElements(source, start, {
+    ...WHOLE,
+    end,
+    keep: 'all',
+    only: undefined,
+    untilPixelData: false,
+  });
   if (dataSet === undefined) throw new Malformed('no File Meta Information');
   return { meta: dataSet, end };
 }
@@ -383,7 +436,12 @@ function read(bytes: Buffer, options: ReadOptions): DicomFile {
   const syntax = transferSyntax(uid) ?? transferSyntax(EXPLICIT_LITTLE_ENDIAN);
   if (syntax === undefined) throw new Malformed('no transfer syntax');
   const body = syntax.deflated ? inflate(bytes.subarray(metaEnd), options.maximumInflated ?? MAXIMUM_INFLATED) : bytes;
-  const source: Source = { bytes: body, littleEndian: syntax.littleEndian, explicit: syntax.explicit, budget: MAXIMUM_ELEMENTS };
+  const source: Source = {
+    bytes: body,
+    littleEndian: syntax.littleEndian,
+    explicit: syntax.explicit,
+    budget: MAXIMUM_ELEMENTS,
+  };
   const { dataSet } = readElements(source, syntax.deflated ? 0 : metaEnd, {
     ...WHOLE,
     end: body.length,
@@ -427,6 +485,8 @@ export function readFile(bytes: Uint8Array, options: ReadOptions = {}): DicomFil
   try {
     return read(asBuffer(bytes), options);
   } catch (thrown) {
-    throw new IsenError('BadFileFormat', `Cannot parse an invalid DICOM file (size: ${bytes.length} bytes)`, { cause: thrown });
+    throw new IsenError('BadFileFormat', `Cannot parse an invalid DICOM file (size: ${bytes.length} bytes)`, {
+      cause: thrown,
+    });
   }
 }

@@ -33,13 +33,9 @@ const SEQUENCE_TAGS: ReadonlySet<string> = new Set(['0040,0275']);
 
 /** Every tag that a summary reads; the private creators of none are needed. */
 const READ: ReadonlySet<number> = new Set(
-  [
-    ...LEVELS.flatMap((level) => LEVEL[level].mainDicomTags),
-    '0008,0005',
-    '0008,0016',
-    '0028,0100',
-    '7fe0,0010',
-  ].map(tagNumber),
+  [...LEVELS.flatMap((level) => LEVEL[level].mainDicomTags), '0008,0005', '0008,0016', '0028,0100', '7fe0,0010'].map(
+    tagNumber,
+  ),
 );
 
 /** The value of a main tag as the index keeps it, or undefined where it is absent, binary or too long. */

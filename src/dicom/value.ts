@@ -48,7 +48,8 @@ export function tagsOf(dataSet: DataSet, element: Element): readonly string[] {
       .toString(16)
       .padStart(4, '0');
   const tags: string[] = [];
-  for (let at = element.offset; at + 4 <= element.offset + element.length; at += 4) tags.push(`${read(at)},${read(at + 2)}`);
+  for (let at = element.offset; at + 4 <= element.offset + element.length; at += 4)
+    tags.push(`${read(at)},${read(at + 2)}`);
   return tags;
 }
 

@@ -6,13 +6,25 @@
 import type { Operation, Outcome } from '../database/database.ts';
 import type { Identifiers } from '../dicom/summary.ts';
 
-/** Bytes being received: memory out of the shared budget. Whoever took it gives it to `store` or releases it. */
+/**
+ * A body being received, in memory out of the shared budget or, past that, on its way to storage. Whoever took it gives
+ * it to `store` or releases it.
+ */
 export interface Slab {
-  /** Copies a chunk behind what is there, growing as needed. Throws NotEnoughMemory past the largest upload. */
-  append(chunk: Uint8Array): Promise<void>;
-  /** What was appended so far; valid until the release. */
-  readonly bytes: Uint8Array;
-  /** Gives the memory back; harmless when done already. */
+  /**
+   * Takes a chunk (copied before this returns). Answers a promise when the sender must pause until it resolves. Throws
+   * as the storage does; `BadRequest` past the largest body (`MaximumRequestBodySizeMB`).
+   */
+  append(chunk: Uint8Array): Promise<void> | undefined;
+  /** Bytes appended so far. */
+  readonly size: number;
+  /** The first bytes, all of them unless {@link Slab.blob} is set; valid until the release. */
+  readonly head: Uint8Array;
+  /** The provisional blob that a body too large for memory goes to. */
+  readonly blob: string | undefined;
+  /** Ends a body that went to storage: durable, its MD5 known. Undefined for one in memory. */
+  finish(): Promise<{ readonly uuid: string; readonly md5: string } | undefined>;
+  /** Gives memory (and a blob nobody stored) back; harmless when done already. */
   release(): void;
 }
 
@@ -35,10 +47,10 @@ export interface Stored {
 
 export interface Ingest {
   /**
-   * Waits for memory for an upload of `size` bytes (as announced: a lie is no harm) and a turn. Throws Busy when none
-   * came free in time, FullStorage below the disk watermark.
+   * Waits for a turn and memory for one upload. Throws Busy when none came free in time, FullStorage (503) below the
+   * disk watermark.
    */
-  receive(size: number | undefined, signal?: AbortSignal): Promise<Slab>;
+  receive(): Promise<Slab>;
   /** Stores a received image and releases its slab, whatever happens. Throws BadFileFormat, FullStorage, Busy… */
   store(slab: Slab, reception: Reception): Promise<Stored>;
   /** Commits one change of the index through the same single writer. Throws the IsenError of a refused outcome. */

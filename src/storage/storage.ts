@@ -11,6 +11,15 @@ export interface ByteRange {
   readonly end: number;
 }
 
+/** A blob being written, for bodies too large to hold. After a throw nothing is left behind. */
+export interface BlobWriter {
+  write(bytes: Uint8Array): Promise<void>;
+  /** Resolves when the whole blob is durable (provisional, as by `put`). */
+  finish(): Promise<void>;
+  /** Gives the blob up. */
+  abort(): Promise<void>;
+}
+
 /** The port. */
 export interface Storage {
   /**
@@ -18,6 +27,8 @@ export interface Storage {
    * until then. Throws IsenError `FullStorage` or `CannotWriteFile`, leaving nothing behind.
    */
   put(uuid: string, bytes: Uint8Array): Promise<void>;
+  /** Begins a provisional blob piece by piece. */
+  create(uuid: string): Promise<BlobWriter>;
   /** Ends the provisional state of committed blobs. Readers see no gap. */
   keep(uuid: string): Promise<void>;
   /** A whole blob or a range of it, in memory: for headers and frames. Throws `InexistentFile`, `CorruptedFile` when shorter. */
@@ -28,6 +39,8 @@ export interface Storage {
   remove(uuid: string): Promise<void>;
   /** UUIDs put but not kept by an earlier run. */
   provisional(): Promise<readonly string[]>;
+  /** Size of a blob in bytes. Throws `InexistentFile`. */
+  size(uuid: string): Promise<number>;
   /** Bytes free for new blobs. */
   free(): Promise<number>;
 }

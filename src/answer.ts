@@ -1,0 +1,25 @@
+/** Owns what a worker thread answers: a result, or an error as a value, because structured cloning strips a class. */
+
+import { asIsenError, type ErrorName } from './errors.ts';
+
+/** An {@link IsenError} as a plain value that survives structured cloning between threads. */
+export interface ErrorValue {
+  readonly code: ErrorName;
+  readonly details: string | undefined;
+}
+
+/** What a worker answers. */
+export type Answer<Result> = { readonly ok: Result } | { readonly error: ErrorValue };
+
+/** Wraps a worker's function for the pool: what it throws becomes an {@link Answer}. */
+export function answering<Task, Result>(work: (task: Task) => Result): (task: Task) => Answer<Result> {
+  return (task) => {
+    try {
+      return { ok: work(task) };
+    } catch (thrown) {
+      const error = asIsenError(thrown);
+      const cause = error.cause instanceof Error ? error.cause.message : undefined;
+      return { error: { code: error.code, details: error.details ?? cause } };
+    }
+  };
+}

@@ -1,0 +1,269 @@
+/**
+ * Owns the bodies of `POST /instances`: one DICOM file, gzip, a ZIP of many, or multipart/form-data; with or without
+ * Content-Length. Every byte goes into a slab of the shared budget as it comes, whatever it expands to is bounded, and
+ * what a client does not finish leaves nothing.
+ */
+
+import type { IncomingMessage } from 'node:http';
+import { Readable } from 'node:stream';
+import { pipeline } from 'node:stream/promises';
+import { createGunzip } from 'node:zlib';
+import { Busboy, type BusboyInstance } from '@fastify/busboy';
+import yauzl from 'yauzl';
+import type { Config } from '../config.ts';
+import { LEVEL } from '../dicom/levels.ts';
+import { asError, IsenError } from '../errors.ts';
+import type { Ingest, Reception, Slab, Stored } from '../ingest/ingest.ts';
+import type { Storage } from '../storage/storage.ts';
+
+/** What `POST /instances` answers about one image. */
+export interface UploadAnswer {
+  readonly ID: string;
+  readonly ParentPatient: string;
+  readonly ParentSeries: string;
+  readonly ParentStudy: string;
+  readonly Path: string;
+  readonly Status: Stored['status'];
+}
+
+/** What an upload needs of the server. */
+export interface UploadServices {
+  readonly ingest: Ingest;
+  readonly storage: Storage;
+  readonly config: Pick<Config, 'MaximumRequestBodySizeMB'>;
+}
+
+/** Entries of one ZIP, and files of one form, at most. */
+const MOST_FILES = 1_000_000;
+
+/** Milliseconds without a byte after which a client counts as gone. */
+const SILENCE = 60_000;
+
+/**
+ * Receives the body of a request and stores what is in it. One answer for a file, an array for a ZIP or a form of several.
+ * Throws BadFileFormat, BadRequest, FullStorage, Busy.
+ */
+export async function upload(
+  services: UploadServices,
+  request: IncomingMessage,
+  reception: Reception,
+): Promise<UploadAnswer | UploadAnswer[]> {
+  const { ingest } = services;
+  const type = request.headers['content-type'];
+  if (type?.startsWith('multipart/form-data')) return uploadForm(services, request, reception);
+  const slab = await ingest.receive();
+  try {
+    const encoding = request.headers['content-encoding']?.toLowerCase();
+    if (encoding === undefined || encoding === 'identity') await receive(request, slab);
+    else if (encoding === 'gzip' || encoding === 'x-gzip') await receiveGzip(request, slab);
+    else throw new IsenError('BadRequest', 'this Content-Encoding is not understood', { http: 415 });
+    return await storeBody(services, slab, reception);
+  } catch (thrown) {
+    slab.release();
+    throw thrown;
+  }
+}
+
+/** Stores a received body (releasing its slab): an archive's files, or the one file that it is. */
+async function storeBody(
+  services: UploadServices,
+  slab: Slab,
+  reception: Reception,
+): Promise<UploadAnswer | UploadAnswer[]> {
+  const [p, k, three, four] = slab.head;
+  const isZip = p === 0x50 && k === 0x4b && three === 3 && four === 4;
+  if (isZip) return uploadZip(services, slab, reception);
+  return answerOf(await services.ingest.store(slab, reception));
+}
+
+function answerOf({ ids, status }: Stored): UploadAnswer {
+  return {
+    ID: ids.Instance,
+    ParentPatient: ids.Patient,
+    ParentSeries: ids.Series,
+    ParentStudy: ids.Study,
+    Path: `/${LEVEL.Instance.path}/${ids.Instance}`,
+    Status: status,
+  };
+}
+
+/** Copies a stream into a slab with the sender paused while storage is behind. Throws BadRequest when it breaks off. */
+function receive(source: Readable, slab: Slab): Promise<void> {
+  return new Promise((resolve, reject) => {
+    const fail = (thrown: unknown): void => {
+      clearTimeout(silence);
+      source.off('data', take);
+      reject(asError(thrown));
+    };
+    const silence = setTimeout(
+      () => fail(new IsenError('BadRequest', 'the body stopped coming', { http: 408 })),
+      SILENCE,
+    );
+    const take = (chunk: Uint8Array): void => {
+      silence.refresh();
+      try {
+        const turn = slab.append(chunk);
+        if (turn === undefined) return;
+        source.pause();
+        turn.then(() => source.resume(), fail);
+      } catch (thrown) {
+        fail(thrown);
+      }
+    };
+    source.on('data', take);
+    source.once('end', () => {
+      clearTimeout(silence);
+      resolve();
+    });
+    source.once('error', (error) => fail(new IsenError('BadRequest', 'the body broke off', { cause: error })));
+    source.once('close', () => fail(new IsenError('BadRequest', 'the body broke off')));
+  });
+}
+
+async function receiveGzip(request: Readable, slab: Slab): Promise<void> {
+  const gunzip = createGunzip();
+  try {
+    await Promise.all([pipeline(request, gunzip), receive(gunzip, slab)]);
+  } catch (thrown) {
+    gunzip.destroy();
+    if (thrown instanceof IsenError && thrown.code !== 'BadRequest') throw thrown;
+    if (thrown instanceof IsenError && thrown.http === 413) throw thrown;
+    throw new IsenError('BadFileFormat', 'the gzip stream is damaged', { cause: thrown });
+  }
+}
+
+/** The files of a form, each stored as it comes. */
+async function uploadForm(
+  services: UploadServices,
+  request: IncomingMessage,
+  reception: Reception,
+): Promise<UploadAnswer | UploadAnswer[]> {
+  const answers: UploadAnswer[] = [];
+  let parser: BusboyInstance;
+  try {
+    parser = new Busboy({
+      headers: { ...request.headers, 'content-type': request.headers['content-type'] ?? '' },
+      limits: { fieldSize: 65_536, fields: 1000, files: MOST_FILES, parts: MOST_FILES },
+    });
+  } catch (thrown) {
+    throw new IsenError('BadRequest', 'the multipart body is damaged', { cause: thrown });
+  }
+  let turn: Promise<void> = Promise.resolve();
+  let failure: Error | undefined;
+  parser.on('file', (_field, file) => {
+    const before = turn;
+    turn = (async () => {
+      await before;
+      if (failure !== undefined) {
+        file.resume();
+        return;
+      }
+      try {
+        const slab = await services.ingest.receive();
+        try {
+          await receive(file, slab);
+          const stored = await storeBody(services, slab, reception);
+          answers.push(...(Array.isArray(stored) ? stored : [stored]));
+        } catch (thrown) {
+          slab.release();
+          throw thrown;
+        }
+      } catch (thrown) {
+        failure = asError(thrown);
+        file.resume();
+      }
+    })();
+  });
+  try {
+    await pipeline(request, parser);
+  } catch (thrown) {
+    throw new IsenError('BadRequest', 'the multipart body is damaged', { cause: thrown });
+  }
+  await turn;
+  if (failure !== undefined) throw failure;
+  const [first, ...others] = answers;
+  if (first === undefined) throw new IsenError('BadFileFormat', 'Received an empty DICOM file');
+  return others.length === 0 ? first : answers;
+}
+
+/**
+ * The files of a ZIP, one at a time and each bounded. What is not DICOM is passed over, as the reference does; a damaged
+ * archive is BadFileFormat. Releases the slab.
+ */
+async function uploadZip(services: UploadServices, slab: Slab, reception: Reception): Promise<UploadAnswer[]> {
+  const answers: UploadAnswer[] = [];
+  // One bound over the whole archive: its entries together may not expand to more than one body may be long.
+  let left = services.config.MaximumRequestBodySizeMB * 2 ** 20;
+  try {
+    const archive = await openZip(services, slab);
+    try {
+      if (archive.entryCount > MOST_FILES) throw new IsenError('BadRequest', 'the ZIP archive has too many entries');
+      for await (const entry of archive.eachEntry()) {
+        if (entry.fileName.endsWith('/')) continue;
+        left -= entry.uncompressedSize;
+        if (left < 0) throw new IsenError('BadRequest', 'the ZIP archive expands to too much', { http: 413 });
+        const stored = await uploadEntry(services, archive, entry, reception);
+        if (stored !== undefined) answers.push(stored);
+      }
+    } finally {
+      archive.close();
+    }
+  } catch (thrown) {
+    if (thrown instanceof IsenError) throw thrown;
+    throw new IsenError('BadFileFormat', 'the ZIP archive is damaged', { cause: thrown });
+  } finally {
+    slab.release();
+  }
+  return answers;
+}
+
+async function uploadEntry(
+  { ingest }: UploadServices,
+  archive: yauzl.ZipFile,
+  entry: yauzl.Entry,
+  reception: Reception,
+): Promise<UploadAnswer | undefined> {
+  const slab = await ingest.receive();
+  try {
+    await receive(await archive.openReadStreamPromise(entry), slab);
+    return answerOf(await ingest.store(slab, reception));
+  } catch (thrown) {
+    slab.release();
+    if (thrown instanceof IsenError && thrown.code === 'BadFileFormat') return undefined;
+    throw thrown;
+  }
+}
+
+/** An archive in memory, or one so large that it went to storage. */
+async function openZip({ storage }: UploadServices, slab: Slab): Promise<yauzl.ZipFile> {
+  const options = { validateEntrySizes: true, decodeStrings: true };
+  const spilled = await slab.finish();
+  if (spilled === undefined) {
+    const { buffer, byteOffset, byteLength } = slab.head;
+    return yauzl.fromBufferPromise(Buffer.from(buffer, byteOffset, byteLength), options);
+  }
+  return yauzl.fromRandomAccessReaderPromise(new BlobReader(storage, spilled.uuid), slab.size, options);
+}
+
+/** Lets yauzl read a stored blob by ranges. */
+class BlobReader extends yauzl.RandomAccessReader {
+  readonly #storage: Storage;
+  readonly #uuid: string;
+
+  constructor(storage: Storage, uuid: string) {
+    super();
+    this.#storage = storage;
+    this.#uuid = uuid;
+  }
+
+  override _readStreamForRange(start: number, end: number): Readable {
+    const { stream } = this.#storage;
+    const uuid = this.#uuid;
+    return Readable.from(
+      (async function* () {
+        yield* await stream(uuid, { start, end });
+      })(),
+      { objectMode: false },
+    );
+  }
+}

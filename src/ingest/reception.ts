@@ -1,0 +1,222 @@
+/**
+ * Owns the visible order of storing one image: parse and write at the same time, join, commit, keep. A failure at any
+ * step undoes the ones before it.
+ */
+
+import { randomUUID } from 'node:crypto';
+import type { Changes } from '../changes/changes.ts';
+import {
+  type Attachment,
+  type Database,
+  DICOM_ATTACHMENT,
+  type Operation,
+  type Outcome,
+  type OverwriteMode,
+} from '../database/database.ts';
+import type { Parsed, ParseTask } from '../dicom/parsing.ts';
+import { asError, IsenError } from '../errors.ts';
+import { log } from '../log.ts';
+import { recordDepth, recordInstance, recordStage } from '../metrics.ts';
+import type { Pool } from '../pool.ts';
+import type { Storage } from '../storage/storage.ts';
+import { timestamp } from '../timestamp.ts';
+import type { Ingest, Reception, Stored } from './ingest.ts';
+import { Removal } from './removal.ts';
+import { type PooledSlab, SlabPool } from './slabs.ts';
+import { Stability } from './stability.ts';
+import { Writer } from './writer.ts';
+
+/** Milliseconds between two looks at the free space. */
+const DISK_CHECK = 1000;
+
+/** How much of a body that went to storage is read again when its header is longer than what stayed in memory. */
+const LARGEST_HEADER = 64 << 20;
+
+export interface IngestOptions {
+  readonly database: Database;
+  readonly storage: Storage;
+  readonly changes: Changes;
+  readonly parser: Pool<ParseTask, Parsed>;
+  readonly overwrite: OverwriteMode;
+  /** Whether attachments get an MD5 (`StoreMD5ForAttachments`). */
+  readonly hash: boolean;
+  /** Bytes that all uploads together may hold in memory. */
+  readonly budget: number;
+  readonly largestBody: number;
+  /** Free bytes below which nothing is taken in. */
+  readonly minimumFree: number;
+}
+
+/** Opens the room: finishes what an earlier run left half done, then takes images. */
+export async function openIngest(options: IngestOptions): Promise<Ingest> {
+  await recover(options);
+  const { database, storage, changes, parser } = options;
+  const slabs = new SlabPool(storage, {
+    budget: options.budget,
+    largestBody: options.largestBody,
+    patience: 30_000,
+    waiting: 4096,
+  });
+  const writer = new Writer(database, 10_000, async (committed) => {
+    if (committed.removals.length > 0) removal.wake();
+    if (committed.changes.length === 0) return;
+    await changes.announce(committed.changes);
+    stability.wake();
+  });
+  const removal = new Removal(database, storage, async (uuids) => {
+    await writer.submit({ kind: 'forget', uuids });
+  });
+  const stability = new Stability(database, async (now, limit) => {
+    const outcome = await writer.submit({ kind: 'stabilize', now, limit });
+    return outcome.kind === 'stabilized' ? outcome.count : 0;
+  });
+  removal.wake();
+  stability.wake();
+
+  let free = await storage.free();
+  const disk = setInterval(() => {
+    recordDepth('upload', slabs.waiting);
+    recordDepth('parse', parser.waiting);
+    recordDepth('commit', writer.waiting);
+    storage.free().then(
+      (bytes) => {
+        free = bytes;
+      },
+      (thrown: unknown) => log.generic.error({ err: thrown }, 'cannot read the free space of the storage'),
+    );
+  }, DISK_CHECK);
+  disk.unref();
+
+  let closed = false;
+  const background = new Set<Promise<void>>();
+  /** Follows work that no request waits for; a restart would do it again. */
+  const track = (what: string, work: Promise<void>): void => {
+    const tracked = work
+      .catch((thrown: unknown) => log.generic.error({ err: thrown }, `${what} failed; the next start repeats it`))
+      .finally(() => background.delete(tracked));
+    background.add(tracked);
+  };
+
+  const apply = async (operation: Operation): Promise<Exclude<Outcome, { kind: 'refused' }>> => {
+    if (closed) throw new IsenError('Busy', 'the server is stopping');
+    const outcome = await writer.submit(operation);
+    if (outcome.kind === 'refused') throw new IsenError(outcome.error, outcome.details);
+    return outcome;
+  };
+
+  /** Parses and makes durable, at the same time; when either fails the blob is gone. */
+  const parseAndWrite = async (slab: PooledSlab): Promise<{ parsed: Parsed; attachment: Attachment }> => {
+    const spilled = slab.blob !== undefined;
+    const uuid = slab.blob ?? randomUUID();
+    const bytes = slab.head;
+    const [parsed, written] = await Promise.allSettled([
+      parse(bytes, slab, spilled),
+      spilled ? slab.finish() : storage.put(uuid, bytes),
+    ]);
+    if (parsed.status === 'rejected' || written.status === 'rejected') {
+      if (written.status === 'fulfilled' && !spilled) track('removing a refused file', storage.remove(uuid));
+      throw written.status === 'rejected' ? asError(written.reason) : asError((parsed as PromiseRejectedResult).reason);
+    }
+    const md5 = spilled && options.hash ? (written.value?.md5 ?? '') : parsed.value.md5;
+    return {
+      parsed: parsed.value,
+      attachment: {
+        uuid,
+        contentType: DICOM_ATTACHMENT,
+        uncompressedSize: slab.size,
+        uncompressedMD5: md5,
+        compressedSize: slab.size,
+        compressedMD5: md5,
+        compression: 'none',
+      },
+    };
+  };
+
+  const parse = async (bytes: Uint8Array, slab: PooledSlab, spilled: boolean): Promise<Parsed> => {
+    const task = { bytes, hash: options.hash && !spilled };
+    if (!spilled) return parser.run(task);
+    try {
+      return await parser.run(task);
+    } catch (thrown) {
+      const more = Math.min(slab.size, LARGEST_HEADER);
+      const blob = slab.blob;
+      if (blob === undefined || bytes.length >= more) throw thrown;
+      return parser.run({ ...task, bytes: await storage.read(blob, { start: 0, end: more }) });
+    }
+  };
+
+  return {
+    apply,
+    async receive() {
+      if (closed) throw new IsenError('Busy', 'the server is stopping');
+      if (free < options.minimumFree) {
+        throw new IsenError('FullStorage', 'the disk is nearly full (MinimumFreeDiskMB)', { http: 503 });
+      }
+      return slabs.take();
+    },
+    async store(given, reception): Promise<Stored> {
+      const slab = given as PooledSlab;
+      try {
+        const began = performance.now();
+        const { parsed, attachment } = await parseAndWrite(slab);
+        const written = performance.now();
+        recordStage('write', 0, (written - began) / 1000);
+        let outcome: Outcome;
+        try {
+          outcome = await apply({
+            kind: 'store',
+            summary: parsed.summary,
+            attachment,
+            metadata: metadataOf(reception),
+            overwrite: options.overwrite,
+          });
+        } catch (thrown) {
+          if (slab.blob === undefined) track('removing a refused file', storage.remove(attachment.uuid));
+          throw thrown;
+        }
+        recordStage('commit', 0, (performance.now() - written) / 1000);
+        const status = outcome.kind === 'stored' ? outcome.status : 'Success';
+        if (status === 'Success') {
+          slab.adopt();
+          track('keeping a stored file', storage.keep(attachment.uuid));
+        } else if (slab.blob === undefined) {
+          track('removing a file stored before', storage.remove(attachment.uuid));
+        }
+        recordInstance(status, slab.size);
+        return { status, ids: parsed.summary.ids };
+      } finally {
+        slab.release();
+      }
+    },
+    async close() {
+      closed = true;
+      clearInterval(disk);
+      await writer.drain();
+      await Promise.all([stability.close(), removal.close()]);
+      await writer.drain();
+      while (background.size > 0) await Promise.all(background);
+    },
+  };
+}
+
+function metadataOf({ origin, remoteIp, remoteAet, calledAet, username }: Reception): Record<string, string> {
+  const metadata: Record<string, string> = {
+    Origin: origin,
+    ReceptionDate: timestamp(Date.now()),
+    RemoteAET: remoteAet,
+    RemoteIP: remoteIp,
+  };
+  if (origin === 'RestApi') metadata['HttpUsername'] = username;
+  if (calledAet !== undefined) metadata['CalledAET'] = calledAet;
+  return metadata;
+}
+
+/** Blobs that a crash left provisional are kept when the index refers to them, and removed when not. */
+async function recover({ database, storage }: IngestOptions): Promise<void> {
+  const left = await storage.provisional();
+  for (let at = 0; at < left.length; at += 500) {
+    const some = left.slice(at, at + 500);
+    const attached = await database.attached(some);
+    await Promise.all(some.map((uuid) => (attached.has(uuid) ? storage.keep(uuid) : storage.remove(uuid))));
+  }
+}

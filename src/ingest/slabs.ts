@@ -1,0 +1,226 @@
+/**
+ * Owns the memory of uploads: a budget of shared slabs that is also the back-pressure (no free slab, no reading).
+ *
+ * A slab is a SharedArrayBuffer, so that the main thread fills it, libuv writes it to disk and a worker parses and hashes
+ * it without a copy. Slabs are reused, the hottest first: unpooled shared memory costs seven times as much at 100 uploads.
+ */
+
+import { createHash, type Hash, randomUUID } from 'node:crypto';
+import { IsenError } from '../errors.ts';
+import type { BlobWriter, Storage } from '../storage/storage.ts';
+import type { Slab } from './ingest.ts';
+
+/** Bytes of a pooled slab. */
+const SLAB = 1 << 20;
+
+/** A body of more bytes than this goes to storage as it comes: its header alone stays in memory. */
+const LARGEST_IN_MEMORY = 64 << 20;
+
+export interface SlabOptions {
+  /** Bytes that all uploads together may hold (`MaximumInFlightMB`). */
+  readonly budget: number;
+  /** Bytes of the largest body (`MaximumRequestBodySizeMB`). */
+  readonly largestBody: number;
+  /** Milliseconds that an upload waits for its turn. */
+  readonly patience: number;
+  /** Uploads that may wait for their turn; one more is refused at once. */
+  readonly waiting: number;
+}
+
+/** The slab of {@link SlabPool}: what {@link Slab} promises, and what ingest needs besides. */
+export interface PooledSlab extends Slab {
+  /** The blob belongs to the index now: release no longer removes it. */
+  adopt(): void;
+}
+
+export class SlabPool {
+  readonly #options: SlabOptions;
+  readonly #storage: Storage;
+  readonly #idle: SharedArrayBuffer[] = [];
+  readonly #waiters: { give: () => void }[] = [];
+  #held = 0;
+
+  constructor(storage: Storage, options: SlabOptions) {
+    this.#storage = storage;
+    this.#options = options;
+  }
+
+  /** Bytes held by uploads now. */
+  get held(): number {
+    return this.#held;
+  }
+
+  /** Uploads waiting for their turn. */
+  get waiting(): number {
+    return this.#waiters.length;
+  }
+
+  /** A slab when one is free, within the patience. Throws Busy. */
+  async take(): Promise<PooledSlab> {
+    if (this.#waiters.length > 0 || !this.#reserve(SLAB)) await this.#turn();
+    return new PoolSlab(this.#idle.pop() ?? new SharedArrayBuffer(SLAB), this.#storage, this.#options.largestBody, {
+      grow: (from, to) => {
+        if (!this.#reserve(to)) return undefined;
+        const buffer = new SharedArrayBuffer(to);
+        this.#give(from);
+        return buffer;
+      },
+      give: (buffer) => this.#give(buffer),
+    });
+  }
+
+  #reserve(bytes: number): boolean {
+    if (this.#held + bytes > this.#options.budget) return false;
+    this.#held += bytes;
+    return true;
+  }
+
+  async #turn(): Promise<void> {
+    if (this.#waiters.length >= this.#options.waiting) throw new IsenError('Busy', 'too many uploads are waiting');
+    await new Promise<void>((resolve, reject) => {
+      const waiter = {
+        give: () => {
+          clearTimeout(timer);
+          resolve();
+        },
+      };
+      const timer = setTimeout(() => {
+        this.#waiters.splice(this.#waiters.indexOf(waiter), 1);
+        reject(new IsenError('Busy', 'the memory for uploads in flight is taken'));
+      }, this.#options.patience);
+      this.#waiters.push(waiter);
+    });
+  }
+
+  #give(buffer: SharedArrayBuffer): void {
+    this.#held -= buffer.byteLength;
+    if (buffer.byteLength === SLAB) this.#idle.push(buffer);
+    while (this.#waiters.length > 0 && this.#reserve(SLAB)) this.#waiters.shift()?.give();
+  }
+}
+
+interface Memory {
+  /** A larger buffer in exchange for `from`, or undefined when the budget has none. Does not copy. */
+  grow(from: SharedArrayBuffer, to: number): SharedArrayBuffer | undefined;
+  give(buffer: SharedArrayBuffer): void;
+}
+
+class PoolSlab implements PooledSlab {
+  readonly #memory: Memory;
+  readonly #storage: Storage;
+  readonly #largestBody: number;
+  #buffer: SharedArrayBuffer | undefined;
+  #view: Uint8Array;
+  #inMemory = 0;
+  #size = 0;
+  #spill:
+    | { readonly uuid: string; readonly writer: Promise<BlobWriter>; readonly hash: Hash; md5: string | undefined }
+    | undefined;
+  #adopted = false;
+
+  constructor(buffer: SharedArrayBuffer, storage: Storage, largestBody: number, memory: Memory) {
+    this.#buffer = buffer;
+    this.#view = new Uint8Array(buffer);
+    this.#storage = storage;
+    this.#largestBody = largestBody;
+    this.#memory = memory;
+  }
+
+  get size(): number {
+    return this.#size;
+  }
+
+  get head(): Uint8Array {
+    return this.#view.subarray(0, this.#inMemory);
+  }
+
+  get blob(): string | undefined {
+    return this.#spill?.uuid;
+  }
+
+  append(chunk: Uint8Array): Promise<void> | undefined {
+    const size = this.#size + chunk.length;
+    if (size > this.#largestBody) {
+      throw new IsenError('BadRequest', 'the body is larger than MaximumRequestBodySizeMB', { http: 413 });
+    }
+    if (this.#spill === undefined && size > this.#view.length) this.#enlarge(size);
+    this.#size = size;
+    if (this.#spill !== undefined) return this.#pour(chunk.slice());
+    this.#view.set(chunk, this.#inMemory);
+    this.#inMemory = size;
+    return undefined;
+  }
+
+  /** A larger buffer, or, when the budget has none or the body is too large for it, the way to storage. Never waits. */
+  #enlarge(size: number): void {
+    const buffer = this.#buffer;
+    if (buffer === undefined) throw new IsenError('BadSequenceOfCalls', 'this upload has ended');
+    let wanted = this.#view.length * 2;
+    while (wanted < size) wanted *= 2;
+    const old = this.head;
+    const larger = wanted > LARGEST_IN_MEMORY ? undefined : this.#memory.grow(buffer, wanted);
+    if (larger === undefined) {
+      const uuid = randomUUID();
+      const hash = createHash('md5');
+      this.#spill = { uuid, writer: this.#begin(uuid, hash), hash, md5: undefined };
+      this.#spill.writer.catch(() => {});
+    } else {
+      this.#buffer = larger;
+      this.#view = new Uint8Array(larger);
+      this.#view.set(old);
+    }
+  }
+
+  async #begin(uuid: string, hash: Hash): Promise<BlobWriter> {
+    const writer = await this.#storage.create(uuid);
+    const head = this.head;
+    // In steps, because hashing 64 MB at once would stop the event loop for 90 ms.
+    for (let at = 0; at < head.length; at += SLAB) {
+      const step = head.subarray(at, at + SLAB);
+      hash.update(step);
+      await writer.write(step);
+    }
+    return writer;
+  }
+
+  async #pour(chunk: Uint8Array): Promise<void> {
+    const spill = this.#spill;
+    if (spill === undefined) return;
+    const writer = await spill.writer;
+    spill.hash.update(chunk);
+    await writer.write(chunk);
+  }
+
+  async finish(): Promise<{ uuid: string; md5: string } | undefined> {
+    const spill = this.#spill;
+    if (spill === undefined) return undefined;
+    if (spill.md5 === undefined) {
+      await (await spill.writer).finish();
+      spill.md5 = spill.hash.digest('hex');
+    }
+    return { uuid: spill.uuid, md5: spill.md5 };
+  }
+
+  adopt(): void {
+    this.#adopted = true;
+  }
+
+  release(): void {
+    const buffer = this.#buffer;
+    if (buffer === undefined) return;
+    this.#buffer = undefined;
+    const spill = this.#spill;
+    if (spill === undefined) {
+      this.#memory.give(buffer);
+      return;
+    }
+    void spill.writer
+      .then(async (writer) => {
+        if (spill.md5 === undefined) await writer.abort();
+        else if (!this.#adopted) await this.#storage.remove(spill.uuid);
+      })
+      // What could not be removed now is provisional still, and found by the next start.
+      .catch(() => {})
+      .finally(() => this.#memory.give(buffer));
+  }
+}

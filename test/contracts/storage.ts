@@ -1,0 +1,148 @@
+/** Owns the contract of the `storage` port: every backend passes this same suite. */
+
+import assert from 'node:assert/strict';
+import { randomBytes, randomUUID } from 'node:crypto';
+import { suite, test } from 'node:test';
+import { IsenError } from '../../src/errors.ts';
+import type { Storage } from '../../src/storage/storage.ts';
+
+const refuses = (code: string) => (thrown: unknown) => thrown instanceof IsenError && thrown.code === code;
+
+async function collect(stream: ReadableStream<Uint8Array>): Promise<Buffer> {
+  const parts: Uint8Array[] = [];
+  for await (const part of stream) parts.push(part);
+  return Buffer.concat(parts);
+}
+
+/** Runs the suite; `open` gives the same blobs at each call, as a restart would. */
+export function storageContract(name: string, open: () => Promise<Storage>): void {
+  suite(`storage contract: ${name}`, () => {
+    test('a blob put is read back whole, by range and as a stream, before and after it is kept', async () => {
+      const storage = await open();
+      const uuid = randomUUID();
+      const bytes = randomBytes(300_000);
+      await storage.put(uuid, bytes);
+      for (const state of ['provisional', 'kept']) {
+        assert.equal((await storage.provisional()).includes(uuid), state === 'provisional');
+        assert.deepEqual(Buffer.from(await storage.read(uuid)), bytes, state);
+        assert.deepEqual(Buffer.from(await storage.read(uuid, { start: 10, end: 70_000 })), bytes.subarray(10, 70_000));
+        assert.deepEqual(await collect(await storage.stream(uuid)), bytes);
+        assert.deepEqual(
+          await collect(await storage.stream(uuid, { start: 299_990, end: 300_000 })),
+          bytes.subarray(299_990),
+        );
+        assert.equal((await collect(await storage.stream(uuid, { start: 5, end: 5 }))).length, 0);
+        assert.equal(await storage.size(uuid), bytes.length);
+        if (state === 'provisional') await storage.keep(uuid);
+      }
+    });
+
+    test('bytes in shared memory are stored as they are', async () => {
+      const storage = await open();
+      const uuid = randomUUID();
+      const shared = new Uint8Array(new SharedArrayBuffer(1000), 100, 500).fill(7);
+      await storage.put(uuid, shared);
+      assert.deepEqual(await storage.read(uuid), new Uint8Array(500).fill(7));
+    });
+
+    test('an empty blob is a blob', async () => {
+      const storage = await open();
+      const uuid = randomUUID();
+      await storage.put(uuid, new Uint8Array());
+      await storage.keep(uuid);
+      assert.equal((await storage.read(uuid)).length, 0);
+      assert.equal((await collect(await storage.stream(uuid))).length, 0);
+    });
+
+    test('a blob written piece by piece is the pieces joined', async () => {
+      const storage = await open();
+      const uuid = randomUUID();
+      const pieces = [randomBytes(1000), randomBytes(1), randomBytes(70_000)];
+      const writer = await storage.create(uuid);
+      for (const piece of pieces) await writer.write(piece);
+      await writer.finish();
+      assert.deepEqual(Buffer.from(await storage.read(uuid)), Buffer.concat(pieces));
+    });
+
+    test('a blob given up leaves nothing', async () => {
+      const storage = await open();
+      const uuid = randomUUID();
+      const writer = await storage.create(uuid);
+      await writer.write(randomBytes(10));
+      await writer.abort();
+      assert.ok(!(await storage.provisional()).includes(uuid));
+      await assert.rejects(storage.read(uuid), refuses('InexistentFile'));
+    });
+
+    test('a name is never written twice', async () => {
+      const storage = await open();
+      const uuid = randomUUID();
+      await storage.put(uuid, new Uint8Array([1]));
+      await assert.rejects(storage.put(uuid, new Uint8Array([2])), refuses('CannotWriteFile'));
+      assert.deepEqual([...(await storage.read(uuid))], [1]);
+    });
+
+    test('what an earlier run left provisional is listed, and can be kept or removed', async () => {
+      const first = await open();
+      const [kept, dropped] = [randomUUID(), randomUUID()];
+      await first.put(kept, new Uint8Array([1]));
+      await first.put(dropped, new Uint8Array([2]));
+      const second = await open();
+      const left = await second.provisional();
+      assert.ok(left.includes(kept) && left.includes(dropped));
+      await second.keep(kept);
+      await second.remove(dropped);
+      const after = await second.provisional();
+      assert.ok(!after.includes(kept) && !after.includes(dropped));
+      assert.deepEqual([...(await second.read(kept))], [1]);
+    });
+
+    test('removing is final, and repeating it is no error', async () => {
+      const storage = await open();
+      const uuid = randomUUID();
+      await storage.put(uuid, randomBytes(10));
+      await storage.keep(uuid);
+      await storage.remove(uuid);
+      await storage.remove(uuid);
+      await assert.rejects(storage.read(uuid), refuses('InexistentFile'));
+      await assert.rejects(storage.stream(uuid), refuses('InexistentFile'));
+      await assert.rejects(storage.size(uuid), refuses('InexistentFile'));
+    });
+
+    test('a range past the end says that the blob is altered; a range backwards is refused', async () => {
+      const storage = await open();
+      const uuid = randomUUID();
+      await storage.put(uuid, randomBytes(10));
+      await assert.rejects(storage.read(uuid, { start: 0, end: 11 }), refuses('CorruptedFile'));
+      await assert.rejects(storage.stream(uuid, { start: 0, end: 11 }), refuses('CorruptedFile'));
+      await assert.rejects(storage.read(uuid, { start: 5, end: 4 }), refuses('BadRange'));
+    });
+
+    test('a reader misses nothing while blobs are being kept', async () => {
+      const storage = await open();
+      const uuids = Array.from({ length: 100 }, () => randomUUID());
+      await Promise.all(uuids.map((uuid) => storage.put(uuid, Buffer.from(uuid))));
+      await Promise.all(
+        uuids.flatMap((uuid) => [
+          storage.keep(uuid),
+          ...Array.from({ length: 5 }, async () => {
+            assert.equal(Buffer.from(await storage.read(uuid)).toString(), uuid);
+          }),
+        ]),
+      );
+    });
+
+    test('no name leads out of the storage', async () => {
+      const storage = await open();
+      for (const name of ['../outside', '..', '', 'incoming', `${randomUUID()}/..`, `${randomUUID()}\0`]) {
+        await assert.rejects(storage.read(name), refuses('InexistentFile'), name);
+        await assert.rejects(storage.put(name, new Uint8Array()), refuses('InexistentFile'), name);
+        await assert.rejects(storage.remove(name), refuses('InexistentFile'), name);
+      }
+    });
+
+    test('free space is known', async () => {
+      assert.ok((await (await open()).free()) > 0);
+    });
+  });
+}
