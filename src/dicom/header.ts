@@ -1,6 +1,9 @@
 /** Owns what the REST API asks about the header of one stored file, and the JSON text that answers it. */
 
+import { contentBytes, readContent } from './content.ts';
 import { metaToJson, type TagsFormat, toJson } from './json.ts';
+import type { Level } from './levels.ts';
+import { moduleJson } from './module.ts';
 import { readFile } from './read.ts';
 
 /** What to make of a header. */
@@ -13,8 +16,24 @@ export type HeaderQuestion =
       /** Only these tags, when given. */
       readonly only?: readonly string[];
     }
+  /** The module that describes a level. */
+  | {
+      readonly kind: 'module';
+      readonly level: Level;
+      readonly format: TagsFormat;
+      readonly ignoreLength: readonly string[];
+    }
   /** File Meta Information. */
-  | { readonly kind: 'meta'; readonly format: TagsFormat };
+  | { readonly kind: 'meta'; readonly format: TagsFormat }
+  /** What a path of tags, item and fragment numbers names; for what is at or behind Pixel Data, of the whole file. */
+  | { readonly kind: 'content'; readonly path: string };
+
+/** JSON text; for `content` the names below, or a raw value, or undefined where there is nothing. */
+export type HeaderAnswer<Question extends HeaderQuestion = HeaderQuestion> = Question['kind'] extends 'content'
+  ? readonly string[] | Uint8Array | undefined
+  : Question['kind'] extends 'tags' | 'module' | 'meta'
+    ? string
+    : string | readonly string[] | Uint8Array | undefined;
 
 export interface HeaderTask {
   /** The file, or its beginning up to Pixel Data. */
@@ -36,20 +55,33 @@ function sorted(dataSet: Record<string, unknown>): Record<string, unknown> {
   );
 }
 
-/** The JSON text of a header, indented as answers are, its keys in order. Throws BadFileFormat. */
-export function answerHeader({ bytes, truncated, question }: HeaderTask): string {
+const text = (json: Record<string, unknown>, format: TagsFormat): string =>
+  JSON.stringify(format === 'Simplify' ? sorted(json) : json, null, 3);
+
+/** Answers one question. JSON text is indented as answers are, its keys in order. Throws BadFileFormat, UnknownDicomTag. */
+export function answerHeader({ bytes, truncated, question }: HeaderTask): HeaderAnswer {
   const file = readFile(bytes, truncated ? { truncated } : {});
-  const { format } = question;
-  let json: Record<string, unknown>;
-  if (question.kind === 'meta') {
-    json = metaToJson(file, format);
-  } else {
-    let { dataSet } = file;
-    if (question.only !== undefined) {
-      const only = new Set(question.only);
-      dataSet = { ...dataSet, elements: new Map([...dataSet.elements].filter(([tag]) => only.has(tag))) };
+  switch (question.kind) {
+    case 'meta':
+      return text(metaToJson(file, question.format), question.format);
+    case 'module': {
+      const { level, format, ignoreLength } = question;
+      return text(moduleJson(file.dataSet, level, format, { ignoreLength: new Set(ignoreLength) }), format);
     }
-    json = toJson(dataSet, format, { ignoreLength: new Set(question.ignoreLength) });
+    case 'content': {
+      const content = readContent(file, question.path);
+      if (content === undefined) return undefined;
+      // A copy: a view would carry the whole file to the other thread.
+      return content.kind === 'listing' ? content.names : Uint8Array.from(contentBytes(file, content));
+    }
+    case 'tags': {
+      const { format, ignoreLength, only } = question;
+      let { dataSet } = file;
+      if (only !== undefined) {
+        const wanted = new Set(only);
+        dataSet = { ...dataSet, elements: new Map([...dataSet.elements].filter(([tag]) => wanted.has(tag))) };
+      }
+      return text(toJson(dataSet, format, { ignoreLength: new Set(ignoreLength) }), format);
+    }
   }
-  return JSON.stringify(format === 'Simplify' ? sorted(json) : json, null, 3);
 }

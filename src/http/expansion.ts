@@ -5,13 +5,12 @@
 
 import type { Computed, FindRequest, Found } from '../database/database.ts';
 import { parseTag, tagName } from '../dicom/dictionary.ts';
+import type { TagsFormat } from '../dicom/json.ts';
 import { LEVEL, LEVELS, type Level } from '../dicom/levels.ts';
 import type { Tags } from '../dicom/summary.ts';
 import { IsenError } from '../errors.ts';
 import type { Services } from './services.ts';
 
-/** Orthanc's forms of a data set in JSON: by keyword, by tag with name and type, by tag. */
-export type Format = 'simplify' | 'full' | 'short';
 
 interface FullElement {
   readonly Name: string;
@@ -21,28 +20,28 @@ interface FullElement {
 type FullDataset = Readonly<Record<string, FullElement>>;
 
 /** A data set of the `full` form in another. */
-function reshape(dataset: FullDataset, format: Format): Record<string, unknown> {
-  if (format === 'full') return { ...dataset };
+function reshape(dataset: FullDataset, format: TagsFormat): Record<string, unknown> {
+  if (format === 'Full') return { ...dataset };
   const entries = Object.entries(dataset).map(([tag, element]): [string, unknown] => [
-    format === 'short' ? tag : element.Name,
+    format === 'Short' ? tag : element.Name,
     Array.isArray(element.Value)
       ? element.Value.map((item) => reshape(item as FullDataset, format))
       : element.Value,
   ]);
-  return Object.fromEntries(format === 'short' ? entries : entries.sort(byKey));
+  return Object.fromEntries(format === 'Short' ? entries : entries.sort(byKey));
 }
 
 const byKey = ([a]: [string, unknown], [b]: [string, unknown]): number => (a < b ? -1 : a > b ? 1 : 0);
 
 /** The main tags of a resource, with the sequences among them, sorted by key. */
-export function mainTags(tags: Tags, sequences: string | undefined, format: Format): Record<string, unknown> {
+export function mainTags(tags: Tags, sequences: string | undefined, format: TagsFormat): Record<string, unknown> {
   const entries = Object.entries(tags).map(([tag, value]): [string, unknown] => {
     switch (format) {
-      case 'full':
+      case 'Full':
         return [tag, { Name: tagName(tag), Type: 'String', Value: value }];
-      case 'short':
+      case 'Short':
         return [tag, value];
-      case 'simplify':
+      case 'Simplify':
         return [tagName(tag), value];
     }
   });
@@ -111,7 +110,7 @@ async function requestedValues(
   services: Services,
   found: Found,
   requested: RequestedTags,
-  format: Format,
+  format: TagsFormat,
 ): Promise<Record<string, unknown>> {
   const indexed: Tags = { ...found.tags };
   for (const ancestor of Object.values(found.ancestors ?? {})) {
@@ -129,7 +128,7 @@ async function requestedValues(
       values[tag] = { Name: tagName(tag), Type: 'String', Value: value };
     } else if (requested.file && instance !== undefined && !ALL_COMPUTED.has(tag)) {
       file ??= JSON.parse(
-        await services.headers.tags(instance, { format: 'full', ignoreLength: requested.tags }),
+        await services.headers.tags(instance, { format: 'Full', ignoreLength: requested.tags, only: requested.tags }),
       ) as FullDataset;
       const element = file[tag];
       if (element !== undefined) values[tag] = element;
@@ -160,7 +159,7 @@ function integer(value: string | undefined): number | null {
 export async function expand(
   services: Services,
   found: Found,
-  format: Format,
+  format: TagsFormat,
   requested?: RequestedTags,
 ): Promise<Record<string, unknown>> {
   const { level, metadata } = found;

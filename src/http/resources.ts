@@ -2,11 +2,12 @@
 
 import { z } from '@hono/zod-openapi';
 import type { Found, FindRequest, Remaining } from '../database/database.ts';
+import type { TagsFormat } from '../dicom/json.ts';
 import { LEVEL, LEVELS, type Level } from '../dicom/levels.ts';
 import { IsenError } from '../errors.ts';
 import { empty, json, text } from './answers.ts';
 import { bodyBoolean } from './body.ts';
-import { expand, expansionRequest, type Format, requestedTags } from './expansion.ts';
+import { expand, expansionRequest, requestedTags } from './expansion.ts';
 import { arrayText, mapOrdered, streamText } from './lists.ts';
 import { flag, type Routes, Text } from './routes.ts';
 import { formatOf, formatQuery, Reference, Resource, ResourceId } from './schemas.ts';
@@ -92,7 +93,7 @@ async function list(
 function listOf(
   services: Services,
   request: FindRequest,
-  query: { expand: boolean; requested: string | undefined; format: Format },
+  query: { expand: boolean; requested: string | undefined; format: TagsFormat },
 ): Promise<Response> {
   if (!query.expand) {
     return list(services, { ...request, idsOnly: true }, ID_PAGE, async (found) => found.id);
@@ -157,7 +158,7 @@ function addLevel(routes: Routes, level: Level): void {
       listOf(
         services,
         { level, ...pageOf(level, query.since, query.limit) },
-        { expand: query.expand, requested: query['requested-tags'], format: formatOf(query, 'simplify') },
+        { expand: query.expand, requested: query['requested-tags'], format: formatOf(query, 'Simplify') },
       ),
   );
 
@@ -180,7 +181,7 @@ function addLevel(routes: Routes, level: Level): void {
         ? await services.database.find({ level, id, ...expansionRequest(level, requested) })
         : [];
       if (found === undefined) return empty(404);
-      return json(await expand(services, found, formatOf(query, 'simplify'), requested));
+      return json(await expand(services, found, formatOf(query, 'Simplify'), requested));
     },
   );
 
@@ -235,7 +236,7 @@ function addLevel(routes: Routes, level: Level): void {
         return listOf(
           services,
           { level: below, of: { level, id } },
-          { expand: query.expand, requested: query['requested-tags'], format: formatOf(query, 'simplify') },
+          { expand: query.expand, requested: query['requested-tags'], format: formatOf(query, 'Simplify') },
         );
       },
     );
@@ -259,7 +260,7 @@ function addLevel(routes: Routes, level: Level): void {
           ...expansionRequest(above, requested),
         });
         if (found === undefined) throw new IsenError('UnknownResource');
-        return json(await expand(services, found, formatOf(query, 'simplify'), requested));
+        return json(await expand(services, found, formatOf(query, 'Simplify'), requested));
       },
     );
   }

@@ -1,8 +1,10 @@
 /** Owns the schemas that several families of routes share. */
 
 import { z } from '@hono/zod-openapi';
+import { parseTag } from '../dicom/dictionary.ts';
+import type { TagsFormat } from '../dicom/json.ts';
 import { LEVELS, type Level } from '../dicom/levels.ts';
-import type { Format } from './expansion.ts';
+
 import { flag, Text } from './routes.ts';
 
 export const ResourceId = z
@@ -71,10 +73,10 @@ export const Dataset = DicomJson;
 export const formatQuery = { full: flag(), short: flag(), simplify: flag() };
 
 /** Which form the query asks for. */
-export function formatOf(query: { full: boolean; short: boolean; simplify: boolean }, initial: Format): Format {
-  if (query.simplify) return 'simplify';
-  if (query.short) return 'short';
-  if (query.full) return 'full';
+export function formatOf(query: { full: boolean; short: boolean; simplify: boolean }, initial: TagsFormat): TagsFormat {
+  if (query.simplify) return 'Simplify';
+  if (query.short) return 'Short';
+  if (query.full) return 'Full';
   return initial;
 }
 
@@ -82,3 +84,8 @@ export function formatOf(query: { full: boolean; short: boolean; simplify: boole
 export const ignoreLength = Text.openapi({
   description: 'Tags (`PatientName;0008-0060`, separated by commas or semicolons) whose values are shown at any length',
 });
+
+/** The tags (`gggg,eeee`) of `ignore-length`; names that no dictionary has are left out. */
+export function ignoredLength(text: string | undefined): string[] {
+  return (text ?? '').split(/[,;]/).flatMap((name) => parseTag(name.trim()) ?? []);
+}
