@@ -31,9 +31,11 @@ const ranges = [];
 for (const [tag, vr, name, vm, version] of lines(join(folder, 'dicom.dic'))) {
   // The generic rows (any private creator, any group length) are rules, which dictionary.ts states itself.
   if (/GENERIC|ILLEGAL|PRIVATE/.test(version)) continue;
+  // The one retired keyword that Orthanc's clients know without its prefix.
+  const keyword = name === 'RETIRED_OtherPatientIDs' ? 'OtherPatientIDs' : name;
   const plain = /^\(([0-9a-f]{4}),([0-9a-f]{4})\)$/i.exec(tag);
   if (plain !== null) {
-    tags.set(`${plain[1]}${plain[2]}`.toLowerCase(), `${vr}${name} ${vm}`);
+    tags.set(`${plain[1]}${plain[2]}`.toLowerCase(), `${vr}${keyword} ${vm}`);
     continue;
   }
   const range = /^\(([0-9a-f]{4})(?:-([0-9a-f]{4}))?,([0-9a-f]{4})(?:-([0-9a-f]{4}))?\)$/i.exec(tag);
@@ -42,7 +44,8 @@ for (const [tag, vr, name, vm, version] of lines(join(folder, 'dicom.dic'))) {
   ranges.push(`${group}${lastGroup}${element}${lastElement}`.toLowerCase() + `${vr}${name} ${vm}`);
 }
 const creators = new Map();
-for (const [tag, vr, name, vm] of lines(join(folder, 'private.dic'))) {
+for (const [tag, vr, spaced, vm] of lines(join(folder, 'private.dic'))) {
+  const name = spaced.replaceAll(' ', '');
   const parts = /^\(([0-9a-f]{4})(?:-o-([0-9a-f]{4}))?,"([^"]*)",(?:1[0-9a-f])?([0-9a-f]{2})\)$/i.exec(tag);
   if (parts === null) throw new Error(`cannot read ${tag}`);
   const [, group, lastGroup = group, creator, element] = parts;
@@ -72,11 +75,16 @@ export const PRIVATE_TAGS = ${block([...creators].flatMap(([creator, rows]) => [
 );
 
 // DCMTK's UID table is compiled into its library: take each UID of the Standard found there, and have dcmdump say its name.
-const library = /libdcmdata\S* => (\S+)/.exec(execFileSync('ldd', [execFileSync('which', ['dcmdump'], { encoding: 'utf8' }).trim()], { encoding: 'utf8' }))?.[1];
+const library = /libdcmdata\S* => (\S+)/.exec(
+  execFileSync('ldd', [execFileSync('which', ['dcmdump'], { encoding: 'utf8' }).trim()], { encoding: 'utf8' }),
+)?.[1];
 if (library === undefined) throw new Error('dcmdump does not use libdcmdata');
 const candidates = [...new Set(readFileSync(library, 'latin1').match(/(?<=\0)1\.2\.840\.10008\.[\d.]+(?=\0)/g))].sort();
 const work = mkdtempSync(join(tmpdir(), 'uids-'));
-writeFileSync(join(work, 'uids.dump'), candidates.map((uid, index) => `(0009,${(0x1000 + index).toString(16)}) UI [${uid}]\n`).join(''));
+writeFileSync(
+  join(work, 'uids.dump'),
+  candidates.map((uid, index) => `(0009,${(0x1000 + index).toString(16)}) UI [${uid}]\n`).join(''),
+);
 execFileSync('dump2dcm', [join(work, 'uids.dump'), join(work, 'uids.dcm')]);
 const dump = execFileSync('dcmdump', ['+L', join(work, 'uids.dcm')], { encoding: 'latin1' });
 rmSync(work, { recursive: true });

@@ -117,6 +117,15 @@ export function lookup(tag: number, privateCreator?: string): DictionaryEntry | 
   return within(RANGES, group, element);
 }
 
+/**
+ * Tags that are US or SS as Pixel Representation (0028,0103) says (PS3.5 §A.1); the dictionary's VR of each is US. The other tags
+ * with that choice, such as the descriptors of palettes, count from 0 whatever it says.
+ */
+export const SIGNED_LIKE_PIXELS: ReadonlySet<number> = new Set([
+  0x00280106, 0x00280107, 0x00280108, 0x00280109, 0x00280120, 0x00280121, 0x00283002, 0x00409211, 0x00409216,
+  0x00603004, 0x00603006,
+]);
+
 const TAG_TEXT = new Map<number, string>();
 const hex4 = (value: number): string => value.toString(16).padStart(4, '0');
 

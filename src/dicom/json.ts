@@ -48,7 +48,6 @@ export function toJson(dataSet: DataSet, format: TagsFormat, options: JsonOption
     const { tag } = element;
     const creator = privateCreator(dataSet, tag);
     const name = tagName(tag, creator);
-    if (name.endsWith('GroupLength') && tag.endsWith('0000') && tag !== '0002,0000') continue;
     const items = element.items?.map((item) => toJson(item, format, options));
     const { type, value } =
       items === undefined
@@ -68,7 +67,8 @@ export function toJson(dataSet: DataSet, format: TagsFormat, options: JsonOption
   return json;
 }
 
-/** File Meta Information in one of the JSON forms. */
+/** File Meta Information in one of the JSON forms, without its version, which is two bytes. */
 export function metaToJson(file: DicomFile, format: TagsFormat): Record<string, unknown> {
-  return toJson(file.meta, format);
+  const elements = new Map([...file.meta.elements].filter(([tag]) => tag !== '0002,0001'));
+  return toJson({ ...file.meta, elements }, format);
 }

@@ -6,7 +6,7 @@
 
 import { IsenError } from '../errors.ts';
 import { type CharacterSet, characterSet, DEFAULT_CHARACTER_SET } from './charset.ts';
-import { lookup, tagText } from './dictionary.ts';
+import { lookup, SIGNED_LIKE_PIXELS, tagText } from './dictionary.ts';
 import { guessTransferSyntax, inflate, startOf } from './part10.ts';
 import { EXPLICIT_LITTLE_ENDIAN, transferSyntax } from './transfer-syntaxes.ts';
 import { VR, vrOfCode } from './vr.ts';
@@ -99,6 +99,7 @@ const ITEM_END = 0xfffee00d;
 const SEQUENCE_END = 0xfffee0dd;
 const PIXEL_DATA = 0x7fe00010;
 const CHARACTER_SET = 0x00080005;
+const PIXEL_REPRESENTATION = 0x00280103;
 
 /** A fault in the bytes; {@link readFile} turns it into the client's error. */
 class Malformed extends Error {}
@@ -123,7 +124,10 @@ interface Scope {
   readonly keep: 'none' | 'only' | 'all';
   readonly only: ReadonlySet<number> | undefined;
   readonly untilPixelData: boolean;
-  readonly characterSet: CharacterSet;
+  /** Of the elements that follow: it changes where (0008,0005) was read. */
+  characterSet: CharacterSet;
+  /** Whether pixels are signed (0028,0103), which decides the VR of some elements of implicit VR (PS3.5 §A.1). */
+  signed: boolean;
 }
 
 const uint16 = (source: Source, at: number): number =>
@@ -203,7 +207,6 @@ function readElements(
 ): { readonly dataSet: DataSet | undefined; readonly end: number } {
   const elements = scope.keep === 'none' ? undefined : new Map<string, Element>();
   let creators: Map<number, string> | undefined;
-  let charset = scope.characterSet;
   let last = -1;
   let ascending = true;
   let position = at;
@@ -214,12 +217,18 @@ function readElements(
     if (tag === ITEM_END || tag === SEQUENCE_END) {
       position = offset;
       if (scope.delimited && tag === ITEM_END)
-        return { dataSet: finish(source, elements, ascending, charset), end: position };
+        return { dataSet: finish(source, elements, ascending, scope.characterSet), end: position };
       // A stray delimiter means nothing here; DCMTK passes over it as well.
       continue;
     }
     if (tag === ITEM) throw new Malformed('an item outside a sequence');
-    if (!source.explicit) head.vr = implicitVr(tag, creators);
+    if (!source.explicit) {
+      head.vr = scope.signed && SIGNED_LIKE_PIXELS.has(tag) ? 'SS' : implicitVr(tag, creators);
+      if (tag === PIXEL_REPRESENTATION && length === 2) {
+        need(offset, 2, scope.end);
+        scope.signed = uint16(source, offset) === 1;
+      }
+    }
     const vr = head.vr;
     if (tag === PIXEL_DATA && scope.untilPixelData) {
       if (length !== UNDEFINED) need(offset, length, scope.end);
@@ -236,14 +245,14 @@ function readElements(
       break;
     }
     const keep = scope.keep === 'all' || (scope.keep === 'only' && (scope.only?.has(tag) ?? false));
-    const element = readValue(source, position, head, vr, scope, keep, charset);
+    const element = readValue(source, position, head, scope, keep);
     if (keep && elements !== undefined) {
       spend(source);
       if (!elements.has(element.tag)) elements.set(element.tag, element);
       if (tag < last) ascending = false;
       last = tag;
       if (tag === CHARACTER_SET)
-        charset = characterSet(asciiText(source.bytes, offset, offset + element.length), scope.characterSet);
+        scope.characterSet = characterSet(asciiText(source.bytes, offset, offset + element.length), scope.characterSet);
       const odd = tag % 0x20000;
       if (!source.explicit && odd >= 0x10010 && odd <= 0x100ff) {
         creators ??= new Map();
@@ -256,7 +265,7 @@ function readElements(
     position = element.end;
   }
   if (scope.delimited) throw new Malformed('an item without its delimiter');
-  return { dataSet: finish(source, elements, ascending, charset), end: position };
+  return { dataSet: finish(source, elements, ascending, scope.characterSet), end: position };
 }
 
 function finish(
@@ -277,15 +286,8 @@ function finish(
 }
 
 /** The element whose head was read, its value checked; items and fragments are listed when it is kept. */
-function readValue(
-  source: Source,
-  start: number,
-  head: Head,
-  vr: string,
-  scope: Scope,
-  keep: boolean,
-  charset: CharacterSet,
-): Element {
+function readValue(source: Source, start: number, head: Head, scope: Scope, keep: boolean): Element {
+  const { vr } = head;
   const { tag, offset, length } = head;
   const text = keep ? tagText(tag) : '';
   if (length !== UNDEFINED) {
@@ -298,7 +300,7 @@ function readValue(
   const inner: Source = vr === 'UN' && source.explicit ? { ...source, explicit: false, littleEndian: true } : source;
   const items: DataSet[] | undefined = keep ? [] : undefined;
   const end = length === UNDEFINED ? scope.end : offset + length;
-  const valueEnd = readItems(inner, offset, end, length === UNDEFINED, scope.depth, items, charset);
+  const valueEnd = readItems(inner, offset, end, length === UNDEFINED, scope, items);
   source.budget = inner.budget;
   const element = {
     tag: text,
@@ -317,11 +319,10 @@ function readItems(
   at: number,
   end: number,
   delimited: boolean,
-  depth: number,
+  outer: Scope,
   items: DataSet[] | undefined,
-  charset: CharacterSet,
 ): number {
-  if (depth >= MAXIMUM_DEPTH) throw new Malformed(`sequences nest more than ${MAXIMUM_DEPTH} deep`);
+  if (outer.depth >= MAXIMUM_DEPTH) throw new Malformed(`sequences nest more than ${MAXIMUM_DEPTH} deep`);
   let position = at;
   while (position < end) {
     need(position, 8, end);
@@ -338,11 +339,12 @@ function readItems(
     const read = readElements(source, position, {
       end: length === UNDEFINED ? end : position + length,
       delimited: length === UNDEFINED,
-      depth: depth + 1,
+      depth: outer.depth + 1,
       keep: items === undefined ? 'none' : 'all',
       only: undefined,
       untilPixelData: false,
-      characterSet: charset,
+      characterSet: outer.characterSet,
+      signed: outer.signed,
     });
     position = read.end;
     if (items !== undefined && read.dataSet !== undefined) {
@@ -393,10 +395,11 @@ function readFragments(
   return { ...element, fragments, basicOffsetTable, offsetTable };
 }
 
-const WHOLE: Pick<Scope, 'delimited' | 'depth' | 'characterSet'> = {
+const WHOLE: Pick<Scope, 'delimited' | 'depth' | 'characterSet' | 'signed'> = {
   delimited: false,
   depth: 0,
   characterSet: DEFAULT_CHARACTER_SET,
+  signed: false,
 };
 
 /** File Meta Information from `start`, and where the data set begins (PS3.10 §7.1). */

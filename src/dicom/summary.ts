@@ -8,8 +8,9 @@ import { tagNumber } from './dictionary.ts';
 import { identifiers } from './ids.ts';
 import { MAXIMUM_LENGTH, toJson } from './json.ts';
 import { LEVEL, LEVELS, type Level } from './levels.ts';
-import { type DataSet, readFile } from './read.ts';
-import { valueOf } from './value.ts';
+import { type DataSet, type DicomFile, readFile } from './read.ts';
+import { transferSyntax } from './transfer-syntaxes.ts';
+import { numbersOf, valueOf } from './value.ts';
 
 /** Main DICOM tags: `gggg,eeee` (lower case) → decoded UTF-8 value, padding stripped. Absent tags have no key. */
 export type Tags = Record<string, string>;
@@ -51,6 +52,14 @@ function count(value: string | undefined): number | undefined {
   return value !== undefined && /^\s*\d{1,9}\s*$/.test(value) ? Number(value) : undefined;
 }
 
+/** The VR that native Pixel Data has by its transfer syntax and Bits Allocated (PS3.5 §8.1.2, §A.1, §A.2). */
+function usualPixelVr(file: DicomFile): string {
+  const syntax = transferSyntax(file.transferSyntax);
+  if (!(syntax?.explicit ?? true)) return 'OW';
+  const bits = file.dataSet.elements.get('0028,0100');
+  return bits !== undefined && Number(numbersOf(file.dataSet, bits)?.[0] ?? 16) <= 8 ? 'OB' : 'OW';
+}
+
 /** How many instances the series says that it has, or undefined. */
 function expectedInstances(series: Tags): number | undefined {
   const product = (a: string, b: string): number | undefined => {
@@ -58,7 +67,8 @@ function expectedInstances(series: Tags): number | undefined {
     const second = count(series[b]);
     return first === undefined || second === undefined ? undefined : first * second;
   };
-  return product('0020,1002', '0020,0105') ?? product('0054,0081', '0054,0101') ?? count(series['0018,1090']);
+  const expected = product('0020,1002', '0020,0105') ?? product('0054,0081', '0054,0101') ?? count(series['0018,1090']);
+  return expected === 0 ? undefined : expected;
 }
 
 /**
@@ -76,9 +86,9 @@ export function summarize(bytes: Uint8Array): Summary {
       if (value !== undefined) tags[level][tag] = value;
     }
   }
-  const study = tags.Study['0020,000d'];
-  const series = tags.Series['0020,000e'];
-  const instance = tags.Instance['0008,0018'];
+  const study = tags.Study['0020,000d']?.trim();
+  const series = tags.Series['0020,000e']?.trim();
+  const instance = tags.Instance['0008,0018']?.trim();
   if (!study || !series || !instance) {
     throw new IsenError('BadFileFormat', 'missing StudyInstanceUID, SeriesInstanceUID or SOPInstanceUID');
   }
@@ -87,8 +97,10 @@ export function summarize(bytes: Uint8Array): Summary {
   if (sopClass) metadata.Instance['SopClassUid'] = sopClass;
   const index = tags.Instance['0020,0013'] ?? tags.Instance['0054,1330'];
   if (index !== undefined) metadata.Instance['IndexInSeries'] = index;
-  if (file.pixelData?.offset !== undefined) {
+  if (file.pixelData?.offset !== undefined && file.meta.elements.size > 0) {
     metadata.Instance['PixelDataOffset'] = String(file.pixelData.offset);
+    const native = transferSyntax(file.transferSyntax)?.encapsulated === false;
+    if (native && file.pixelData.vr !== usualPixelVr(file)) metadata.Instance['PixelDataVR'] = file.pixelData.vr;
   }
   const expected = expectedInstances(tags.Series);
   if (expected !== undefined) metadata.Series['ExpectedNumberOfInstances'] = String(expected);
@@ -104,5 +116,5 @@ export function summarize(bytes: Uint8Array): Summary {
       });
     }
   }
-  return { ids: identifiers(tags.Patient['0010,0020'] ?? '', study, series, instance), tags, metadata };
+  return { ids: identifiers(tags.Patient['0010,0020']?.trim() ?? '', study, series, instance), tags, metadata };
 }

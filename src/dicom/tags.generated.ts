@@ -341,7 +341,7 @@ export const TAGS = `
 00100222UCGeneticModificationsDescription 1
 00100223LOGeneticModificationsNomenclature 1
 00100229SQGeneticModificationsCodeSequence 1
-00101000LORETIRED_OtherPatientIDs 1-n
+00101000LOOtherPatientIDs 1-n
 00101001PNOtherPatientNames 1-n
 00101002SQOtherPatientIDsSequence 1
 00101005PNPatientBirthName 1
@@ -5280,7 +5280,7 @@ export const PRIVATE_TAGS = `
 0029002934USMagnificationReductionRatio 1
 0029002944CSLineDensityCode 1
 0029002950CSDataCompressionCode 1
-2011201111CSImagePosition SpecifyingFlag 1
+2011201111CSImagePositionSpecifyingFlag 1
 50f150f106CSEnergySubtractionParam 1
 50f150f107CSSubtractionRegistrationResult 1
 50f150f108CSEnergySubtractionParam2 1
@@ -5316,7 +5316,7 @@ export const PRIVATE_TAGS = `
 0019001911SSSeriesContrast 1
 0019001912SSLastPseq 1
 0019001913SSStartNumberForBaseline 1
-0019001914SSEnd NumberForBaseline 1
+0019001914SSEndNumberForBaseline 1
 0019001915SSStartNumberForEnhancedScans 1
 0019001916SSEndNumberForEnhancedScans 1
 0019001917SSSeriesPlane 1
@@ -5383,7 +5383,7 @@ export const PRIVATE_TAGS = `
 0019001984DSPeakSAR 1
 0019001985SSMonitorSAR 1
 0019001986USUnknown 1
-0019001987DSCardiacRepetition Time 1
+0019001987DSCardiacRepetitionTime 1
 0019001988SSImagesPerCardiacCycle 1
 001900198aSSActualReceiveGainAnalog 1
 001900198bSSActualReceiveGainDigital 1
@@ -5551,7 +5551,7 @@ export const PRIVATE_TAGS = `
 00230023f0LOCRDistributionCode 1
 00230023ffUSCRShuttersApplied 1
 =GEMS_ADWSoft_3D1
-0047004701SQReconstruction Parameters Sequence 1
+0047004701SQReconstructionParametersSequence 1
 0047004750ULVolumeVoxelCount 1
 0047004751ULVolumeSegmentCount 1
 0047004753USVolumeSliceSize 1
@@ -6955,7 +6955,7 @@ export const PRIVATE_TAGS = `
 0021002146ISMIPStopRow 1
 0021002147ISMIPStartColumn 1
 0021002148ISMIPStartColumn 1
-0021002149ISMIPStartSlice Name= 1
+0021002149ISMIPStartSliceName= 1
 002100214aISMIPStartSlice 1
 002100214fLTOrderofSlices 1
 0021002150USSignalMask 1

@@ -5,6 +5,7 @@
 
 import { deflateRawSync } from 'node:zlib';
 import { IsenError } from '../errors.ts';
+import type { DataSet } from './read.ts';
 import type { TransferSyntax } from './transfer-syntaxes.ts';
 import { vrRow } from './vr.ts';
 
@@ -94,6 +95,19 @@ export function writeFile(file: NewFile): Buffer {
   const chunks: Uint8Array[] = head;
   const size = PREAMBLE.length + groupLength.length + meta.length;
   return Buffer.concat(chunks, size + encodeElements(file.dataSet, file.transferSyntax, chunks));
+}
+
+/**
+ * The elements of a data set that was read whole, to be written again byte for byte, beside or without others.
+ * @throws {IsenError} ParameterOutOfRange when `encoding` is another than that of the data set, or its pixels were not read.
+ */
+export function rawElements(dataSet: DataSet, encoding: Encoding): NewElement[] {
+  if (dataSet.littleEndian !== encoding.littleEndian || dataSet.explicit !== encoding.explicit)
+    throw new IsenError('ParameterOutOfRange', 'Cannot copy elements into another encoding');
+  return Array.from(dataSet.elements.values(), ({ tag, start, end }) => {
+    if (start === end) refuse(tag, 'its value was not read');
+    return { tag, raw: dataSet.bytes.subarray(start, end) };
+  });
 }
 
 function refuse(tag: string, why: string): never {

@@ -5,7 +5,6 @@
  */
 
 import type { DataSet } from '../dicom/read.ts';
-import { transferSyntax } from '../dicom/transfer-syntaxes.ts';
 import { IsenError } from '../errors.ts';
 
 /** Bytes `start` to `end` (not counted) of the file. */
@@ -136,7 +135,7 @@ async function pixelDataHead(
   at: number,
 ): Promise<{ readonly vr: string; readonly value: number; readonly length: number }> {
   const { littleEndian, explicit } = source.dataSet;
-  const head = await readExactly(source, at, 12);
+  const head = await readExactly(source, at, explicit ? 12 : 8);
   const tag = head.getUint16(0, littleEndian) * 0x10000 + head.getUint16(2, littleEndian);
   if (tag !== 0x7fe00010) throw bad();
   if (!explicit) return { vr: 'OW', value: at + 8, length: head.getUint32(4, littleEndian) };
@@ -144,7 +143,7 @@ async function pixelDataHead(
   return { vr, value: at + 12, length: head.getUint32(8, littleEndian) };
 }
 
-/** `size` bytes at `at`, fewer only at the end of an implicit VR file with empty Pixel Data. */
+/** The `size` bytes at `at`. */
 async function readExactly(source: FrameSource, at: number, size: number): Promise<DataView> {
   if (at + size > source.size) throw bad();
   const bytes = await source.read(at, at + size);
@@ -179,7 +178,12 @@ function extendedOffset({ elements, bytes }: DataSet, frames: number, frame: num
 }
 
 /** What the Basic Offset Table says of a frame; undefined when it is not one entry a frame, or disordered around it. */
-async function basicOffsets(source: FrameSource, table: Range, frames: number, frame: number): Promise<Range | undefined> {
+async function basicOffsets(
+  source: FrameSource,
+  table: Range,
+  frames: number,
+  frame: number,
+): Promise<Range | undefined> {
   if (table.end - table.start !== frames * 4) return undefined;
   const entry = async (index: number): Promise<number> =>
     (await readExactly(source, table.start + index * 4, 4)).getUint32(0, source.dataSet.littleEndian);
@@ -224,7 +228,7 @@ async function walk(items: Items, first: number, frames: number, frame: number, 
 class Items {
   readonly #source: FrameSource;
   #start = 0;
-  #window = new DataView(new ArrayBuffer(0));
+  #window: DataView = new DataView(new ArrayBuffer(0));
 
   constructor(source: FrameSource) {
     this.#source = source;
@@ -248,7 +252,8 @@ class Items {
     }
     const { littleEndian } = this.#source.dataSet;
     const offset = at - this.#start;
-    const tag = this.#window.getUint16(offset, littleEndian) * 0x10000 + this.#window.getUint16(offset + 2, littleEndian);
+    const tag =
+      this.#window.getUint16(offset, littleEndian) * 0x10000 + this.#window.getUint16(offset + 2, littleEndian);
     const start = at + 8;
     return { tag, start, end: start + this.#window.getUint32(offset + 4, littleEndian) };
   }
