@@ -1,0 +1,63 @@
+/** Owns opening the SQLite file: its settings, and bringing its schema to this program's version. */
+
+import { readdirSync, readFileSync } from 'node:fs';
+import { fileURLToPath } from 'node:url';
+import Sqlite from 'better-sqlite3';
+import { asError, IsenError } from '../../errors.ts';
+
+/** The .sql files stay in src; the compiled program runs from dist/src/database/sqlite. */
+const MIGRATIONS = fileURLToPath(new URL('../../../../src/database/sqlite/', import.meta.url));
+
+/** Any failure of the engine as an IsenError: `DatabaseUnavailable` when trying again may help, else `Database`. */
+export function asDatabaseError(thrown: unknown): IsenError {
+  if (thrown instanceof IsenError) return thrown;
+  const error = asError(thrown);
+  const code = thrown instanceof Sqlite.SqliteError ? thrown.code : '';
+  if (/^SQLITE_(BUSY|LOCKED)/.test(code)) return new IsenError('DatabaseUnavailable', code, { cause: error });
+  return new IsenError('Database', code === '' ? undefined : `${code}: ${error.message}`, { cause: error });
+}
+
+/** The connection that writes: creates the file and migrates it. Throws `IncompatibleDatabaseVersion` for a newer file. */
+export function openWriter(path: string): Sqlite.Database {
+  const db = new Sqlite(path, { timeout: 5000 });
+  try {
+    db.pragma('journal_mode = WAL');
+    db.pragma('synchronous = FULL');
+    db.pragma('cache_size = -65536');
+    db.pragma('temp_store = MEMORY');
+    // Checkpoints are tasks of their own, between commits.
+    db.pragma('wal_autocheckpoint = 0');
+    db.pragma('journal_size_limit = 134217728');
+    migrate(db);
+    return db;
+  } catch (error) {
+    db.close();
+    throw error;
+  }
+}
+
+/** A connection that only reads; the file must be there. */
+export function openReader(path: string): Sqlite.Database {
+  const db = new Sqlite(path, { readonly: true, timeout: 5000 });
+  db.pragma('cache_size = -32768');
+  db.pragma('temp_store = MEMORY');
+  return db;
+}
+
+function migrate(db: Sqlite.Database): void {
+  const files = readdirSync(MIGRATIONS)
+    .filter((file) => /^\d{3}-.*\.sql$/.test(file))
+    .sort();
+  const apply = db.transaction(() => {
+    const version = Number(db.pragma('user_version', { simple: true }));
+    if (version > files.length) {
+      throw new IsenError(
+        'IncompatibleDatabaseVersion',
+        `The index has version ${version}, this program knows ${files.length}`,
+      );
+    }
+    for (const file of files.slice(version)) db.exec(readFileSync(`${MIGRATIONS}${file}`, 'utf8'));
+    if (version < files.length) db.pragma(`user_version = ${files.length}`);
+  });
+  apply.immediate();
+}

@@ -1,0 +1,362 @@
+/**
+ * Owns the read connection, on the main thread: single statements are synchronous and short; whatever could be long is
+ * cut into pieces between which the event loop turns.
+ */
+
+import { setImmediate as turn } from 'node:timers/promises';
+import type { Database as Connection, Statement } from 'better-sqlite3';
+import { LEVELS, type Level } from '../../dicom/levels.ts';
+import { IsenError } from '../../errors.ts';
+import {
+  CHANGE_TYPES,
+  type Change,
+  type ChangesRequest,
+  type FindRequest,
+  type Found,
+  type Remaining,
+  type Statistics,
+} from '../database.ts';
+import { matchesWildcard, normalise } from '../find.ts';
+import { asDatabaseError, openReader } from './connection.ts';
+import { foundOf, type FoundRow, selectResources } from './resources.ts';
+import { type ChangeRow, changeOf, levelNumber, publicId, publicIdBytes, TABLE, uuidBytes, uuidText } from './rows.ts';
+import { type Matching, matchingPlan, type Plan } from './search.ts';
+
+/** Resources read by one statement. */
+const PAGE = 500;
+/** Rows that one statement looks through. */
+const WINDOW = 2000;
+/** Matches of an index beyond which looking through the whole table in order of id is the better plan. */
+const FEW = 5000;
+/** Prepared statements held. */
+const HELD_STATEMENTS = 256;
+
+const NEW_INSTANCE = CHANGE_TYPES.indexOf('NewInstance');
+
+export class Reader {
+  readonly #db: Connection;
+  readonly #statements = new Map<string, Statement<unknown[]>>();
+  /** Statements that stay open while the event loop turns. */
+  #walking = 0;
+  #closing = false;
+
+  constructor(path: string) {
+    this.#db = openReader(path);
+    const deterministic = { deterministic: true };
+    this.#db.function('normalise', deterministic, (value: unknown) =>
+      typeof value === 'string' ? normalise(value) : null,
+    );
+    this.#db.function('wildcard', deterministic, (value: unknown, pattern: unknown) =>
+      typeof value === 'string' && typeof pattern === 'string' ? Number(matchesWildcard(value, pattern)) : null,
+    );
+  }
+
+  async close(): Promise<void> {
+    this.#closing = true;
+    while (this.#walking > 0) await turn();
+    this.#db.close();
+  }
+
+  async find(request: FindRequest): Promise<readonly Found[]> {
+    const { level, id, of, where, limit = Number.POSITIVE_INFINITY, since = 0 } = request;
+    if (limit <= 0) return [];
+    if (id !== undefined && of === undefined && (where ?? []).length === 0) {
+      const bytes = publicIdBytes(id);
+      return bytes === undefined || since > 0 ? [] : this.#resources(request, 'r.public_id = ?', bytes);
+    }
+    const matches = await this.#matches(request, since, limit);
+    const found: Found[] = [];
+    for (let at = 0; at < matches.length; at += PAGE) {
+      if (at > 0) await turn();
+      const page = matches.slice(at, at + PAGE);
+      if (request.idsOnly === true) {
+        for (const match of page) found.push(bare(level, publicId(match.public_id.toString('hex'))));
+      } else {
+        const rows = JSON.stringify(page.map((match) => match.id));
+        // One by one, as resources may have gone and their row ids been given away since they matched.
+        const wanted = new Set(page.map((match) => publicId(match.public_id.toString('hex'))));
+        for (const each of this.#resources(request, 'r.id IN (SELECT value FROM json_each(?))', rows)) {
+          if (wanted.has(each.id)) found.push(each);
+        }
+      }
+    }
+    return found;
+  }
+
+  async #matches(request: FindRequest, since: number, limit: number): Promise<Matching[]> {
+    const plan = matchingPlan(request);
+    if (plan === undefined) return [];
+    if (plan.index !== undefined) {
+      const matches = await this.#candidates(plan.index);
+      if (matches !== undefined) {
+        return matches.sort((a, b) => a.public_id.compare(b.public_id)).slice(since, since + limit);
+      }
+    }
+    return this.#scan(request.level, plan.scan, since, limit);
+  }
+
+  /** The matches among the rows of an index, or undefined when there are too many rows. */
+  async #candidates({ sql, values, bounded }: NonNullable<Plan['index']>): Promise<Matching[] | undefined> {
+    const matches: Matching[] = [];
+    let seen = 0;
+    this.#walking++;
+    try {
+      // A statement of its own: one that is being walked through cannot be run by another search.
+      for (const row of this.#db.prepare<unknown[], Matching & { matches: number | null }>(sql).iterate(...values)) {
+        if (row.matches === 1) matches.push(row);
+        seen++;
+        if (bounded && seen > FEW) return undefined;
+        if (seen % WINDOW !== 0) continue;
+        await turn();
+        if (this.#closing) throw new IsenError('DatabaseUnavailable', 'The index is being closed');
+      }
+      return matches;
+    } catch (error) {
+      throw asDatabaseError(error);
+    } finally {
+      this.#walking--;
+    }
+  }
+
+  /** Looks through the table in order of public id, one window a turn of the event loop. */
+  async #scan(level: Level, scan: { sql: string; values: unknown[]; all: boolean }, since: number, limit: number) {
+    const matches: Matching[] = [];
+    let skip = since;
+    let after: Buffer = Buffer.alloc(0);
+    if (scan.all && since > 0) {
+      const last = this.#get<{ public_id: Buffer }>(
+        `SELECT public_id FROM ${TABLE[level]} ORDER BY public_id LIMIT 1 OFFSET ?`,
+        since - 1,
+      );
+      if (last === undefined) return [];
+      after = last.public_id;
+      skip = 0;
+    }
+    for (;;) {
+      const end = this.#get<{ public_id: Buffer }>(
+        `SELECT public_id FROM ${TABLE[level]} WHERE public_id > ? ORDER BY public_id LIMIT 1 OFFSET ?`,
+        after,
+        WINDOW - 1,
+      )?.public_id;
+      const upTo = end === undefined ? '' : 'AND r.public_id <= ?';
+      const page = this.#all<Matching>(
+        `${scan.sql} AND r.public_id > ? ${upTo} ORDER BY r.public_id LIMIT ?`,
+        ...scan.values,
+        after,
+        ...(end === undefined ? [] : [end]),
+        Math.min(skip + limit - matches.length, WINDOW),
+      );
+      const skipped = Math.min(skip, page.length);
+      skip -= skipped;
+      matches.push(...page.slice(skipped));
+      if (end === undefined || matches.length >= limit) return matches;
+      after = end;
+      await turn();
+    }
+  }
+
+  #resources(request: FindRequest, where: string, value: unknown): Found[] {
+    if (request.idsOnly === true) {
+      const sql = `SELECT r.public_id FROM ${TABLE[request.level]} r WHERE ${where}`;
+      const rows = this.#all<{ public_id: Buffer }>(sql, value);
+      return rows.map((row) => bare(request.level, publicId(row.public_id.toString('hex'))));
+    }
+    const rows = this.#all<FoundRow>(`${selectResources(request)} WHERE ${where} ORDER BY r.public_id`, value);
+    return rows.map((row) => foundOf(request, row));
+  }
+
+  lookup(value: string): readonly Remaining[] {
+    const columns: readonly [Level, string][] = [
+      ['Patient', 'patient_id'],
+      ['Study', 'study_instance_uid'],
+      ['Study', 'accession_number'],
+      ['Series', 'series_instance_uid'],
+      ['Instance', 'sop_instance_uid'],
+    ];
+    const sql = columns.map(
+      ([level, column]) =>
+        `SELECT ${levelNumber(level)} AS level, hex(public_id) AS id FROM ${TABLE[level]} WHERE ${column} = ?`,
+    );
+    const rows = this.#all<{ level: number; id: string }>(
+      `${sql.join(' UNION ')} ORDER BY 1, 2`,
+      ...columns.map(() => normalise(value)),
+    );
+    return rows.map((row) => ({ level: LEVELS[row.level] ?? 'Patient', id: publicId(row.id) }));
+  }
+
+  statistics(of?: { readonly level: Level; readonly id: string }): Statistics | undefined {
+    if (of === undefined) {
+      return this.#get<Statistics>(
+        `SELECT patients, studies, series, instances, disk_size AS diskSize, uncompressed_size AS uncompressedSize,
+         dicom_disk_size AS dicomDiskSize, dicom_uncompressed_size AS dicomUncompressedSize FROM counters`,
+      );
+    }
+    const bytes = publicIdBytes(of.id);
+    if (bytes === undefined) return undefined;
+    const top = LEVELS.indexOf(of.level);
+    const sets = LEVELS.map((level, index) => {
+      if (index < top) return `at${index} (id) AS (SELECT 0 WHERE 0)`;
+      if (index === top) return `at${index} (id) AS (SELECT id FROM ${TABLE[level]} WHERE public_id = ?)`;
+      return `at${index} (id) AS (SELECT id FROM ${TABLE[level]} WHERE parent IN (SELECT id FROM at${index - 1}))`;
+    });
+    const row = this.#get<Statistics & { known: number }>(
+      `WITH ${sets.join()},
+       files (size, disk, dicom) AS (
+         SELECT size, ifnull(compressed_size, size), 1 FROM instances WHERE id IN (SELECT id FROM at3)
+         ${LEVELS.map(
+           (_, index) => `UNION ALL SELECT size, ifnull(compressed_size, size), 0 FROM attachments
+             WHERE level = ${index} AND resource IN (SELECT id FROM at${index})`,
+         ).join(' ')})
+       SELECT (SELECT count(*) FROM at${top}) AS known, (SELECT count(*) FROM at0) AS patients,
+         (SELECT count(*) FROM at1) AS studies, (SELECT count(*) FROM at2) AS series,
+         (SELECT count(*) FROM at3) AS instances, total(disk) AS diskSize, total(size) AS uncompressedSize,
+         total(disk) FILTER (WHERE dicom) AS dicomDiskSize, total(size) FILTER (WHERE dicom) AS dicomUncompressedSize
+       FROM files`,
+      bytes,
+    );
+    if (row === undefined || row.known === 0) return undefined;
+    const { known: _, ...statistics } = row;
+    return statistics;
+  }
+
+  async changes(request: ChangesRequest): Promise<{ changes: readonly Change[]; more: boolean }> {
+    const { since, to, limit, types } = request;
+    if (limit <= 0) return { changes: [], more: false };
+    const backwards = to !== undefined && since === undefined;
+    const numbers = types === undefined ? undefined : [...new Set(types.map((type) => CHANGE_TYPES.indexOf(type)))];
+    const read = numbers?.every((type) => type !== NEW_INSTANCE) === true ? this.#byType : this.#bySeq;
+    const rows = await read.call(this, numbers, since ?? 0, to ?? Number.MAX_SAFE_INTEGER, limit + 1, backwards);
+    const more = rows.length > limit;
+    const kept = rows.slice(0, limit);
+    return { changes: (backwards ? kept.reverse() : kept).map(changeOf), more };
+  }
+
+  /** Types that have an index: at most `limit` rows of each, merged. */
+  async #byType(types: readonly number[] | undefined, since: number, to: number, limit: number, backwards: boolean) {
+    const order = backwards ? 'DESC' : 'ASC';
+    const rows = (types ?? []).flatMap((type) =>
+      this.#all<ChangeRow>(
+        `SELECT seq, type, level, hex(public_id) AS id, date FROM changes
+         WHERE type = ${type} AND type <> ${NEW_INSTANCE} AND seq > ? AND seq <= ? ORDER BY seq ${order} LIMIT ?`,
+        since,
+        to,
+        limit,
+      ),
+    );
+    return rows.sort((a, b) => (backwards ? b.seq - a.seq : a.seq - b.seq)).slice(0, limit);
+  }
+
+  /** In order of Seq, filtered by type; one window a turn of the event loop. */
+  async #bySeq(types: readonly number[] | undefined, since: number, to: number, limit: number, backwards: boolean) {
+    const rows: ChangeRow[] = [];
+    let [low, high] = [since, to];
+    const order = backwards ? 'DESC' : 'ASC';
+    for (;;) {
+      const page = this.#all<ChangeRow>(
+        `SELECT seq, type, level, hex(public_id) AS id, date FROM changes WHERE seq > ? AND seq <= ?
+         ORDER BY seq ${order} LIMIT ?`,
+        low,
+        high,
+        types === undefined ? Math.min(WINDOW, limit - rows.length) : WINDOW,
+      );
+      for (const row of page) if (types === undefined || types.includes(row.type)) rows.push(row);
+      const last = page.at(-1);
+      if (last === undefined || rows.length >= limit) return rows.slice(0, limit);
+      if (backwards) high = last.seq - 1;
+      else low = last.seq;
+      await turn();
+    }
+  }
+
+  lastSeq(): number {
+    return this.#get<{ seq: number }>('SELECT seq FROM counters')?.seq ?? 0;
+  }
+
+  property(name: string): string | undefined {
+    return this.#get<{ value: string }>('SELECT value FROM properties WHERE name = ?', name)?.value;
+  }
+
+  removals(limit: number): readonly string[] {
+    const rows = this.#all<{ uuid: string }>('SELECT hex(uuid) AS uuid FROM removals LIMIT ?', limit);
+    return rows.map((row) => uuidText(row.uuid));
+  }
+
+  /** Without an index, that every stored instance would pay for: newest rows first, until all are found. */
+  async attached(uuids: readonly string[]): Promise<ReadonlySet<string>> {
+    const wanted = new Set(uuids.map((uuid) => uuidBytes(uuid).toString('hex').toUpperCase()));
+    const list = JSON.stringify([...wanted]);
+    const found = new Set<string>();
+    const take = (rows: readonly { uuid: string }[]): void => {
+      for (const row of rows) found.add(uuidText(row.uuid));
+    };
+    take(
+      this.#all(
+        'SELECT hex(uuid) AS uuid FROM attachments WHERE uuid IN (SELECT unhex(value) FROM json_each(?))',
+        list,
+      ),
+    );
+    const last = this.#get<{ id: number | null }>('SELECT max(id) AS id FROM instances')?.id ?? 0;
+    for (let high = last; high > 0 && found.size < wanted.size; high -= WINDOW) {
+      take(
+        this.#all(
+          `SELECT hex(uuid) AS uuid FROM instances WHERE id <= ? AND id > ?
+           AND uuid IN (SELECT unhex(value) FROM json_each(?))`,
+          high,
+          high - WINDOW,
+          list,
+        ),
+      );
+      await turn();
+    }
+    return found;
+  }
+
+  nextStable(): number | undefined {
+    const row = this.#get<{ at: number | null }>(
+      `SELECT min(at) AS at FROM (${['patients', 'studies', 'series']
+        .map((table) => `SELECT min(stable_at) AS at FROM ${table} WHERE stable_at IS NOT NULL`)
+        .join(' UNION ALL ')})`,
+    );
+    return row?.at ?? undefined;
+  }
+
+  #all<Row>(sql: string, ...values: unknown[]): Row[] {
+    try {
+      return this.#prepare(sql).all(...values) as Row[];
+    } catch (error) {
+      throw asDatabaseError(error);
+    }
+  }
+
+  #get<Row>(sql: string, ...values: unknown[]): Row | undefined {
+    try {
+      return this.#prepare(sql).get(...values) as Row | undefined;
+    } catch (error) {
+      throw asDatabaseError(error);
+    }
+  }
+
+  #prepare(sql: string): Statement<unknown[]> {
+    let statement = this.#statements.get(sql);
+    if (statement === undefined) {
+      if (this.#statements.size >= HELD_STATEMENTS) this.#statements.clear();
+      statement = this.#db.prepare<unknown[]>(sql);
+      this.#statements.set(sql, statement);
+    }
+    return statement;
+  }
+}
+
+function bare(level: Level, id: string): Found {
+  return {
+    level,
+    id,
+    parent: undefined,
+    tags: {},
+    metadata: {},
+    attachments: [],
+    labels: [],
+    isStable: false,
+    isProtected: false,
+  };
+}

@@ -1,0 +1,191 @@
+/** Owns the one statement that says everything about resources, and how its rows become {@link Found}. */
+
+import { LEVEL, LEVELS, type Level } from '../../dicom/levels.ts';
+import type { Tags } from '../../dicom/summary.ts';
+import type { FindRequest, Found } from '../database.ts';
+import { levelsBetween } from '../find.ts';
+import {
+  type AttachmentRow,
+  attachmentJson,
+  attachmentOf,
+  levelNumber,
+  metadataOf,
+  publicId,
+  type RowMetadata,
+  type SetMetadata,
+  TABLE,
+} from './rows.ts';
+
+/** Columns; JSON ones are text. */
+export interface FoundRow {
+  readonly id: string;
+  readonly parent: string | null;
+  readonly tags: string;
+  readonly metadata: string;
+  readonly last_update: number | null;
+  readonly set_metadata: string;
+  readonly attachments: string;
+  readonly labels: string;
+  readonly unstable: number;
+  readonly protected: number;
+  readonly children?: string;
+  readonly instance?: string | null;
+  readonly computed?: string;
+  readonly [ancestor: `${string}_id`]: string;
+}
+
+const setMetadata = (level: Level, alias: string): string =>
+  `(SELECT json_group_object(name, json_array(value, revision)) FROM metadata
+    WHERE level = ${levelNumber(level)} AND resource = ${alias}.id)`;
+
+/** Joins from `r` (of `level`) up: the alias of each ancestor is its table's name. */
+function ancestorsOf(level: Level): readonly Level[] {
+  return LEVELS.slice(0, LEVELS.indexOf(level)).reverse();
+}
+
+/** FROM clause from the row ids below `r` down to `bottom`. */
+function joinBelow(level: Level, bottom: Level): string {
+  const path = levelsBetween(level, bottom).slice(1);
+  const joins = path
+    .slice(1)
+    .map((each, index) => `CROSS JOIN ${TABLE[each]} b${index + 1} ON b${index + 1}.parent = b${index}.id`);
+  return `FROM ${TABLE[path[0] ?? bottom]} b0 ${joins.join(' ')} WHERE b0.parent = r.id`;
+}
+
+/** SELECT … FROM … for resources of the request's level, aliased `r`; a WHERE follows. */
+export function selectResources(request: FindRequest): string {
+  const { level } = request;
+  const number = levelNumber(level);
+  const parent = LEVEL[level].parent;
+  const child = LEVEL[level].child;
+  const joined = request.ancestors === true ? ancestorsOf(level) : ancestorsOf(level).slice(0, 1);
+  const attachments = `SELECT ${attachmentJson('a', 'a.content_type')} AS j FROM attachments a
+    WHERE a.level = ${number} AND a.resource = r.id`;
+  const columns = [
+    'hex(r.public_id) AS id',
+    `${parent === undefined ? 'NULL' : `hex(${TABLE[parent]}.public_id)`} AS parent`,
+    'r.tags',
+    'r.metadata',
+    `${level === 'Instance' ? 'NULL' : 'r.last_update'} AS last_update`,
+    `${setMetadata(level, 'r')} AS set_metadata`,
+    level === 'Instance'
+      ? `(SELECT json_group_array(json(j)) FROM (SELECT ${attachmentJson('r', '1')} AS j UNION ALL ${attachments})) AS attachments`
+      : `(SELECT json_group_array(json(j)) FROM (${attachments})) AS attachments`,
+    `(SELECT json_group_array(label) FROM labels WHERE level = ${number} AND resource = r.id) AS labels`,
+    `${level === 'Instance' ? '0' : 'r.stable_at IS NOT NULL'} AS unstable`,
+    `${level === 'Patient' ? 'r.recycling IS NULL' : '0'} AS protected`,
+  ];
+  if (request.children === true) {
+    columns.push(
+      child === undefined
+        ? `'[]' AS children`
+        : `(SELECT json_group_array(h) FROM (SELECT hex(public_id) AS h FROM ${TABLE[child]} c WHERE c.parent = r.id
+            ORDER BY public_id)) AS children`,
+    );
+  }
+  if (request.ancestors === true) {
+    for (const each of joined) {
+      const table = TABLE[each];
+      columns.push(
+        `json_array(hex(${table}.public_id), json(${table}.tags), json(${table}.metadata), ${table}.last_update,
+          json(${setMetadata(each, table)})) AS ${each}_id`,
+      );
+    }
+  }
+  if (request.instance === true) {
+    const one = (alias: string): string =>
+      `json_array(hex(${alias}.public_id), json(${attachmentJson(alias, '1')}), json(${alias}.metadata), json(${setMetadata('Instance', alias)}))`;
+    if (level === 'Instance') columns.push(`${one('r')} AS instance`);
+    else {
+      const bottom = `b${levelsBetween(level, 'Instance').length - 2}`;
+      columns.push(`(SELECT ${one(bottom)} ${joinBelow(level, 'Instance')} LIMIT 1) AS instance`);
+    }
+  }
+  if (request.computed === true) columns.push(`${computed(level)} AS computed`);
+  const joins = joined.map((each, index) => {
+    const below = index === 0 ? 'r' : TABLE[joined[index - 1] ?? each];
+    return `CROSS JOIN ${TABLE[each]} ON ${TABLE[each]}.id = ${below}.parent`;
+  });
+  return `SELECT ${columns.join(', ')} FROM ${TABLE[level]} r ${joins.join(' ')}`;
+}
+
+/** JSON array: counts of studies, series, instances, then the distinct modalities and SOP classes. */
+function computed(level: Level): string {
+  const count = (of: Level): string => {
+    if (LEVELS.indexOf(of) < LEVELS.indexOf(level)) return '0';
+    if (of === level) return '1';
+    return `(SELECT count(*) ${joinBelow(level, of)})`;
+  };
+  const distinct = (of: Level, value: (alias: string) => string): string => {
+    if (LEVELS.indexOf(of) < LEVELS.indexOf(level)) return `json_array()`;
+    if (of === level) return `json_array(${value('r')})`;
+    const bottom = `b${levelsBetween(level, of).length - 2}`;
+    return `(SELECT json_group_array(v) FROM (SELECT DISTINCT ${value(bottom)} AS v ${joinBelow(level, of)} ORDER BY 1))`;
+  };
+  return `json_array(${count('Study')}, ${count('Series')}, ${count('Instance')},
+    ${distinct('Series', (alias) => `${alias}.tags ->> '$."0008,0060"'`)},
+    ${distinct('Instance', (alias) => `${alias}.metadata ->> 'SopClassUid'`)})`;
+}
+
+export function foundOf(request: FindRequest, row: FoundRow): Found {
+  const { level } = request;
+  const found: Found = {
+    level,
+    id: publicId(row.id),
+    parent: row.parent === null ? undefined : publicId(row.parent),
+    tags: JSON.parse(row.tags) as Tags,
+    metadata: metadataOf(
+      level,
+      JSON.parse(row.metadata) as RowMetadata,
+      row.last_update,
+      JSON.parse(row.set_metadata) as SetMetadata,
+    ),
+    attachments: (JSON.parse(row.attachments) as AttachmentRow[]).map(attachmentOf),
+    labels: JSON.parse(row.labels) as string[],
+    isStable: row.unstable === 0,
+    isProtected: row.protected === 1,
+  };
+  return {
+    ...found,
+    ...(row.children === undefined ? {} : { children: (JSON.parse(row.children) as string[]).map(publicId) }),
+    ...(request.ancestors === true ? { ancestors: ancestorsIn(level, row) } : {}),
+    ...(row.instance === undefined || row.instance === null ? {} : { instance: instanceIn(row.instance) }),
+    ...(row.computed === undefined ? {} : { computed: computedIn(row.computed) }),
+  };
+}
+
+function ancestorsIn(level: Level, row: FoundRow): NonNullable<Found['ancestors']> {
+  return Object.fromEntries(
+    ancestorsOf(level).map((each) => {
+      const [id, tags, metadata, lastUpdate, set] = JSON.parse(row[`${each}_id`] ?? '[]') as [
+        string,
+        Tags,
+        RowMetadata,
+        number,
+        SetMetadata,
+      ];
+      return [each, { id: publicId(id), tags, metadata: metadataOf(each, metadata, lastUpdate, set) }];
+    }),
+  );
+}
+
+function instanceIn(text: string): NonNullable<Found['instance']> {
+  const [id, attachment, metadata, set] = JSON.parse(text) as [string, AttachmentRow, RowMetadata, SetMetadata];
+  return {
+    id: publicId(id),
+    attachment: attachmentOf(attachment),
+    metadata: metadataOf('Instance', metadata, null, set),
+  };
+}
+
+function computedIn(text: string): NonNullable<Found['computed']> {
+  const [studies, series, instances, modalities, sopClasses] = JSON.parse(text) as [
+    number,
+    number,
+    number,
+    (string | null)[],
+    (string | null)[],
+  ];
+  const present = (values: (string | null)[]): string[] => values.filter((value) => value !== null);
+  return { studies, series, instances, modalities: present(modalities), sopClasses: present(sopClasses) };
+}
