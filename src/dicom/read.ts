@@ -148,10 +148,10 @@ function spend(source: Source): void {
 
 /** Text of a short value that is ASCII by definition: a private creator, a term of (0008,0005). */
 export function asciiText(bytes: Buffer, start: number, end: number): string {
-  return bytes
-    .toString('latin1', start, end)
-    .replace(/[\0 ]+$/, '')
-    .trimStart();
+  let last = end;
+  // A regular expression for the end of a long run is quadratic.
+  while (last > start && (bytes[last - 1] === 0 || bytes[last - 1] === 0x20)) last -= 1;
+  return bytes.toString('latin1', start, last).trimStart();
 }
 
 /** One element while its head is being read. Reused within a data set, since heads are read by the hundred. */
