@@ -187,6 +187,20 @@ test(`altered instances are answered or refused, in time (${SECONDS} s)`, async 
   assert.ok(readable > round / 50 && readable < round, `${readable} of ${round} inputs were readable`);
 });
 
+test('values of a megabyte of padding cost no more than their length', async () => {
+  const long = Buffer.alloc(1_000_000);
+  long[long.length - 1] = 0x41;
+  const spaces = Buffer.from(long).fill(0x20, 0, long.length - 1);
+  for (const value of [long, spaces]) {
+    for (const tag of ['0008,0005', '0009,0010', '0010,0010', '0010,0020', '0020,000d', '0028,0008', '0028,0030']) {
+      const started = performance.now();
+      await readAll(make({ transferSyntax: '1.2.840.10008.1.2', extra: [{ tag, vr: 'UT', value }] }));
+      const took = performance.now() - started;
+      assert.ok(took < DEADLINE, `${tag} took ${Math.round(took)} ms`);
+    }
+  }
+});
+
 /** The elements of a data set as plain data, so that every head, item and fragment is written anew. */
 function plain(dataSet: DataSet): NewElement[] {
   return Array.from(

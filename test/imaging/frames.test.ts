@@ -41,7 +41,7 @@ async function rawFrame(bytes: Uint8Array, frame: number): Promise<Buffer> {
   const source = sourceOf(bytes);
   const { ranges, swapped } = await locateFrame(source, frame);
   const parts = await Promise.all(
-    ranges.map(({ start, end }) => (start === end ? new Uint8Array(0) : source.read(start, end))),
+    ranges.map(({ start, end }) => (start === end ? Promise.resolve(new Uint8Array(0)) : source.read(start, end))),
   );
   const whole = Buffer.concat(parts);
   return swapped ? whole.swap16() : whole;

@@ -1,0 +1,87 @@
+/** Owns what the REST API asks about the header of one stored file, and the JSON text that answers it. */
+
+import { contentBytes, readContent } from './content.ts';
+import { metaToJson, type TagsFormat, toJson } from './json.ts';
+import type { Level } from './levels.ts';
+import { moduleJson } from './module.ts';
+import { readFile } from './read.ts';
+
+/** What to make of a header. */
+export type HeaderQuestion =
+  | {
+      readonly kind: 'tags';
+      readonly format: TagsFormat;
+      /** Tags (`gggg,eeee`) shown whatever the length of their value. */
+      readonly ignoreLength: readonly string[];
+      /** Only these tags, when given. */
+      readonly only?: readonly string[];
+    }
+  /** The module that describes a level. */
+  | {
+      readonly kind: 'module';
+      readonly level: Level;
+      readonly format: TagsFormat;
+      readonly ignoreLength: readonly string[];
+    }
+  /** File Meta Information. */
+  | { readonly kind: 'meta'; readonly format: TagsFormat }
+  /** What a path of tags, item and fragment numbers names; for what is at or behind Pixel Data, of the whole file. */
+  | { readonly kind: 'content'; readonly path: string };
+
+/** JSON text; for `content` the names below, or a raw value, or undefined where there is nothing. */
+export type HeaderAnswer<Question extends HeaderQuestion = HeaderQuestion> = Question['kind'] extends 'content'
+  ? readonly string[] | Uint8Array | undefined
+  : Question['kind'] extends 'tags' | 'module' | 'meta'
+    ? string
+    : string | readonly string[] | Uint8Array | undefined;
+
+export interface HeaderTask {
+  /** The file, or its beginning up to Pixel Data. */
+  readonly bytes: Uint8Array;
+  /** The bytes end where Pixel Data begins. */
+  readonly truncated: boolean;
+  readonly question: HeaderQuestion;
+}
+
+/** The keys of a data set in order, at every depth: keywords do not come in the order of their tags. */
+function sorted(dataSet: Record<string, unknown>): Record<string, unknown> {
+  return Object.fromEntries(
+    Object.entries(dataSet)
+      .sort(([a], [b]) => (a < b ? -1 : a > b ? 1 : 0))
+      .map(([key, value]) => [
+        key,
+        Array.isArray(value) ? value.map((item) => sorted(item as Record<string, unknown>)) : value,
+      ]),
+  );
+}
+
+const text = (json: Record<string, unknown>, format: TagsFormat): string =>
+  JSON.stringify(format === 'Simplify' ? sorted(json) : json, null, 3);
+
+/** Answers one question. JSON text is indented as answers are, its keys in order. Throws BadFileFormat, UnknownDicomTag. */
+export function answerHeader({ bytes, truncated, question }: HeaderTask): HeaderAnswer {
+  const file = readFile(bytes, truncated ? { truncated } : {});
+  switch (question.kind) {
+    case 'meta':
+      return text(metaToJson(file, question.format), question.format);
+    case 'module': {
+      const { level, format, ignoreLength } = question;
+      return text(moduleJson(file.dataSet, level, format, { ignoreLength: new Set(ignoreLength) }), format);
+    }
+    case 'content': {
+      const content = readContent(file, question.path);
+      if (content === undefined) return undefined;
+      // A copy: a view would carry the whole file to the other thread.
+      return content.kind === 'listing' ? content.names : Uint8Array.from(contentBytes(file, content));
+    }
+    case 'tags': {
+      const { format, ignoreLength, only } = question;
+      let { dataSet } = file;
+      if (only !== undefined) {
+        const wanted = new Set(only);
+        dataSet = { ...dataSet, elements: new Map([...dataSet.elements].filter(([tag]) => wanted.has(tag))) };
+      }
+      return text(toJson(dataSet, format, { ignoreLength: new Set(ignoreLength) }), format);
+    }
+  }
+}

@@ -1,0 +1,68 @@
+/**
+ * Owns the shape of what clients read back: JSON answers, plain text, empty bodies, and the error body that Orthanc's
+ * clients parse.
+ */
+
+import { STATUS_CODES } from 'node:http';
+import { ERRORS, type IsenError } from '../errors.ts';
+
+const JSON_TYPE = 'application/json; charset=utf-8';
+
+/** A value as the JSON text of an answer: indented by three spaces, in the order of its keys. */
+export function jsonText(value: unknown): string {
+  return `${JSON.stringify(value, null, 3)}\n`;
+}
+
+/** 200 with a JSON body. */
+export function json(value: unknown, headers: Record<string, string> = {}): Response {
+  return jsonOf(jsonText(value), headers);
+}
+
+/** 200 with JSON text made elsewhere (by a worker). */
+export function jsonOf(text: string, headers: Record<string, string> = {}): Response {
+  return new Response(text, { headers: { 'Content-Type': JSON_TYPE, ...headers } });
+}
+
+/** 200 with a body of `type`. */
+export function text(body: string, headers: Record<string, string> = {}, type = 'text/plain'): Response {
+  return new Response(body, { headers: { 'Content-Type': type, ...headers } });
+}
+
+/** The answer of a successful POST that has nothing to say. */
+export function emptyObject(headers: Record<string, string> = {}): Response {
+  return new Response('{}\n', { headers: { 'Content-Type': 'application/json', ...headers } });
+}
+
+/** A status with no body: what the reference answers for an unknown resource, a wrong method or a refused change. */
+export function empty(status: 304 | 403 | 404 | 405, headers: Record<string, string> = {}): Response {
+  return new Response(null, { status, headers });
+}
+
+/** What an error answers, for either kind of server API. */
+export interface ErrorAnswer {
+  readonly status: number;
+  readonly headers: Record<string, string>;
+  readonly body: string;
+}
+
+/**
+ * The reference's error body. `describe` (HttpDescribeErrors) adds `Details`. A method of undefined bodies is never
+ * needed: HEAD answers drop the body on the way out.
+ */
+export function errorAnswer(error: IsenError, method: string, uri: string, describe: boolean): ErrorAnswer {
+  const { orthanc, message } = ERRORS[error.code];
+  const fields: [string, string | number][] = [
+    ['HttpError', STATUS_CODES[error.http] ?? 'Unknown'],
+    ['HttpStatus', error.http],
+    ['Message', message],
+    ['Method', method],
+    ['OrthancError', message],
+    ['OrthancStatus', orthanc],
+    ['Uri', uri],
+  ];
+  if (describe && error.details !== undefined) fields.unshift(['Details', error.details]);
+  const lines = fields.map(([key, value]) => `\t"${key}" : ${JSON.stringify(value)}`);
+  const headers: Record<string, string> = { 'Content-Type': 'text/plain' };
+  if (error.http === 503) headers['Retry-After'] = '1';
+  return { status: error.http, headers, body: `{\n${lines.join(',\n')}\n}\n` };
+}

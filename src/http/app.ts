@@ -1,0 +1,187 @@
+/**
+ * Owns the HTTP door: who is let in, the shortest way for uploads, every other route, and how errors answer.
+ */
+
+import type { IncomingMessage, ServerResponse } from 'node:http';
+import { getRequestListener } from '@hono/node-server';
+import { compress } from 'hono/compress';
+import { z } from '@hono/zod-openapi';
+import { asIsenError, IsenError } from '../errors.ts';
+import type { Reception } from '../ingest/ingest.ts';
+import { log } from '../log.ts';
+import { recordRequest } from '../metrics.ts';
+import { admit } from './access.ts';
+import { empty, errorAnswer, jsonText } from './answers.ts';
+import { addAttachments } from './attachments.ts';
+import { addChanges } from './changes.ts';
+import { addDatasets } from './datasets.ts';
+import { addInstances } from './instances.ts';
+import { addMetadata } from './metadata.ts';
+import { addOpenApi } from './openapi.ts';
+import { plainPath, tidyUrl } from './paths.ts';
+import { addResources } from './resources.ts';
+import { createRoutes, type Routes } from './routes.ts';
+import { ResourceId } from './schemas.ts';
+import { createServer, type HttpServer } from './server.ts';
+import type { Services } from './services.ts';
+import { addSystem } from './system.ts';
+import { addTools } from './tools.ts';
+import { upload } from './upload.ts';
+
+const UPLOAD = '/instances';
+
+/** Every route over `services`; live streams end when `ended` aborts. */
+export function allRoutes(services: Services, ended: AbortSignal): Routes {
+  const routes = createRoutes(services);
+  const { app } = routes;
+  if (services.config.HttpCompressionEnabled) app.use(compress());
+  addResources(routes);
+  addInstances(routes);
+  addDatasets(routes);
+  addMetadata(routes);
+  addAttachments(routes);
+  addChanges(routes, ended);
+  addSystem(routes);
+  addTools(routes);
+  addUpload(routes);
+  addOpenApi(routes);
+
+  app.onError((thrown, context) => {
+    const error = asIsenError(thrown);
+    report(error, context.req.method, context.req.path);
+    const { status, headers, body } = errorAnswer(
+      error,
+      context.req.method,
+      plainPath(context.req.path),
+      services.config.HttpDescribeErrors,
+    );
+    return new Response(body, { status, headers });
+  });
+  app.notFound((context) => {
+    const methods = routes.methodsAt(context.req.path);
+    if (methods.length > 0) return empty(405, { Allow: methods.join(',') });
+    throw new IsenError('UnknownResource');
+  });
+  return routes;
+}
+
+/** What went wrong on our side is logged with its cause; what a client did wrong is for the curious only. */
+function report(error: IsenError, method: string, path: string): void {
+  if (error.http >= 500 && error.http !== 503) log.http.error({ err: error, method }, `${method} failed`);
+  log.http.debug({ method, path, status: error.http }, error.message);
+}
+
+/** Describes the upload, and serves it to whoever calls the application without the server. */
+function addUpload(routes: Routes): void {
+  const { services } = routes;
+  const binary = z.string().openapi({ format: 'binary' });
+  const Uploaded = z
+    .object({
+      ID: ResourceId,
+      ParentPatient: ResourceId,
+      ParentSeries: ResourceId,
+      ParentStudy: ResourceId,
+      Path: z.string(),
+      Status: z.enum(['Success', 'AlreadyStored', 'FilteredOut']),
+    })
+    .openapi('Uploaded');
+  routes.add(
+    {
+      method: 'post',
+      path: UPLOAD,
+      tag: 'Instances',
+      summary: 'Stores a DICOM file, or every one of a ZIP archive or a form',
+      headers: { 'content-encoding': '`gzip`, when the body is' },
+      body: { 'application/dicom': binary, 'application/zip': binary, 'multipart/form-data': binary },
+      writes: true,
+      answers: {
+        200: {
+          description: 'What became of it; an array for several',
+          type: 'application/json',
+          schema: z.union([Uploaded, z.array(Uploaded)]),
+        },
+        503: { description: 'Too busy, try again', type: 'text/plain' },
+        507: { description: 'The storage is full', type: 'text/plain' },
+      },
+    },
+    async (context) =>
+      new Response(jsonText(await upload(services, context.env.incoming, reception(context.env.incoming, ''))), {
+        headers: { 'Content-Type': 'application/json; charset=utf-8' },
+      }),
+  );
+}
+
+function reception(request: IncomingMessage, username: string): Reception {
+  const address = request.socket.remoteAddress ?? '';
+  return {
+    origin: 'RestApi',
+    remoteIp: address.startsWith('::ffff:') ? address.slice(7) : address,
+    remoteAet: '',
+    username,
+  };
+}
+
+/** Builds the door; nothing listens before {@link HttpServer.listen}. Throws where the certificate cannot be read. */
+export async function createHttp(services: Services): Promise<HttpServer> {
+  const { config } = services;
+  const ended = new AbortController();
+  const { app } = allRoutes(services, ended.signal);
+  const browse = getRequestListener(app.fetch, { overrideGlobalObjects: false });
+
+  const fail = (request: IncomingMessage, response: ServerResponse, thrown: unknown): void => {
+    const error = asIsenError(thrown);
+    const method = request.method ?? '';
+    const path = (request.url ?? '').split('?', 1)[0] ?? '';
+    report(error, method, path);
+    if (response.headersSent || response.destroyed) {
+      response.destroy();
+      return;
+    }
+    const { status, headers, body } = errorAnswer(error, method, plainPath(path), config.HttpDescribeErrors);
+    // What is left of a body nobody reads must not be taken for the next request.
+    if (!request.complete) headers['Connection'] = 'close';
+    response.writeHead(status, { ...headers, 'Content-Length': Buffer.byteLength(body) });
+    response.end(method === 'HEAD' ? undefined : body);
+  };
+
+  const receive = async (request: IncomingMessage, response: ServerResponse, user: string): Promise<void> => {
+    const started = performance.now();
+    let status = 200;
+    try {
+      if (config.ReadOnly) throw new IsenError('ReadOnly', undefined, { http: 403 });
+      const body = jsonText(await upload(services, request, reception(request, user)));
+      response.writeHead(200, {
+        'Content-Type': 'application/json; charset=utf-8',
+        'Content-Length': Buffer.byteLength(body),
+      });
+      response.end(body);
+    } catch (thrown) {
+      status = asIsenError(thrown).http;
+      fail(request, response, thrown);
+    }
+    recordRequest(UPLOAD, 'POST', status, (performance.now() - started) / 1000);
+  };
+
+  const handle = async (request: IncomingMessage, response: ServerResponse): Promise<void> => {
+    try {
+      const admission = await admit(config, request);
+      if ('refused' in admission) {
+        const { refused } = admission;
+        if (refused === 403) throw new IsenError('ForbiddenAccess', 'only this machine may connect');
+        response.setHeader('WWW-Authenticate', 'Basic realm="Isen", charset="UTF-8"');
+        throw new IsenError('Unauthorized');
+      }
+      if (request.headers.expect !== undefined && /^100-continue$/i.test(request.headers.expect)) {
+        response.writeContinue();
+      }
+      request.url = tidyUrl(request.url ?? '/');
+      if (request.method === 'POST' && request.url === UPLOAD) await receive(request, response, admission.user);
+      else await browse(request, response);
+    } catch (thrown) {
+      fail(request, response, thrown);
+    }
+  };
+
+  return createServer(config, handle, () => ended.abort());
+}
+

@@ -1,0 +1,210 @@
+/**
+ * Owns how a found resource looks in JSON: its fields by level, its main tags in one of Orthanc's formats, and the tags
+ * that a request asks for besides.
+ */
+
+import type { Computed, FindRequest, Found } from '../database/database.ts';
+import { parseTag, tagName } from '../dicom/dictionary.ts';
+import type { TagsFormat } from '../dicom/json.ts';
+import { LEVEL, LEVELS, type Level } from '../dicom/levels.ts';
+import type { Tags } from '../dicom/summary.ts';
+import { IsenError } from '../errors.ts';
+import type { Services } from './services.ts';
+
+
+interface FullElement {
+  readonly Name: string;
+  readonly Type: string;
+  readonly Value: unknown;
+}
+type FullDataset = Readonly<Record<string, FullElement>>;
+
+/** A data set of the `full` form in another. */
+function reshape(dataset: FullDataset, format: TagsFormat): Record<string, unknown> {
+  if (format === 'Full') return { ...dataset };
+  const entries = Object.entries(dataset).map(([tag, element]): [string, unknown] => [
+    format === 'Short' ? tag : element.Name,
+    Array.isArray(element.Value)
+      ? element.Value.map((item) => reshape(item as FullDataset, format))
+      : element.Value,
+  ]);
+  return Object.fromEntries(format === 'Short' ? entries : entries.sort(byKey));
+}
+
+const byKey = ([a]: [string, unknown], [b]: [string, unknown]): number => (a < b ? -1 : a > b ? 1 : 0);
+
+/** The main tags of a resource, with the sequences among them, sorted by key. */
+export function mainTags(tags: Tags, sequences: string | undefined, format: TagsFormat): Record<string, unknown> {
+  const entries = Object.entries(tags).map(([tag, value]): [string, unknown] => {
+    switch (format) {
+      case 'Full':
+        return [tag, { Name: tagName(tag), Type: 'String', Value: value }];
+      case 'Short':
+        return [tag, value];
+      case 'Simplify':
+        return [tagName(tag), value];
+    }
+  });
+  if (sequences !== undefined) {
+    const { Sequences } = JSON.parse(sequences) as { Sequences: FullDataset };
+    entries.push(...Object.entries(reshape(Sequences, format)));
+  }
+  return Object.fromEntries(entries.sort(byKey));
+}
+
+/** Tags that are no attribute of a file but follow from the resources below (PS3.4 §C.3.4), by level. */
+const COMPUTED: Readonly<Record<Level, Readonly<Record<string, (computed: Computed) => string>>>> = {
+  Patient: {
+    '0020,1200': (computed) => String(computed.studies),
+    '0020,1202': (computed) => String(computed.series),
+    '0020,1204': (computed) => String(computed.instances),
+  },
+  Study: {
+    '0008,0061': (computed) => computed.modalities.join('\\'),
+    '0008,0062': (computed) => computed.sopClasses.join('\\'),
+    '0020,1206': (computed) => String(computed.series),
+    '0020,1208': (computed) => String(computed.instances),
+  },
+  Series: { '0020,1209': (computed) => String(computed.instances) },
+  Instance: { '0008,0056': () => 'ONLINE' },
+};
+
+const ALL_COMPUTED = new Set(Object.values(COMPUTED).flatMap((row) => Object.keys(row)));
+
+/** What a request asks for besides the main tags: `requested-tags`, sorted out for one level. */
+export interface RequestedTags {
+  /** `gggg,eeee`. */
+  readonly tags: readonly string[];
+  readonly computed: boolean;
+  /** Some value may only be in a file. */
+  readonly file: boolean;
+}
+
+/** Reads `requested-tags` (`PatientName;0008-0060`). Throws UnknownDicomTag. */
+export function requestedTags(text: string | undefined, level: Level): RequestedTags | undefined {
+  if (text === undefined || text === '') return undefined;
+  const tags = text.split(';').map((name) => {
+    const tag = parseTag(name.trim());
+    if (tag === undefined) throw new IsenError('UnknownDicomTag', name);
+    return tag;
+  });
+  const indexed = LEVELS.slice(0, LEVELS.indexOf(level) + 1).flatMap((each) => LEVEL[each].mainDicomTags);
+  return {
+    tags,
+    computed: tags.some((tag) => tag in COMPUTED[level]),
+    file: tags.some((tag) => !indexed.includes(tag) && !ALL_COMPUTED.has(tag)),
+  };
+}
+
+/** What {@link expand} needs of the index at `level`. */
+export function expansionRequest(level: Level, requested: RequestedTags | undefined): Partial<FindRequest> {
+  return {
+    ...(level !== 'Instance' && { children: true }),
+    ...((level === 'Study' || requested !== undefined) && { ancestors: true }),
+    ...(requested?.computed && { computed: true }),
+    ...(requested?.file && { instance: true }),
+  };
+}
+
+async function requestedValues(
+  services: Services,
+  found: Found,
+  requested: RequestedTags,
+  format: TagsFormat,
+): Promise<Record<string, unknown>> {
+  const indexed: Tags = { ...found.tags };
+  for (const ancestor of Object.values(found.ancestors ?? {})) {
+    for (const [tag, value] of Object.entries(ancestor.tags)) indexed[tag] ??= value;
+  }
+  const { computed, instance } = found;
+  const values: Record<string, FullElement> = {};
+  let file: FullDataset | undefined;
+  for (const tag of requested.tags) {
+    const compute = COMPUTED[found.level][tag];
+    let value: string | undefined = indexed[tag];
+    if (compute !== undefined && computed !== undefined) value = compute(computed);
+    else if (compute !== undefined && found.level === 'Instance') value = 'ONLINE';
+    if (value !== undefined) {
+      values[tag] = { Name: tagName(tag), Type: 'String', Value: value };
+    } else if (requested.file && instance !== undefined && !ALL_COMPUTED.has(tag)) {
+      file ??= JSON.parse(
+        await services.headers.tags(instance, { format: 'Full', ignoreLength: requested.tags, only: requested.tags }),
+      ) as FullDataset;
+      const element = file[tag];
+      if (element !== undefined) values[tag] = element;
+    }
+  }
+  return Object.fromEntries(Object.entries(reshape(values, format)).sort(byKey));
+}
+
+/** Indexes of the instances of a series against the expected number: Orthanc's `Status`. */
+async function seriesStatus(services: Services, found: Found, expected: number | undefined): Promise<string> {
+  if (expected === undefined) return 'Unknown';
+  const instances = await services.database.find({ level: 'Instance', of: found });
+  const seen = new Set<number>();
+  for (const { metadata } of instances) {
+    const index = Number(metadata['IndexInSeries']?.value ?? Number.NaN);
+    if (!(index > 0 && index <= expected) || seen.has(index)) return 'Inconsistent';
+    seen.add(index);
+  }
+  return seen.size === expected ? 'Complete' : 'Missing';
+}
+
+/** A whole number of the metadata, or null. */
+function integer(value: string | undefined): number | null {
+  return value !== undefined && /^\d{1,9}$/.test(value) ? Number(value) : null;
+}
+
+/** The JSON of one resource; its keys are in order. */
+export async function expand(
+  services: Services,
+  found: Found,
+  format: TagsFormat,
+  requested?: RequestedTags,
+): Promise<Record<string, unknown>> {
+  const { level, metadata } = found;
+  const value = (name: string): string | undefined => metadata[name]?.value;
+  const fields: Record<string, unknown> = {
+    ID: found.id,
+    Labels: found.labels,
+    MainDicomTags: mainTags(found.tags, value('MainDicomSequences'), format),
+    Type: level,
+  };
+  const { parent, children } = LEVEL[level];
+  if (parent !== undefined) fields[`Parent${parent}`] = found.parent;
+  if (children !== undefined) fields[children] = found.children ?? [];
+  for (const name of ['AnonymizedFrom', 'ModifiedFrom']) if (value(name) !== undefined) fields[name] = value(name);
+  if (level !== 'Instance') {
+    fields['IsStable'] = found.isStable;
+    fields['LastUpdate'] = value('LastUpdate') ?? '';
+  }
+  switch (level) {
+    case 'Patient':
+      fields['IsProtected'] = found.isProtected;
+      break;
+    case 'Study': {
+      const patient = found.ancestors?.Patient;
+      fields['PatientMainDicomTags'] = mainTags(
+        patient?.tags ?? {},
+        patient?.metadata['MainDicomSequences']?.value,
+        format,
+      );
+      break;
+    }
+    case 'Series': {
+      const expected = integer(value('ExpectedNumberOfInstances'));
+      fields['ExpectedNumberOfInstances'] = expected;
+      fields['Status'] = await seriesStatus(services, found, expected ?? undefined);
+      break;
+    }
+    case 'Instance': {
+      const file = found.attachments.find((attachment) => attachment.contentType === 1);
+      fields['FileSize'] = file?.uncompressedSize ?? 0;
+      fields['FileUuid'] = file?.uuid ?? '';
+      fields['IndexInSeries'] = integer(value('IndexInSeries'));
+      break;
+    }
+  }
+  if (requested !== undefined) fields['RequestedTags'] = await requestedValues(services, found, requested, format);
+  return Object.fromEntries(Object.entries(fields).sort(byKey));
+}

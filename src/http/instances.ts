@@ -1,0 +1,203 @@
+/** Owns the routes of what one instance's file holds: its bytes, tags, header, content and raw frames. */
+
+import { z } from '@hono/zod-openapi';
+import { promisify } from 'node:util';
+import { gzip } from 'node:zlib';
+import type { Context } from 'hono';
+import { DICOM_ATTACHMENT } from '../database/database.ts';
+import { IsenError } from '../errors.ts';
+import type { StoredFile } from '../ingest/header.ts';
+import { empty, json, jsonOf } from './answers.ts';
+import { disposition, sendFile } from './files.ts';
+import { checkId, findOne } from './resources.ts';
+import { type Environment, type Routes, Text } from './routes.ts';
+import { Dataset, formatOf, formatQuery, ignoredLength, ignoreLength } from './schemas.ts';
+import type { Services } from './services.ts';
+
+const zip = promisify(gzip);
+
+/** The DICOM file of an instance. Throws UnknownResource. */
+export async function fileOf(services: Services, id: string): Promise<StoredFile> {
+  const { attachments, metadata } = await findOne(services, 'Instance', id);
+  const attachment = attachments.find((each) => each.contentType === DICOM_ATTACHMENT);
+  if (attachment === undefined) throw new IsenError('InexistentItem');
+  return { attachment, metadata };
+}
+
+const fileFor = (services: Services, context: Context<Environment>): Promise<StoredFile> =>
+  fileOf(services, context.req.param('id') ?? '');
+
+function addTags(routes: Routes): void {
+  const { services } = routes;
+  const tag = 'Instances';
+  const answers = { 200: { description: 'The data set', type: 'application/json', schema: Dataset } };
+  routes.add(
+    {
+      method: 'get',
+      path: '/instances/{id}/tags',
+      tag,
+      summary: 'The data set',
+      query: { ...formatQuery, 'ignore-length': ignoreLength },
+      answers,
+    },
+    async (context, query) => {
+      const request = { format: formatOf(query, 'Full'), ignoreLength: ignoredLength(query['ignore-length']) };
+      return jsonOf(await services.headers.tags(await fileFor(services, context), request));
+    },
+  );
+  routes.add(
+    {
+      method: 'get',
+      path: '/instances/{id}/simplified-tags',
+      tag,
+      summary: 'The data set by keyword',
+      query: { 'ignore-length': ignoreLength },
+      answers,
+    },
+    async (context, query) => {
+      const request = { format: 'Simplify', ignoreLength: ignoredLength(query['ignore-length']) } as const;
+      return jsonOf(await services.headers.tags(await fileFor(services, context), request));
+    },
+  );
+  routes.add(
+    {
+      method: 'get',
+      path: '/instances/{id}/header',
+      tag,
+      summary: 'The File Meta Information',
+      query: formatQuery,
+      answers,
+    },
+    async (context, query) =>
+      jsonOf(await services.headers.meta(await fileFor(services, context), formatOf(query, 'Full'))),
+  );
+}
+
+function addContent(routes: Routes): void {
+  const { services } = routes;
+  const answers = {
+    200: { description: 'Names of what is below, or a raw value', type: 'application/octet-stream' },
+    404: { description: 'There is nothing' },
+  };
+  const send = async (context: Context<Environment>, path: string): Promise<Response> => {
+    const content = await services.headers.content(await fileFor(services, context), path);
+    if (content === undefined) return empty(404);
+    if (!(content instanceof Uint8Array)) return json(content);
+    const body = context.req.method === 'HEAD' ? null : (content as Uint8Array<ArrayBuffer>);
+    return new Response(body, {
+      headers: { 'Content-Type': 'application/octet-stream', 'Content-Length': String(content.length) },
+    });
+  };
+  routes.add(
+    {
+      method: 'get',
+      path: '/instances/{id}/content',
+      tag: 'Instances',
+      summary: 'The tags of the data set',
+      answers: { 200: { description: 'The tags', type: 'application/json', schema: z.array(z.string()) } },
+    },
+    (context) => send(context, ''),
+  );
+  routes.add(
+    {
+      method: 'get',
+      path: '/instances/{id}/content/{path}',
+      tag: 'Instances',
+      summary: 'What is at a path of tags, item numbers and fragment numbers',
+      answers,
+    },
+    (context) =>
+send(context, context.req.param('path') ?? ''),
+  );
+}
+
+const FRAME_ROUTES = ['raw', 'raw.gz'];
+
+/** The number of a frame in a path; undefined for what is none. */
+const frameNumber = (text: string | undefined): number | undefined =>
+  text !== undefined && /^\d{1,9}$/.test(text) ? Number(text) : undefined;
+
+function addFrames(routes: Routes): void {
+  const { services } = routes;
+  const tag = 'Instances';
+  routes.add(
+    {
+      method: 'get',
+      path: '/instances/{id}/frames',
+      tag,
+      summary: 'The frames',
+      answers: { 200: { description: 'Their numbers', type: 'application/json', schema: z.array(z.number()) } },
+    },
+    async (context) => {
+      const count = await services.headers.frameCount(await fileFor(services, context));
+      return json(Array.from({ length: count }, (_, index) => index));
+    },
+  );
+  routes.add(
+    {
+      method: 'get',
+      path: '/instances/{id}/frames/{frame}',
+      tag,
+      summary: 'The forms of a frame',
+      answers: { 200: { description: 'Their names', type: 'application/json', schema: z.array(z.string()) } },
+    },
+    async (context) => {
+      const frame = frameNumber(context.req.param('frame'));
+      const count = await services.headers.frameCount(await fileFor(services, context));
+      if (frame === undefined || frame >= count) throw new IsenError('InexistentItem');
+      return json(FRAME_ROUTES);
+    },
+  );
+  for (const form of FRAME_ROUTES) {
+    const type = form === 'raw' ? 'application/octet-stream' : 'application/gzip';
+    routes.add(
+      {
+        method: 'get',
+        path: `/instances/{id}/frames/{frame}/${form}`,
+        tag,
+        summary: form === 'raw' ? 'The bytes of a frame as they are stored' : 'The same, compressed by gzip',
+        answers: { 200: { description: 'The frame', type }, 404: { description: 'No such frame' } },
+      },
+      async (context) => {
+        const frame = frameNumber(context.req.param('frame'));
+        if (frame === undefined) return empty(404);
+        const raw = await services.headers.frame(await fileFor(services, context), frame);
+        const body = form === 'raw' ? raw.bytes : await zip(raw.bytes);
+        return new Response(context.req.method === 'HEAD' ? null : (body as Uint8Array<ArrayBuffer>), {
+          headers: { 'Content-Type': form === 'raw' ? raw.type : type, 'Content-Length': String(body.length) },
+        });
+      },
+    );
+  }
+}
+
+/** Adds the routes of this file. */
+export function addInstances(routes: Routes): void {
+  const { services } = routes;
+  routes.add(
+    {
+      method: 'get',
+      path: '/instances/{id}/file',
+      tag: 'Instances',
+      summary: 'The DICOM file, or a range of it',
+      query: { filename: Text, transcode: Text, 'lossy-quality': Text },
+      headers: { range: 'One range of bytes' },
+      answers: {
+        200: { description: 'The file', type: 'application/dicom', schema: z.string().openapi({ format: 'binary' }) },
+        206: { description: 'The range', type: 'application/dicom' },
+        416: { description: 'The range is behind the end' },
+      },
+    },
+    async (context, { filename, transcode }) => {
+      const { attachment } = await fileOf(services, checkId(context.req.param('id') ?? ''));
+      if (transcode !== undefined) throw new IsenError('NotImplemented', 'transcoding');
+      return sendFile(context, services.storage, attachment, {
+        'Content-Type': 'application/dicom',
+        'Content-Disposition': disposition(filename ?? `${attachment.uuid}.dcm`),
+      });
+    },
+  );
+  addTags(routes);
+  addContent(routes);
+  addFrames(routes);
+}

@@ -1,0 +1,86 @@
+/** Owns the numbers of metadata and content types: Orthanc's own, and the user's from the configuration. */
+
+import type { Config } from '../config.ts';
+import { IsenError } from '../errors.ts';
+
+/** Orthanc's metadata by number; the order of every listing. */
+const METADATA: Readonly<Record<string, number>> = {
+  IndexInSeries: 1,
+  ReceptionDate: 2,
+  RemoteAET: 3,
+  ExpectedNumberOfInstances: 4,
+  ModifiedFrom: 5,
+  AnonymizedFrom: 6,
+  LastUpdate: 7,
+  Origin: 8,
+  TransferSyntax: 9,
+  SopClassUid: 10,
+  RemoteIP: 11,
+  CalledAET: 12,
+  HttpUsername: 13,
+  HttpHost: 14,
+  PixelDataOffset: 15,
+  MainDicomTagsSignature: 16,
+  MainDicomSequences: 17,
+  PixelDataVR: 18,
+};
+
+/** First and last number that users may give. */
+const USER_START = 1024;
+const USER_END = 65535;
+
+/** What the index calls a metadata (Orthanc's name, or the number of a user's one), and its number. */
+export interface MetadataKey {
+  readonly key: string;
+  readonly number: number;
+}
+
+/** The metadata that a client calls `name` (a name or a number), or undefined. */
+export function metadataKey(config: Config, name: string): MetadataKey | undefined {
+  const number = /^\d{1,5}$/.test(name) ? Number(name) : (METADATA[name] ?? userMetadata(config)[name]);
+  if (number === undefined || number > USER_END) return undefined;
+  if (number >= USER_START) return { key: String(number), number };
+  const key = Object.keys(METADATA).find((each) => METADATA[each] === number);
+  return key === undefined ? undefined : { key, number };
+}
+
+/** Whether users may write this metadata. */
+export const isUserMetadata = (number: number): boolean => number >= USER_START;
+
+/** What clients see of the index's key: number, and name (the configured one of a user's metadata). */
+export function metadataName(config: Config, key: string): { readonly number: number; readonly name: string } {
+  const own = METADATA[key];
+  if (own !== undefined) return { number: own, name: key };
+  const number = Number(key);
+  const name = Object.entries(userMetadata(config)).find(([, each]) => each === number)?.[0];
+  return { number, name: name ?? key };
+}
+
+const userMetadata = (config: Config): Readonly<Record<string, number>> => config.UserMetadata;
+
+/** A content type of attachments. */
+export interface ContentType {
+  readonly number: number;
+  readonly name: string;
+  readonly mime: string;
+}
+
+const DICOM: ContentType = { number: 1, name: 'dicom', mime: 'application/dicom' };
+
+function userContentTypes(config: Config): ContentType[] {
+  return Object.entries(config.UserContentType).map(([name, { code, mime }]) => ({ number: code, name, mime }));
+}
+
+/** The content type that a client calls `name` (a name or a number). Throws InexistentItem, as the reference does. */
+export function contentType(config: Config, name: string): ContentType {
+  const known = [DICOM, ...userContentTypes(config)].find((each) => each.name === name || String(each.number) === name);
+  if (known !== undefined) return known;
+  const number = /^\d{4,5}$/.test(name) ? Number(name) : 0;
+  if (number >= USER_START && number <= USER_END) return { number, name, mime: 'application/octet-stream' };
+  throw new IsenError('InexistentItem');
+}
+
+/** Name of a content type of the index. */
+export function contentTypeName(config: Config, number: number): string {
+  return [DICOM, ...userContentTypes(config)].find((each) => each.number === number)?.name ?? String(number);
+}

@@ -1,0 +1,426 @@
+/** Owns the routes that the four levels share: lists, single resources, their relatives, statistics, labels, deletion. */
+
+import { z } from '@hono/zod-openapi';
+import type { Found, FindRequest, Remaining } from '../database/database.ts';
+import type { TagsFormat } from '../dicom/json.ts';
+import { LEVEL, LEVELS, type Level } from '../dicom/levels.ts';
+import { IsenError } from '../errors.ts';
+import { empty, json, text } from './answers.ts';
+import { bodyBoolean } from './body.ts';
+import { expand, expansionRequest, requestedTags } from './expansion.ts';
+import { arrayText, mapOrdered, streamText } from './lists.ts';
+import { flag, type Routes, Text } from './routes.ts';
+import { formatOf, formatQuery, Reference, Resource, ResourceId } from './schemas.ts';
+import type { Services } from './services.ts';
+
+const JSON_TYPE = 'application/json';
+
+/** Resources read from the index at once: ids are small, expanded ones are not. */
+const ID_PAGE = 10_000;
+const EXPANDED_PAGE = 200;
+
+/** Public ids are five groups of eight hex digits: anything else is unknown without asking the index. */
+const PUBLIC_ID = /^[0-9a-f]{8}(-[0-9a-f]{8}){4}$/;
+
+/** Throws UnknownResource for what cannot be a public id. */
+export function checkId(id: string): string {
+  if (!PUBLIC_ID.test(id)) throw new IsenError('UnknownResource');
+  return id;
+}
+
+/** The resource at `level`, or UnknownResource. */
+export async function findOne(
+  services: Services,
+  level: Level,
+  id: string,
+  request: Partial<FindRequest> = {},
+): Promise<Found> {
+  const [found] = await services.database.find({ level, id: checkId(id), ...request });
+  if (found === undefined) throw new IsenError('UnknownResource');
+  return found;
+}
+
+/** `{ID, Path, Type}` of a resource. */
+export function reference({ level, id }: Remaining): { ID: string; Path: string; Type: Level } {
+  return { ID: id, Path: `/${LEVEL[level].path}/${id}`, Type: level };
+}
+
+/** Every resource that `request` finds, page by page. */
+async function* pages(services: Services, request: FindRequest, size: number): AsyncGenerator<readonly Found[], void> {
+  let since = request.since ?? 0;
+  const end = request.limit === undefined ? Number.POSITIVE_INFINITY : since + request.limit;
+  for (;;) {
+    const limit = Math.min(size, end - since);
+    const page = limit > 0 ? await services.database.find({ ...request, since, limit }) : [];
+    yield page;
+    since += page.length;
+    if (page.length < limit || since >= end) return;
+  }
+}
+
+async function* each(
+  first: readonly Found[],
+  rest: AsyncGenerator<readonly Found[], void>,
+): AsyncGenerator<Found, void> {
+  try {
+    yield* first;
+    for await (const page of rest) yield* page;
+  } finally {
+    await rest.return();
+  }
+}
+
+/** The answer of a list: at once when it is one page, else in the pace of the client. */
+async function list(
+  services: Services,
+  request: FindRequest,
+  size: number,
+  show: (found: Found) => Promise<unknown>,
+): Promise<Response> {
+  const found = pages(services, request, size);
+  const first = (await found.next()).value ?? [];
+  if (first.length < size) {
+    await found.return();
+    return json(await Promise.all(first.map(show)));
+  }
+  const items = mapOrdered(each(first, found), 4, show);
+  return new Response(streamText(arrayText(items)), {
+    headers: { 'Content-Type': 'application/json; charset=utf-8' },
+  });
+}
+
+/** A list of resources, expanded or as ids. */
+function listOf(
+  services: Services,
+  request: FindRequest,
+  query: { expand: boolean; requested: string | undefined; format: TagsFormat },
+): Promise<Response> {
+  if (!query.expand) {
+    return list(services, { ...request, idsOnly: true }, ID_PAGE, async (found) => found.id);
+  }
+  const requested = requestedTags(query.requested, request.level);
+  return list(services, { ...request, ...expansionRequest(request.level, requested) }, EXPANDED_PAGE, (found) =>
+    expand(services, found, query.format, requested),
+  );
+}
+
+const requested = Text.openapi({
+  description: 'Tags to show besides the main ones, separated by semicolons; those computed from the index included',
+});
+const pageNumber = z
+  .string()
+  .optional()
+  .openapi({ type: 'integer', description: 'Given with its counterpart (`since`, `limit`) or not at all' });
+
+/** `since` and `limit` of a list, which the reference takes together only. */
+function pageOf(
+  level: Level,
+  since: string | undefined,
+  limit: string | undefined,
+): { since?: number; limit?: number } {
+  if (since === undefined && limit === undefined) return {};
+  const number = (name: string, value: string | undefined): number => {
+    if (value === undefined) {
+      const path = `/${LEVEL[level].path}/`;
+      throw new IsenError('BadRequest', `Missing "${name}" argument for GET request against: ${path}`);
+    }
+    if (!/^-?\d{1,15}$/.test(value)) {
+      throw new IsenError('BadParameterType', 'Syntax error in some user-supplied data');
+    }
+    return Number(value);
+  };
+  const from = Math.max(0, number('since', since));
+  const most = number('limit', limit);
+  // The reference reads a negative limit as unsigned: no limit.
+  return most < 0 ? { since: from } : { since: from, limit: most };
+}
+
+function addLevel(routes: Routes, level: Level): void {
+  const { services } = routes;
+  const { path } = LEVEL[level];
+  const one = `/${path}/{id}`;
+  const tag = path[0]?.toUpperCase() + path.slice(1);
+  const expanded = { 'requested-tags': requested, ...formatQuery };
+  const schema = Resource[level];
+
+  routes.add(
+    {
+      method: 'get',
+      path: `/${path}`,
+      tag,
+      summary: `All ${path}`,
+      query: { expand: flag(), since: pageNumber, limit: pageNumber, ...expanded },
+      answers: {
+        200: { description: 'Ids, or the resources', type: JSON_TYPE, schema: z.array(z.union([ResourceId, schema])) },
+      },
+    },
+    (_, query) =>
+      listOf(
+        services,
+        { level, ...pageOf(level, query.since, query.limit) },
+        { expand: query.expand, requested: query['requested-tags'], format: formatOf(query, 'Simplify') },
+      ),
+  );
+
+  routes.add(
+    {
+      method: 'get',
+      path: one,
+      tag,
+      summary: `One ${level.toLowerCase()}`,
+      query: expanded,
+      answers: {
+        200: { description: `The ${level.toLowerCase()}`, type: JSON_TYPE, schema },
+        404: { description: 'It is unknown' },
+      },
+    },
+    async (context, query) => {
+      const id = context.req.param('id') ?? '';
+      const requested = requestedTags(query['requested-tags'], level);
+      const [found] = PUBLIC_ID.test(id)
+        ? await services.database.find({ level, id, ...expansionRequest(level, requested) })
+        : [];
+      if (found === undefined) return empty(404);
+      return json(await expand(services, found, formatOf(query, 'Simplify'), requested));
+    },
+  );
+
+  routes.add(
+    {
+      method: 'delete',
+      path: one,
+      tag,
+      summary: `Deletes a ${level.toLowerCase()} and everything below it`,
+      writes: true,
+      answers: {
+        200: {
+          description: 'The nearest ancestor that is left',
+          type: JSON_TYPE,
+          schema: z.object({ RemainingAncestor: Reference.nullable() }),
+        },
+        404: { description: 'It is unknown' },
+      },
+    },
+    async (context) => {
+      const id = context.req.param('id') ?? '';
+      if (!PUBLIC_ID.test(id)) return empty(404);
+      try {
+        const outcome = await services.ingest.apply({ kind: 'delete', level, id });
+        const remaining = outcome.kind === 'deleted' ? outcome.remaining : undefined;
+        return json({ RemainingAncestor: remaining === undefined ? null : reference(remaining) });
+      } catch (thrown) {
+        if (thrown instanceof IsenError && thrown.code === 'UnknownResource') return empty(404);
+        throw thrown;
+      }
+    },
+  );
+
+  for (const below of LEVELS.slice(LEVELS.indexOf(level) + 1)) {
+    routes.add(
+      {
+        method: 'get',
+        path: `${one}/${LEVEL[below].path}`,
+        tag,
+        summary: `The ${LEVEL[below].path} of a ${level.toLowerCase()}`,
+        query: { expand: flag(true), ...expanded },
+        answers: {
+          200: {
+            description: 'The resources, or their ids',
+            type: JSON_TYPE,
+            schema: z.array(z.union([ResourceId, Resource[below]])),
+          },
+        },
+      },
+      async (context, query) => {
+        const { id } = await findOne(services, level, context.req.param('id') ?? '', { idsOnly: true });
+        return listOf(
+          services,
+          { level: below, of: { level, id } },
+          { expand: query.expand, requested: query['requested-tags'], format: formatOf(query, 'Simplify') },
+        );
+      },
+    );
+  }
+
+  for (const above of LEVELS.slice(0, LEVELS.indexOf(level))) {
+    routes.add(
+      {
+        method: 'get',
+        path: `${one}/${above.toLowerCase()}`,
+        tag,
+        summary: `The ${above.toLowerCase()} of a ${level.toLowerCase()}`,
+        query: expanded,
+        answers: { 200: { description: 'The resource', type: JSON_TYPE, schema: Resource[above] } },
+      },
+      async (context, query) => {
+        const requested = requestedTags(query['requested-tags'], above);
+        const [found] = await services.database.find({
+          level: above,
+          of: { level, id: checkId(context.req.param('id') ?? '') },
+          ...expansionRequest(above, requested),
+        });
+        if (found === undefined) throw new IsenError('UnknownResource');
+        return json(await expand(services, found, formatOf(query, 'Simplify'), requested));
+      },
+    );
+  }
+
+  addStatistics(routes, level, tag);
+  addLabels(routes, level, tag);
+}
+
+const megabytes = (bytes: number): number => Math.floor(bytes / 1024 / 1024);
+const size = z.string().openapi({ description: 'Bytes' });
+
+function addStatistics(routes: Routes, level: Level, tag: string): void {
+  const { services } = routes;
+  const below = LEVELS.slice(LEVELS.indexOf(level) + 1);
+  routes.add(
+    {
+      method: 'get',
+      path: `/${LEVEL[level].path}/{id}/statistics`,
+      tag,
+      summary: `Counts and sizes of a ${level.toLowerCase()}`,
+      answers: {
+        200: {
+          description: 'The statistics',
+          type: JSON_TYPE,
+          schema: z.object({
+            ...Object.fromEntries(below.map((each) => [`Count${plural(each)}`, z.number()])),
+            DicomDiskSize: size,
+            DicomDiskSizeMB: z.number(),
+            DicomUncompressedSize: size,
+            DicomUncompressedSizeMB: z.number(),
+            DiskSize: size,
+            DiskSizeMB: z.number(),
+            UncompressedSize: size,
+            UncompressedSizeMB: z.number(),
+          }),
+        },
+      },
+    },
+    async (context) => {
+      const found = await services.database.statistics({ level, id: checkId(context.req.param('id') ?? '') });
+      if (found === undefined) throw new IsenError('UnknownResource');
+      const counts = { Patient: found.patients, Study: found.studies, Series: found.series, Instance: found.instances };
+      const shown = below.map((each): [string, number] => [`Count${plural(each)}`, counts[each]]);
+      return json({
+        ...Object.fromEntries(shown.sort(([a], [b]) => (a < b ? -1 : 1))),
+        DicomDiskSize: String(found.dicomDiskSize),
+        DicomDiskSizeMB: megabytes(found.dicomDiskSize),
+        DicomUncompressedSize: String(found.dicomUncompressedSize),
+        DicomUncompressedSizeMB: megabytes(found.dicomUncompressedSize),
+        DiskSize: String(found.diskSize),
+        DiskSizeMB: megabytes(found.diskSize),
+        UncompressedSize: String(found.uncompressedSize),
+        UncompressedSizeMB: megabytes(found.uncompressedSize),
+      });
+    },
+  );
+}
+
+function plural(level: Level): string {
+  const { path } = LEVEL[level];
+  return path[0]?.toUpperCase() + path.slice(1);
+}
+
+const LABEL = /^[A-Za-z0-9_-]{1,64}$/;
+
+/** Throws ParameterOutOfRange, in the reference's words, for what cannot be a label. */
+function checkLabel(label: string): string {
+  if (LABEL.test(label)) return label;
+  const rule =
+    "A label must be a non-empty, alphanumeric string, possibly with '_' or '-' characters, with maximum 64 characters";
+  throw new IsenError('ParameterOutOfRange', `${rule}, but got: ${label.slice(0, 256)}`);
+}
+
+function addLabels(routes: Routes, level: Level, tag: string): void {
+  const { services } = routes;
+  const all = `/${LEVEL[level].path}/{id}/labels`;
+  const none = { 200: { description: 'Done', type: 'text/plain' } };
+  routes.add(
+    {
+      method: 'get',
+      path: all,
+      tag,
+      summary: `The labels of a ${level.toLowerCase()}`,
+      answers: { 200: { description: 'The labels', type: JSON_TYPE, schema: z.array(z.string()) } },
+    },
+    async (context) => json((await findOne(services, level, context.req.param('id') ?? '')).labels),
+  );
+  routes.add(
+    {
+      method: 'get',
+      path: `${all}/{label}`,
+      tag,
+      summary: 'Whether a label is there',
+      answers: { ...none, 404: { description: 'It is not there' } },
+    },
+    async (context) => {
+      const { labels } = await findOne(services, level, context.req.param('id') ?? '');
+      return labels.includes(checkLabel(context.req.param('label') ?? '')) ? text('') : empty(404);
+    },
+  );
+  for (const [method, present] of [
+    ['put', true],
+    ['delete', false],
+  ] as const) {
+    routes.add(
+      {
+        method,
+        path: `${all}/{label}`,
+        tag,
+        summary: present ? 'Adds a label' : 'Removes a label',
+        writes: true,
+        answers: none,
+      },
+      async (context) => {
+        const label = checkLabel(context.req.param('label') ?? '');
+        const id = checkId(context.req.param('id') ?? '');
+        await services.ingest.apply({ kind: 'label', level, id, label, present });
+        return text('');
+      },
+    );
+  }
+}
+
+function addProtection(routes: Routes): void {
+  const { services } = routes;
+  const path = '/patients/{id}/protected';
+  routes.add(
+    {
+      method: 'get',
+      path,
+      tag: 'Patients',
+      summary: 'Whether a patient is protected against recycling',
+      answers: { 200: { description: '`1` or `0`', type: 'text/plain' } },
+    },
+    async (context) => {
+      const found = await findOne(services, 'Patient', context.req.param('id') ?? '');
+      return text(found.isProtected ? '1' : '0');
+    },
+  );
+  routes.add(
+    {
+      method: 'put',
+      path,
+      tag: 'Patients',
+      summary: 'Protects a patient against recycling, or ends that',
+      writes: true,
+      body: { 'text/plain': z.enum(['0', '1']) },
+      answers: { 200: { description: 'Done', type: 'text/plain' } },
+    },
+    async (context) => {
+      const wanted = await bodyBoolean(context);
+      const id = checkId(context.req.param('id') ?? '');
+      await services.ingest.apply({ kind: 'protect', id, protected: wanted });
+      return text('');
+    },
+  );
+}
+
+/** Adds the routes of this file. */
+export function addResources(routes: Routes): void {
+  for (const level of LEVELS) addLevel(routes, level);
+  addProtection(routes);
+}

@@ -1,0 +1,202 @@
+/**
+ * Owns how a route is declared: one description says its path, parameters and answers, checks the requests and becomes
+ * the OpenAPI document, so that the three cannot disagree.
+ */
+
+import { OpenAPIHono, z } from '@hono/zod-openapi';
+import type { HttpBindings } from '@hono/node-server';
+import type { Context } from 'hono';
+import { asIsenError, IsenError } from '../errors.ts';
+import { recordRequest } from '../metrics.ts';
+import type { Services } from './services.ts';
+
+/** Bindings of the Node adapter: `c.env.incoming` is the raw request. */
+export interface Environment {
+  Bindings: HttpBindings;
+}
+
+export type Method = 'get' | 'post' | 'put' | 'delete';
+
+/** One query parameter after another; every schema takes a string or nothing. */
+export type QueryShape = Readonly<Record<string, z.ZodType>>;
+
+/** One answer: its status, what it means and its body. No `type` is an empty body. */
+export interface AnswerDescription {
+  readonly description: string;
+  readonly type?: string;
+  readonly schema?: z.ZodType;
+}
+
+export interface Route<Query extends QueryShape> {
+  readonly method: Method;
+  /** OpenAPI style: `/studies/{id}/metadata/{name}`. */
+  readonly path: string;
+  /** Family in the document. */
+  readonly tag: string;
+  readonly summary: string;
+  readonly query?: Query;
+  /** Headers that the route reads, for the document. */
+  readonly headers?: Readonly<Record<string, string>>;
+  /** Media types of the request body with what they hold. */
+  readonly body?: Readonly<Record<string, z.ZodType>>;
+  /** Changes what is stored: refused where the server is `ReadOnly`. */
+  readonly writes?: true;
+  /** Besides the errors that every route shares. */
+  readonly answers: Readonly<Record<number, AnswerDescription>>;
+}
+
+/** What a handler gets besides the context: the checked query. */
+export type Checked<Query extends QueryShape> = { [Key in keyof Query]: z.output<Query[Key]> };
+
+export type Handler<Query extends QueryShape> = (
+  context: Context<Environment>,
+  query: Checked<Query>,
+) => Response | Promise<Response>;
+
+/** The table of routes of one server. */
+export interface Routes {
+  readonly services: Services;
+  readonly app: OpenAPIHono<Environment>;
+  /** Registers a route: served, documented and listed for `Allow`. */
+  add<const Query extends QueryShape = Record<never, never>>(route: Route<Query>, handler: Handler<Query>): void;
+  /** Methods that exist at a path, in Orthanc's order; empty for an unknown path. */
+  methodsAt(path: string): readonly string[];
+  /** Every registered `METHOD path`. */
+  readonly registered: readonly string[];
+}
+
+/** Schema of Orthanc's error body. */
+export const ErrorBody = z
+  .object({
+    Details: z.string().optional(),
+    HttpError: z.string(),
+    HttpStatus: z.number(),
+    Message: z.string(),
+    Method: z.string(),
+    OrthancError: z.string(),
+    OrthancStatus: z.number(),
+    Uri: z.string(),
+  })
+  .openapi('Error');
+
+/** A flag of the query: `?expand` and `?expand=true` say yes; `initial` is what its absence says. */
+export const flag = (initial = false) =>
+  z
+    .string()
+    .optional()
+    .transform((value) => (value === undefined ? initial : !/^(0|false)$/i.test(value)))
+    .openapi({ type: 'boolean', default: initial });
+
+/** A number of the query, of which Orthanc ignores what is not a number. */
+export const LenientNumber = z
+  .string()
+  .optional()
+  .transform((value) => (value !== undefined && /^-?\d{1,15}$/.test(value) ? Number(value) : undefined))
+  .openapi({ type: 'integer' });
+
+/** An optional text of the query. */
+export const Text = z.string().max(8192).optional();
+
+/** A last parameter named `path` takes the rest of the path, slashes included. */
+const openEnded = (path: string): boolean => path.endsWith('/{path}');
+
+function check(query: z.ZodType, names: readonly string[], context: Context<Environment>): unknown {
+  if (names.length === 0) return {};
+  const given = query.safeParse(context.req.query());
+  if (given.success) return given.data;
+  const problem = given.error.issues[0];
+  throw new IsenError('BadParameterType', `${problem?.path.join('.') ?? 'query'}: ${problem?.message ?? ''}`);
+}
+
+const ORDER: readonly Method[] = ['get', 'post', 'put', 'delete'];
+
+/** An empty table over a new application. */
+export function createRoutes(services: Services): Routes {
+  const app = new OpenAPIHono<Environment>({ strict: true });
+  const registered: string[] = [];
+  const methods = new Map<string, { pattern: RegExp; methods: Set<Method> }>();
+  return {
+    services,
+    app,
+    registered,
+    add(route, handler) {
+      const shape = route.query ?? {};
+      const names = Object.keys(shape);
+      const query = z.object(shape as Record<string, z.ZodType>);
+      const parameters = [...route.path.matchAll(/\{(\w+)\}/g)].map((match) => match[1] ?? '');
+      app.openAPIRegistry.registerPath({
+        method: route.method,
+        path: route.path,
+        tags: [route.tag],
+        summary: route.summary,
+        request: {
+          ...(parameters.length > 0 && {
+            params: z.object(Object.fromEntries(parameters.map((name) => [name, z.string()]))),
+          }),
+          ...(names.length > 0 && { query }),
+          ...(route.headers && {
+            headers: z.object(
+              Object.fromEntries(
+                Object.entries(route.headers).map(([name, description]) => [
+                  name,
+                  z.string().optional().openapi({ description }),
+                ]),
+              ),
+            ),
+          }),
+          ...(route.body && {
+            body: {
+              content: Object.fromEntries(Object.entries(route.body).map(([type, schema]) => [type, { schema }])),
+            },
+          }),
+        },
+        responses: {
+          ...Object.fromEntries(
+            Object.entries(route.answers).map(([status, { description, type, schema }]) => [
+              status,
+              { description, ...(type && { content: { [type]: { schema: schema ?? z.string() } } }) },
+            ]),
+          ),
+          default: { description: 'An error', content: { 'text/plain': { schema: ErrorBody } } },
+        },
+      });
+      const pattern = route.path.replace(/\{(\w+)\}$/, openEnded(route.path) ? ':$1{.+}' : ':$1');
+      const readOnly = route.writes === true && services.config.ReadOnly;
+      app.on(route.method.toUpperCase(), pattern.replaceAll(/\{(\w+)\}/g, ':$1'), async (context) => {
+        const started = performance.now();
+        let status = 500;
+        try {
+          if (readOnly) throw new IsenError('ReadOnly', undefined, { http: 403 });
+          const answer = await handler(context, check(query, names, context) as never);
+          status = answer.status;
+          return answer;
+        } catch (thrown) {
+          status = asIsenError(thrown).http;
+          throw thrown;
+        } finally {
+          recordRequest(route.path, context.req.method, status, (performance.now() - started) / 1000);
+        }
+      });
+      registered.push(`${route.method.toUpperCase()} ${route.path}`);
+      const key = route.path.replaceAll(/\{\w+\}/g, '{}');
+      const entry = methods.get(key) ?? {
+        pattern: new RegExp(
+          `^${key
+            .replaceAll('.', '\\.')
+            .replace(/\{\}$/, openEnded(route.path) ? '.+' : '[^/]+')
+            .replaceAll('{}', '[^/]+')}$`,
+        ),
+        methods: new Set<Method>(),
+      };
+      entry.methods.add(route.method);
+      methods.set(key, entry);
+    },
+    methodsAt(path) {
+      const found = new Set<Method>();
+      for (const entry of methods.values()) {
+        if (entry.pattern.test(path)) for (const method of entry.methods) found.add(method);
+      }
+      return ORDER.filter((method) => found.has(method)).map((method) => method.toUpperCase());
+    },
+  };
+}

@@ -1,0 +1,105 @@
+/**
+ * Owns the listening socket: TLS, deadlines, keep-alive, and ending in good order. Idle connections cost a socket and
+ * nothing else; a client that is silent in the middle of a request is cut off.
+ */
+
+import { readFile } from 'node:fs/promises';
+import { createServer as createHttpServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
+import { createServer as createHttpsServer } from 'node:https';
+import type { Config } from '../config.ts';
+import { asError, IsenError } from '../errors.ts';
+import { log } from '../log.ts';
+
+/** The HTTP door. */
+export interface HttpServer {
+  /** Opens the port of the configuration (0: a free one), and says which it is. Throws NetworkProtocol where it is taken. */
+  listen(): Promise<{ readonly port: number }>;
+  /** Takes nothing new, ends live streams, lets what was begun finish for `graceMs` milliseconds, then cuts it off. */
+  close(graceMs: number): Promise<void>;
+}
+
+type Handle = (request: IncomingMessage, response: ServerResponse) => Promise<void>;
+
+async function pem(path: string, what: string): Promise<Buffer> {
+  try {
+    return await readFile(path);
+  } catch (thrown) {
+    throw new IsenError('InexistentFile', `${what}: cannot read ${path}: ${asError(thrown).message}`, {
+      cause: thrown,
+    });
+  }
+}
+
+async function open(config: Config): Promise<Server> {
+  const options = {
+    keepAlive: true,
+    noDelay: true,
+    keepAliveTimeout: config.KeepAlive ? config.KeepAliveTimeout * 1000 : 1,
+    headersTimeout: config.HttpRequestTimeout * 1000,
+    // A large upload may take hours; what ends is silence, below.
+    requestTimeout: 0,
+    connectionsCheckingInterval: 5000,
+  };
+  if (!config.SslEnabled) return createHttpServer(options);
+  // As Orthanc has it: certificate and private key in one file.
+  const certificate = await pem(config.SslCertificate, 'SslCertificate');
+  const clients = config.SslVerifyPeers
+    ? {
+        requestCert: true,
+        rejectUnauthorized: true,
+        ca: await pem(config.SslTrustedClientCertificates, 'SslTrustedClientCertificates'),
+      }
+    : {};
+  try {
+    return createHttpsServer({ ...options, ...clients, cert: certificate, key: certificate, minVersion: 'TLSv1.2' });
+  } catch (thrown) {
+    throw new IsenError('BadFileFormat', `SslCertificate: ${asError(thrown).message}`, { cause: thrown });
+  }
+}
+
+/** Builds a server around `handle`; `ending` is called when it begins to close. */
+export async function createServer(config: Config, handle: Handle, ending: () => void): Promise<HttpServer> {
+  const server = await open(config);
+  const listener = (request: IncomingMessage, response: ServerResponse): void => {
+    if (!config.KeepAlive) response.shouldKeepAlive = false;
+    void handle(request, response);
+  };
+  server.on('request', listener);
+  // The handler says "continue" itself, to those it lets in.
+  server.on('checkContinue', listener);
+  server.on('checkExpectation', (request: IncomingMessage, response: ServerResponse) => {
+    if (request.headers.expect?.trim() === '') listener(request, response);
+    else response.writeHead(417, { 'Content-Length': 0, Connection: 'close' }).end();
+  });
+  // Silence on a socket: keep-alive has its own shorter limit, live streams their heartbeat.
+  server.setTimeout(config.HttpRequestTimeout * 1000, (socket) => socket.destroy());
+  server.on('clientError', (error: NodeJS.ErrnoException, socket) => {
+    log.http.debug({ code: error.code }, 'a request that is not HTTP');
+    if (!socket.writable) return;
+    const status = error.code === 'HPE_HEADER_OVERFLOW' ? '431 Request Header Fields Too Large' : '400 Bad Request';
+    socket.end(`HTTP/1.1 ${status}\r\nConnection: close\r\nContent-Length: 0\r\n\r\n`);
+  });
+
+  return {
+    listen: () =>
+      new Promise((resolve, reject) => {
+        server.once('error', (error) =>
+          reject(new IsenError('NetworkProtocol', `HttpPort ${config.HttpPort}: ${error.message}`, { cause: error })),
+        );
+        server.listen(config.HttpPort, () => {
+          const address = server.address();
+          resolve({ port: typeof address === 'object' && address !== null ? address.port : config.HttpPort });
+        });
+      }),
+    close: (graceMs) =>
+      new Promise((resolve) => {
+        const cut = setTimeout(() => server.closeAllConnections(), graceMs);
+        server.close(() => {
+          clearTimeout(cut);
+          resolve();
+        });
+        ending();
+        server.closeIdleConnections();
+      }),
+  };
+}

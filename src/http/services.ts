@@ -1,0 +1,20 @@
+/** Owns what the HTTP door is given: the rooms behind it. */
+
+import type { Changes } from '../changes/changes.ts';
+import type { Config } from '../config.ts';
+import type { Database } from '../database/database.ts';
+import type { Headers } from '../ingest/header.ts';
+import type { Ingest } from '../ingest/ingest.ts';
+import type { Storage } from '../storage/storage.ts';
+
+/** Everything a route may use; built by main. */
+export interface Services {
+  readonly config: Config;
+  readonly database: Database;
+  readonly storage: Storage;
+  readonly changes: Changes;
+  readonly ingest: Ingest;
+  readonly headers: Headers;
+  /** Isen's own version. */
+  readonly version: string;
+}

@@ -1,0 +1,124 @@
+/** Owns the routes that say what this server is and how full it is. */
+
+import { z } from '@hono/zod-openapi';
+import { LEVEL, LEVELS } from '../dicom/levels.ts';
+import { IsenError } from '../errors.ts';
+import { json } from './answers.ts';
+import type { Routes } from './routes.ts';
+
+/** The API spoken here, which clients compare. */
+const API_VERSION = 31;
+const ORTHANC_VERSION = '1.13.0';
+/** Version of Orthanc's database that the API's answers correspond to. */
+const DATABASE_VERSION = 6;
+
+const megabytes = (bytes: number): number => Math.floor(bytes / 1024 / 1024);
+
+/** Adds the routes of this file. */
+export function addSystem(routes: Routes): void {
+  const { services } = routes;
+  const { config } = services;
+  const tag = 'System';
+  routes.add(
+    {
+      method: 'get',
+      path: '/system',
+      tag,
+      summary: 'What this server is',
+      answers: {
+        200: {
+          description: 'Version, limits and options',
+          type: 'application/json',
+          schema: z.looseObject({ ApiVersion: z.number(), Isen: z.string(), Name: z.string(), Version: z.string() }),
+        },
+      },
+    },
+    () =>
+      json({
+        ApiVersion: API_VERSION,
+        Capabilities: { HasExtendedChanges: true, HasExtendedFind: true },
+        CheckRevisions: config.CheckRevisions,
+        DatabaseBackendPlugin: null,
+        DatabaseVersion: DATABASE_VERSION,
+        DicomAet: config.DicomAet,
+        DicomPort: config.DicomPort,
+        HasLabels: true,
+        HttpPort: config.HttpPort,
+        IngestTranscoding: '',
+        IsHttpServerSecure: !config.RemoteAccessAllowed || config.AuthenticationEnabled,
+        Isen: services.version,
+        MainDicomTags: Object.fromEntries(
+          LEVELS.toSorted().map((level) => [level, LEVEL[level].mainDicomTags.join(';')]),
+        ),
+        MaximumPatientCount: config.MaximumPatientCount,
+        MaximumStorageMode: config.MaximumStorageMode,
+        MaximumStorageSize: config.MaximumStorageSize,
+        Name: config.Name,
+        OverwriteInstances: config.OverwriteInstances !== 'Never',
+        OverwriteInstancesMode: config.OverwriteInstances,
+        PatientLevelEnabled: true,
+        PluginsEnabled: false,
+        ReadOnly: config.ReadOnly,
+        StorageAreaPlugin: null,
+        StorageCompression: false,
+        StoreMD5ForAttachments: config.StoreMD5ForAttachments,
+        UserMetadata: config.UserMetadata,
+        Version: ORTHANC_VERSION,
+      }),
+  );
+  routes.add(
+    {
+      method: 'get',
+      path: '/statistics',
+      tag,
+      summary: 'What is stored',
+      answers: {
+        200: {
+          description: 'Counts and sizes',
+          type: 'application/json',
+          schema: z.object({
+            CountInstances: z.number(),
+            CountPatients: z.number(),
+            CountSeries: z.number(),
+            CountStudies: z.number(),
+            TotalDiskSize: z.string(),
+            TotalDiskSizeMB: z.number(),
+            TotalUncompressedSize: z.string(),
+            TotalUncompressedSizeMB: z.number(),
+          }),
+        },
+      },
+    },
+    async () => {
+      const found = await services.database.statistics();
+      if (found === undefined) throw new IsenError('Database');
+      return json({
+        CountInstances: found.instances,
+        CountPatients: found.patients,
+        CountSeries: found.series,
+        CountStudies: found.studies,
+        TotalDiskSize: String(found.diskSize),
+        TotalDiskSizeMB: megabytes(found.diskSize),
+        TotalUncompressedSize: String(found.uncompressedSize),
+        TotalUncompressedSizeMB: megabytes(found.uncompressedSize),
+      });
+    },
+  );
+  // There are none of these yet, and that is what their lists say.
+  for (const [path, summary] of [
+    ['/jobs', 'The jobs'],
+    ['/queries', 'The queries to modalities'],
+    ['/plugins', 'The plugins'],
+  ] as const) {
+    routes.add(
+      {
+        method: 'get',
+        path,
+        tag,
+        summary,
+        answers: { 200: { description: 'Their ids', type: 'application/json', schema: z.array(z.string()) } },
+      },
+      () => json([]),
+    );
+  }
+}

@@ -1,0 +1,59 @@
+/** Owns whole servers for the suites: a free port, temporary folders, every room as main wires it. */
+
+import { once } from 'node:events';
+import { request as httpRequest, type IncomingMessage, type RequestOptions } from 'node:http';
+import { loadConfig } from '../../src/config.ts';
+import { start } from '../../src/main.ts';
+import { temporaryFolder } from '../peer.ts';
+
+/** A running server of a suite. */
+export interface Served {
+  readonly url: string;
+  readonly port: number;
+  /** Folder of its blobs. */
+  readonly storage: string;
+  close(): Promise<void>;
+}
+
+/** Starts a server with these options over the suite's own. */
+export async function serve(options: Readonly<Record<string, unknown>> = {}): Promise<Served> {
+  const storage = temporaryFolder();
+  const all: Record<string, unknown> = { HttpPort: 0, StorageDirectory: storage, AuthenticationEnabled: false, ...options };
+  const env = Object.fromEntries(
+    Object.entries(all).map(([name, value]) => [
+      `ISEN__${name.toUpperCase()}`,
+      typeof value === 'string' ? value : JSON.stringify(value),
+    ]),
+  );
+  const { config } = loadConfig({ env });
+  const server = await start({ config, warnings: [] });
+  const { port, protocol } = new URL(server.url);
+  return {
+    url: `${protocol}//127.0.0.1:${port}`,
+    port: Number(port),
+    storage,
+    close: () => server.close(),
+  };
+}
+
+/** An answer as it came over the wire. */
+export interface RawAnswer {
+  readonly status: number;
+  readonly headers: IncomingMessage['headers'];
+  readonly body: Buffer;
+}
+
+/** One request whose path is sent as it is, without the tidying of `fetch`. */
+export async function raw(
+  port: number,
+  path: string,
+  options: RequestOptions = {},
+  body?: string | Uint8Array,
+): Promise<RawAnswer> {
+  const request = httpRequest({ host: '127.0.0.1', port, path, agent: false, ...options });
+  request.end(body);
+  const [response] = (await once(request, 'response')) as [IncomingMessage];
+  const chunks: Buffer[] = [];
+  for await (const chunk of response as AsyncIterable<Buffer>) chunks.push(chunk);
+  return { status: response.statusCode ?? 0, headers: response.headers, body: Buffer.concat(chunks) };
+}

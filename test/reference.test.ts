@@ -1,0 +1,158 @@
+/**
+ * Replays what the reference server was asked, in its order, on a fresh server with its configuration, and compares every
+ * answer: status, headers that matter, body. What differs on purpose is in one table, with its reason.
+ */
+
+import assert from 'node:assert/strict';
+import { readFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { after, before, test } from 'node:test';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { isDeepStrictEqual } from 'node:util';
+import { type Served, serve } from './http/served.ts';
+import { shared, withoutShared } from './peer.ts';
+
+interface Line {
+  readonly request: {
+    readonly method: string;
+    readonly path: string;
+    readonly headers?: Record<string, string>;
+    readonly body?: string;
+  };
+  readonly status: number;
+  readonly headers: Readonly<Record<string, string>>;
+  readonly body?: unknown;
+  readonly text?: string;
+  readonly bytes?: number;
+  readonly md5?: string;
+}
+
+/** Lines that differ, and why. A row that no differing line needs fails the test. */
+const DIFFERENCES: readonly { readonly line: RegExp; readonly reason: string }[] = [];
+
+const CONFIGURATION = {
+  DicomAet: 'REFERENCE',
+  AuthenticationEnabled: false,
+  StableAge: 2,
+  UserMetadata: { sample: 1024 },
+  UserContentType: { report: [1025, 'application/pdf'] },
+  DicomModalities: {
+    sample: ['STORESCP', '127.0.0.1', 2000],
+    offline: { AET: 'NOWHERE', Host: '127.0.0.1', Port: 2999 },
+  },
+};
+
+function lines(file: string): Line[] {
+  const path = shared(`reference/answers/${file}.jsonl`);
+  assert.ok(path);
+  return readFileSync(path, 'utf8')
+    .split('\n')
+    .filter((line) => line !== '')
+    .map((line) => JSON.parse(line) as Line)
+    .filter((line) => line.request !== undefined);
+}
+
+/** Bytes of a recorded request body: a sample file, or so many bytes of no meaning. */
+function bodyOf(body: string): Buffer {
+  if (body.startsWith('samples/')) return readFileSync(join(shared('samples') ?? '', body.slice('samples/'.length)));
+  const size = /^<(\d+) bytes>$/.exec(body)?.[1];
+  return size === undefined ? Buffer.from(body) : Buffer.alloc(Number(size), 'x');
+}
+
+const VARYING = new Set(['LastUpdate', 'Date', 'ReceptionDate', 'FileUuid', 'Uuid']);
+const UNORDERED = new Set(['Studies', 'Series', 'Instances']);
+const keyOf = (value: unknown): string =>
+  typeof value === 'object' && value !== null && 'ID' in value ? String(value.ID) : JSON.stringify(value);
+
+/** A body without what varies from run to run (../shared/reference/README.md). */
+function normalise(value: unknown, path: string, key = ''): unknown {
+  if (VARYING.has(key)) return `<${key}>`;
+  if (Array.isArray(value)) {
+    const items = value.map((item) => normalise(item, path));
+    const isList = key === '' && /^\/(patients|studies|series|instances)(\?|$|\/[^/]+\/(studies|series|instances))/.test(path);
+    return UNORDERED.has(key) || isList ? items.sort((a, b) => (keyOf(a) < keyOf(b) ? -1 : 1)) : items;
+  }
+  if (typeof value === 'object' && value !== null) {
+    return Object.fromEntries(
+      Object.entries(value)
+        .map(([name, each]): [string, unknown] => [name, normalise(each, path, name)])
+        .sort(([a], [b]) => (a < b ? -1 : 1)),
+    );
+  }
+  return value;
+}
+
+/** The first difference of two values, as a path with both. */
+function difference(ours: unknown, theirs: unknown, at = ''): string | undefined {
+  if (isDeepStrictEqual(ours, theirs)) return undefined;
+  if (typeof ours === 'object' && typeof theirs === 'object' && ours !== null && theirs !== null) {
+    const a = ours as Record<string, unknown>;
+    const b = theirs as Record<string, unknown>;
+    for (const key of new Set([...Object.keys(a), ...Object.keys(b)])) {
+      const found = difference(a[key], b[key], `${at}/${key}`);
+      if (found !== undefined) return found;
+    }
+  }
+  const show = (value: unknown): string => (JSON.stringify(value) ?? 'nothing').slice(0, 200);
+  return `${at}: ours ${show(ours)}, theirs ${show(theirs)}`;
+}
+
+async function compare(server: Served, line: Line): Promise<string | undefined> {
+  const { method, path, headers, body } = line.request;
+  const answer = await fetch(server.url + path, {
+    method,
+    ...(headers && { headers }),
+    ...(body !== undefined && { body: new Uint8Array(bodyOf(body)) }),
+    redirect: 'manual',
+  });
+  const text = await answer.text();
+  if (answer.status !== line.status) return `status: ours ${answer.status} (${text.slice(0, 300)}), theirs ${line.status}`;
+  for (const [name, value] of Object.entries(line.headers)) {
+    const ours = answer.headers.get(name);
+    if (name === 'Content-Disposition' ? ours === null : ours !== value) {
+      return `${name}: ours ${ours}, theirs ${value}`;
+    }
+  }
+  if (typeof line.body === 'string' && /^<\d+ characters of JSON left out>$/.test(line.body)) {
+    JSON.parse(text);
+    return undefined;
+  }
+  if (line.body !== undefined) return difference(normalise(JSON.parse(text), path), normalise(line.body, path));
+  return line.text === undefined ? undefined : difference(text, line.text);
+}
+
+let server: Served;
+const used = new Set<RegExp>();
+
+before(async () => {
+  if (withoutShared === false) server = await serve(CONFIGURATION);
+});
+after(async () => {
+  await server?.close();
+});
+
+for (const file of ['upload', 'instances', 'resources', 'changes']) {
+  test(`${file}: every recorded answer`, { skip: withoutShared, timeout: 120_000 }, async (context) => {
+    const all = lines(file);
+    const wrong: string[] = [];
+    let equal = 0;
+    for (const line of all) {
+      const name = `${file}: ${line.request.method} ${line.request.path}`;
+      const found = await compare(server, line);
+      const row = DIFFERENCES.find((each) => each.line.test(name));
+      if (found === undefined) equal += 1;
+      else if (row === undefined) wrong.push(`${name} ${line.request.body ?? ''}\n    ${found}`);
+      else used.add(row.line);
+    }
+    context.diagnostic(`${file}: ${equal} of ${all.length} recorded answers are equal`);
+    assert.deepEqual(wrong.length, 0, `${wrong.length} differ:\n${wrong.join('\n')}`);
+    if (file === 'upload') await sleep(4000);
+  });
+}
+
+test('every row of the table of differences is needed', { skip: withoutShared }, () => {
+  assert.deepEqual(
+    DIFFERENCES.filter(({ line }) => !used.has(line)),
+    [],
+  );
+});
