@@ -69,7 +69,8 @@ function normalise(value: unknown, path: string, key = ''): unknown {
   if (VARYING.has(key)) return `<${key}>`;
   if (Array.isArray(value)) {
     const items = value.map((item) => normalise(item, path));
-    const isList = key === '' && /^\/(patients|studies|series|instances)(\?|$|\/[^/]+\/(studies|series|instances))/.test(path);
+    const isList =
+      key === '' && /^\/(patients|studies|series|instances)(\?|$|\/[^/]+\/(studies|series|instances))/.test(path);
     return UNORDERED.has(key) || isList ? items.sort((a, b) => (keyOf(a) < keyOf(b) ? -1 : 1)) : items;
   }
   if (typeof value === 'object' && value !== null) {
@@ -106,7 +107,8 @@ async function compare(server: Served, line: Line): Promise<string | undefined> 
     redirect: 'manual',
   });
   const text = await answer.text();
-  if (answer.status !== line.status) return `status: ours ${answer.status} (${text.slice(0, 300)}), theirs ${line.status}`;
+  if (answer.status !== line.status)
+    return `status: ours ${answer.status} (${text.slice(0, 300)}), theirs ${line.status}`;
   for (const [name, value] of Object.entries(line.headers)) {
     const ours = answer.headers.get(name);
     if (name === 'Content-Disposition' ? ours === null : ours !== value) {

@@ -184,4 +184,3 @@ export async function createHttp(services: Services): Promise<HttpServer> {
 
   return createServer(config, handle, () => ended.abort());
 }
-

@@ -11,7 +11,6 @@ import type { Tags } from '../dicom/summary.ts';
 import { IsenError } from '../errors.ts';
 import type { Services } from './services.ts';
 
-
 interface FullElement {
   readonly Name: string;
   readonly Type: string;
@@ -24,9 +23,7 @@ function reshape(dataset: FullDataset, format: TagsFormat): Record<string, unkno
   if (format === 'Full') return { ...dataset };
   const entries = Object.entries(dataset).map(([tag, element]): [string, unknown] => [
     format === 'Short' ? tag : element.Name,
-    Array.isArray(element.Value)
-      ? element.Value.map((item) => reshape(item as FullDataset, format))
-      : element.Value,
+    Array.isArray(element.Value) ? element.Value.map((item) => reshape(item as FullDataset, format)) : element.Value,
   ]);
   return Object.fromEntries(format === 'Short' ? entries : entries.sort(byKey));
 }
