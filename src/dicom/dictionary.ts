@@ -146,9 +146,24 @@ export function tagNumber(tag: string): number {
 /** What Orthanc calls a tag that no dictionary has. */
 export const UNKNOWN_NAME = 'Unknown Tag & Data';
 
+/** Whether `tag` (`gggg,eeee`) is of an odd group, and so private (PS3.5 §7.8). */
+export function isPrivate(tag: string): boolean {
+  const digit = tag.charCodeAt(3);
+  // The codes of 0 to 9 are as odd as the digits; those of a to f are not.
+  return digit < 0x3a ? digit % 2 === 1 : digit % 2 === 0;
+}
+
+/** Keywords by `gggg,eeee`; as many as the dictionary's plain tags at most. */
+const KEYWORD = new Map<string, string>();
+
 /** Keyword of `tag` (`gggg,eeee`); {@link UNKNOWN_NAME} when no dictionary has it. */
 export function tagName(tag: string, privateCreator?: string): string {
-  return lookup(tagNumber(tag), privateCreator)?.keyword ?? UNKNOWN_NAME;
+  const known = KEYWORD.get(tag);
+  if (known !== undefined) return known;
+  const number = tagNumber(tag);
+  const keyword = lookup(number, privateCreator)?.keyword ?? UNKNOWN_NAME;
+  if (TAG.has(number)) KEYWORD.set(tag, keyword);
+  return keyword;
 }
 
 let keywords: ReadonlyMap<string, number> | undefined;

@@ -1,6 +1,6 @@
 /** Owns the JSON forms of a data set that the REST API answers: /tags, /tags?short, /simplified-tags, /header. */
 
-import { tagName, tagNumber, tagText } from './dictionary.ts';
+import { isPrivate, tagName, tagNumber, tagText } from './dictionary.ts';
 import type { DataSet, DicomFile, Element } from './read.ts';
 import { textOf, valueOf } from './value.ts';
 
@@ -19,9 +19,10 @@ export const MAXIMUM_LENGTH = 256;
 
 /** Creator of a private element's block (PS3.5 §7.8.1), or undefined. */
 export function privateCreator(dataSet: DataSet, tag: string): string | undefined {
+  if (!isPrivate(tag)) return undefined;
   const number = tagNumber(tag);
   const element = number % 0x10000;
-  if (Math.floor(number / 0x10000) % 2 === 0 || element < 0x1000) return undefined;
+  if (element < 0x1000) return undefined;
   const creator = dataSet.elements.get(tagText(number - element + (element >> 8)));
   return creator === undefined ? undefined : textOf(dataSet, creator);
 }

@@ -93,6 +93,9 @@ export const MAXIMUM_DEPTH = 128;
 /** Elements and items that one file may have kept in memory. */
 export const MAXIMUM_ELEMENTS = 2_000_000;
 
+/** Bytes of a value read as ASCII that are looked at. */
+const MAXIMUM_ASCII = 1024;
+
 const UNDEFINED = 0xffffffff;
 const ITEM = 0xfffee000;
 const ITEM_END = 0xfffee00d;
@@ -130,10 +133,19 @@ interface Scope {
   signed: boolean;
 }
 
-const uint16 = (source: Source, at: number): number =>
-  source.littleEndian ? source.bytes.readUInt16LE(at) : source.bytes.readUInt16BE(at);
-const uint32 = (source: Source, at: number): number =>
-  source.littleEndian ? source.bytes.readUInt32LE(at) : source.bytes.readUInt32BE(at);
+// Byte by byte: several times faster than Buffer's methods in the loops below. Callers have checked the bounds.
+function uint16({ bytes, littleEndian }: Source, at: number): number {
+  const first = bytes[at] ?? 0;
+  const second = bytes[at + 1] ?? 0;
+  return littleEndian ? first | (second << 8) : (first << 8) | second;
+}
+
+function uint32(source: Source, at: number): number {
+  const first = uint16(source, at);
+  const second = uint16(source, at + 2);
+  return source.littleEndian ? second * 0x10000 + first : first * 0x10000 + second;
+}
+
 const tagAt = (source: Source, at: number): number => uint16(source, at) * 0x10000 + uint16(source, at + 2);
 
 function need(at: number, size: number, end: number): void {
@@ -146,12 +158,16 @@ function spend(source: Source): void {
   if (source.budget < 0) throw new Malformed(`more than ${MAXIMUM_ELEMENTS} elements`);
 }
 
-/** Text of a short value that is ASCII by definition: a private creator, a term of (0008,0005). */
+/**
+ * Text of a value that is ASCII by definition (a UID, a private creator, a term of (0008,0005)), without the padding at its
+ * edges. At most {@link MAXIMUM_ASCII} bytes of it.
+ */
 export function asciiText(bytes: Buffer, start: number, end: number): string {
-  let last = end;
-  // A regular expression for the end of a long run is quadratic.
-  while (last > start && (bytes[last - 1] === 0 || bytes[last - 1] === 0x20)) last -= 1;
-  return bytes.toString('latin1', start, last).trimStart();
+  let first = start;
+  let last = Math.min(end, start + MAXIMUM_ASCII);
+  while (first < last && bytes[first] === 0x20) first += 1;
+  while (last > first && (bytes[last - 1] === 0x20 || bytes[last - 1] === 0)) last -= 1;
+  return bytes.toString('latin1', first, last);
 }
 
 /** One element while its head is being read. Reused within a data set, since heads are read by the hundred. */
@@ -172,7 +188,7 @@ function readHead(source: Source, at: number, end: number, head: Head): void {
     head.offset = at + 8;
     return;
   }
-  const code = source.bytes.readUInt16BE(at + 4);
+  const code = ((source.bytes[at + 4] ?? 0) << 8) | (source.bytes[at + 5] ?? 0);
   const vr = vrOfCode(code);
   // Two capitals are a VR of a later edition, which has a long length field (PS3.5 §6.2.2 note 2).
   const lengthSize = vr === undefined ? (isCapitals(code) ? 4 : 2) : VR[vr].lengthSize;
@@ -245,6 +261,11 @@ function readElements(
       break;
     }
     const keep = scope.keep === 'all' || (scope.keep === 'only' && (scope.only?.has(tag) ?? false));
+    if (!keep && length !== UNDEFINED && head.vr !== 'SQ') {
+      need(offset, length, scope.end);
+      position = offset + length;
+      continue;
+    }
     const element = readValue(source, position, head, scope, keep);
     if (keep && elements !== undefined) {
       spend(source);
@@ -287,8 +308,7 @@ function finish(
 
 /** The element whose head was read, its value checked; items and fragments are listed when it is kept. */
 function readValue(source: Source, start: number, head: Head, scope: Scope, keep: boolean): Element {
-  const { vr } = head;
-  const { tag, offset, length } = head;
+  const { tag, vr, offset, length } = head;
   const text = keep ? tagText(tag) : '';
   if (length !== UNDEFINED) {
     need(offset, length, scope.end);
@@ -302,15 +322,9 @@ function readValue(source: Source, start: number, head: Head, scope: Scope, keep
   const end = length === UNDEFINED ? scope.end : offset + length;
   const valueEnd = readItems(inner, offset, end, length === UNDEFINED, scope, items);
   source.budget = inner.budget;
-  const element = {
-    tag: text,
-    vr,
-    start,
-    offset,
-    length: valueEnd - offset,
-    end: length === UNDEFINED ? valueEnd + 8 : end,
-  };
-  return items === undefined ? element : { ...element, items };
+  const after = length === UNDEFINED ? valueEnd + 8 : end;
+  if (items === undefined) return { tag: text, vr, start, offset, length: valueEnd - offset, end: after };
+  return { tag: text, vr, start, offset, length: valueEnd - offset, end: after, items };
 }
 
 /** Reads the items of a sequence (PS3.5 §7.5) into `items`; returns the offset after the last, before any delimiter. */

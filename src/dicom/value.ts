@@ -1,5 +1,6 @@
 /** Owns the decoding of one value to the string that the REST API shows for it (PS3.5 §6.2, §6.4). */
 
+import { isPrivate } from './dictionary.ts';
 import type { DataSet, Element } from './read.ts';
 import { vrRow } from './vr.ts';
 
@@ -17,7 +18,7 @@ export function textOf(dataSet: DataSet, element: Element): string {
   return start === end ? '' : dataSet.characterSet.decode(bytes, start, end, element.vr === 'PN');
 }
 
-/** Whether bytes of no known kind are ASCII text, padding at the end aside. */
+/** Whether the bytes of an element of unknown VR are ASCII text, padding at the end aside. */
 function isPrintable(dataSet: DataSet, element: Element): boolean {
   let end = element.offset + element.length;
   if (end > element.offset && dataSet.bytes[end - 1] === 0) end -= 1;
@@ -97,7 +98,9 @@ export function valueOf(dataSet: DataSet, element: Element): string | null {
     case 'tag':
       return tagsOf(dataSet, element).join('\\');
     case 'bytes':
-      return element.vr === 'UN' && isPrintable(dataSet, element) ? textOf(dataSet, element) : null;
+      return element.vr === 'UN' && !isPrivate(element.tag) && isPrintable(dataSet, element)
+        ? textOf(dataSet, element)
+        : null;
     case 'sequence':
       return null;
   }
