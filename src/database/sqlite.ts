@@ -33,6 +33,8 @@ export async function openSqlite({ path, limits }: SqliteOptions): Promise<Datab
     maxQueue: WAITING_COMMITS,
     workerData,
   });
+  // A thread that dies rejects its task; the pool starts another, which opens the file again.
+  pool.on('error', () => undefined);
   const run = async (task: WriteTask): Promise<WriteAnswer> => {
     let answer: WriteAnswer;
     try {
