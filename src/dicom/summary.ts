@@ -21,6 +21,10 @@ export type Identifiers = Readonly<Record<Level, string>>;
 /** What the header of one instance says. */
 export interface Summary {
   readonly ids: Identifiers;
+  /**
+   * By level. A study also has its patient's: two studies of one PatientID may name the patient differently, and each must
+   * be shown with its own.
+   */
   readonly tags: Readonly<Record<Level, Tags>>;
   /**
    * Metadata that comes from the header, by level and Orthanc's name. Instance: TransferSyntax, SopClassUid,
@@ -86,6 +90,7 @@ export function summarize(bytes: Uint8Array): Summary {
       if (value !== undefined) tags[level][tag] = value;
     }
   }
+  Object.assign(tags.Study, tags.Patient);
   const study = tags.Study['0020,000d']?.trim();
   const series = tags.Series['0020,000e']?.trim();
   const instance = tags.Instance['0008,0018']?.trim();

@@ -109,7 +109,9 @@ function addLevel(routes: Routes, level: Level): void {
       const rows = attachments
         .map(({ contentType: number }): [string, number] => [contentTypeName(services.config, number), number])
         .sort(([, a], [, b]) => a - b);
-      return json(full ? Object.fromEntries(rows.toSorted(([a], [b]) => (a < b ? -1 : 1))) : rows.map(([name]) => name));
+      return json(
+        full ? Object.fromEntries(rows.toSorted(([a], [b]) => (a < b ? -1 : 1))) : rows.map(([name]) => name),
+      );
     },
   );
 

@@ -82,7 +82,12 @@ function answer(changes: readonly Change[], done: boolean, last: number): Respon
 }
 
 /** The log from `since` on, as events, for as long as the client stays. */
-function live(services: Services, since: number, types: ReadonlySet<ChangeType> | undefined, ended: AbortSignal): Response {
+function live(
+  services: Services,
+  since: number,
+  types: ReadonlySet<ChangeType> | undefined,
+  ended: AbortSignal,
+): Response {
   const stop = new AbortController();
   const signal = AbortSignal.any([stop.signal, ended]);
   const changes = services.changes.follow(since, signal)[Symbol.asyncIterator]();
@@ -93,10 +98,13 @@ function live(services: Services, since: number, types: ReadonlySet<ChangeType> 
       start(controller) {
         // So that proxies and clients see the answer begin before the first change.
         controller.enqueue(encoder.encode(': following\n\n'));
-        heart = setInterval(() => {
-          // A client that does not read gets no heartbeat either, and so no memory.
-          if ((controller.desiredSize ?? 0) > 0) controller.enqueue(encoder.encode(':\n\n'));
-        }, Math.min(HEARTBEAT, services.config.HttpRequestTimeout * 500));
+        heart = setInterval(
+          () => {
+            // A client that does not read gets no heartbeat either, and so no memory.
+            if ((controller.desiredSize ?? 0) > 0) controller.enqueue(encoder.encode(':\n\n'));
+          },
+          Math.min(HEARTBEAT, services.config.HttpRequestTimeout * 500),
+        );
       },
       async pull(controller) {
         for (;;) {
@@ -192,5 +200,16 @@ export function addChanges(routes: Routes, ended: AbortSignal): void {
       },
     },
     () => json({ Done: true, Exports: [], Last: 0 }),
+  );
+  routes.add(
+    {
+      method: 'delete',
+      path: '/exports',
+      tag,
+      summary: 'Empties that log',
+      writes: true,
+      answers: { 200: { description: 'Done', type: 'text/plain' } },
+    },
+    () => text(''),
   );
 }

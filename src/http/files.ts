@@ -25,8 +25,9 @@ export function rangeOf(header: string | undefined, size: number): { start: numb
 /** A `Content-Disposition` value for a file name that may hold anything (RFC 6266). */
 export function disposition(name: string): string {
   const plain = name.replaceAll(/[^\x20-\x7e]|["\\]/g, '_');
-  const encoded = encodeURIComponent(name.replaceAll(/\p{Cc}/gu, '_')).replaceAll(/['()*]/g, (character) =>
-    `%${character.charCodeAt(0).toString(16).toUpperCase()}`,
+  const encoded = encodeURIComponent(name.replaceAll(/\p{Cc}/gu, '_')).replaceAll(
+    /['()*]/g,
+    (character) => `%${character.charCodeAt(0).toString(16).toUpperCase()}`,
   );
   return plain === name ? `filename="${plain}"` : `filename="${plain}"; filename*=UTF-8''${encoded}`;
 }

@@ -106,8 +106,7 @@ function addContent(routes: Routes): void {
       summary: 'What is at a path of tags, item numbers and fragment numbers',
       answers,
     },
-    (context) =>
-send(context, context.req.param('path') ?? ''),
+    (context) => send(context, context.req.param('path') ?? ''),
   );
 }
 

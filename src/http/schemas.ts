@@ -63,9 +63,7 @@ export const Resource = {
 } satisfies Record<Level, z.ZodType>;
 
 /** A resource named in an answer. */
-export const Reference = z
-  .object({ ID: ResourceId, Path: z.string(), Type: z.enum(LEVELS) })
-  .openapi('Reference');
+export const Reference = z.object({ ID: ResourceId, Path: z.string(), Type: z.enum(LEVELS) }).openapi('Reference');
 
 export const Dataset = DicomJson;
 

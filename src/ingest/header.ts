@@ -14,7 +14,6 @@ import { countFrames, locateFrame, rawFrameType } from '../imaging/frames.ts';
 import { createPool, type Pool } from '../pool.ts';
 import type { Storage } from '../storage/storage.ts';
 
-
 /** A stored DICOM file as the index knows it. */
 export interface StoredFile {
   readonly attachment: Attachment;
@@ -123,15 +122,11 @@ export function createHeaders(storage: Storage, options: HeadersOptions = {}): H
     withBytes(
       file,
       whole,
-      (bytes, truncated) =>
-        pool.run({ bytes, truncated, question }, [bytes.buffer]) as Promise<HeaderAnswer<Question>>,
+      (bytes, truncated) => pool.run({ bytes, truncated, question }, [bytes.buffer]) as Promise<HeaderAnswer<Question>>,
     );
 
   /** Like {@link ask}, for answers worth keeping. */
-  const askText = async (
-    file: StoredFile,
-    question: Exclude<HeaderQuestion, { kind: 'content' }>,
-  ): Promise<string> => {
+  const askText = async (file: StoredFile, question: Exclude<HeaderQuestion, { kind: 'content' }>): Promise<string> => {
     const key = `${file.attachment.uuid} ${JSON.stringify(question)}`;
     const known = answers.get(key);
     if (known !== undefined) {
@@ -146,7 +141,10 @@ export function createHeaders(storage: Storage, options: HeadersOptions = {}): H
   };
 
   /** The few elements that say where frames are. The file is read whole where it is deflated: offsets are inside. */
-  const withFrames = <Result>(file: StoredFile, work: (dicom: DicomFile) => Result | Promise<Result>): Promise<Result> =>
+  const withFrames = <Result>(
+    file: StoredFile,
+    work: (dicom: DicomFile) => Result | Promise<Result>,
+  ): Promise<Result> =>
     withBytes(file, false, (bytes, truncated) =>
       work(readFile(bytes, { only: FRAME_TAGS, ...(truncated && { truncated }) })),
     );
@@ -158,8 +156,10 @@ export function createHeaders(storage: Storage, options: HeadersOptions = {}): H
     module: (file, level, { format, ignoreLength = [] }) =>
       askText(file, { kind: 'module', level, format, ignoreLength }),
     content: (file, path) => {
-      const first = parseTag(path.split('/').find((segment) => segment !== '') ?? '');
-      return ask(file, { kind: 'content', path }, first !== undefined && first >= PIXEL_DATA);
+      // The list of all tags names those behind Pixel Data too.
+      const first = path.split('/').find((segment) => segment !== '');
+      const tag = first === undefined ? PIXEL_DATA : parseTag(first);
+      return ask(file, { kind: 'content', path }, tag !== undefined && tag >= PIXEL_DATA);
     },
     frameCount: (file) => withFrames(file, ({ dataSet, transferSyntax }) => countFrames(dataSet, transferSyntax)),
     frame: (file, frame) =>

@@ -18,7 +18,12 @@ export interface Served {
 /** Starts a server with these options over the suite's own. */
 export async function serve(options: Readonly<Record<string, unknown>> = {}): Promise<Served> {
   const storage = temporaryFolder();
-  const all: Record<string, unknown> = { HttpPort: 0, StorageDirectory: storage, AuthenticationEnabled: false, ...options };
+  const all: Record<string, unknown> = {
+    HttpPort: 0,
+    StorageDirectory: storage,
+    AuthenticationEnabled: false,
+    ...options,
+  };
   const env = Object.fromEntries(
     Object.entries(all).map(([name, value]) => [
       `ISEN__${name.toUpperCase()}`,

@@ -4,7 +4,7 @@
  */
 
 import { LEVELS } from '../../dicom/levels.ts';
-import type { ErrorValue } from '../../errors.ts';
+import type { ErrorValue } from '../../answer.ts';
 import type { Attachment, Committed, DatabaseLimits, Operation, OverwriteMode, StoreOperation } from '../database.ts';
 
 /** A {@link StoreOperation} on its way; arrays go from Patient to Instance. */
