@@ -79,7 +79,9 @@ const library = /libdcmdata\S* => (\S+)/.exec(
   execFileSync('ldd', [execFileSync('which', ['dcmdump'], { encoding: 'utf8' }).trim()], { encoding: 'utf8' }),
 )?.[1];
 if (library === undefined) throw new Error('dcmdump does not use libdcmdata');
-const candidates = [...new Set(readFileSync(library, 'latin1').match(/(?<=\0)1\.2\.840\.10008\.[\d.]+(?=\0)/g))].sort();
+const candidates = [...new Set(readFileSync(library, 'latin1').match(/(?<=\0)1\.2\.840\.10008\.[\d.]+(?=\0)/g))].sort(
+  (a, b) => (a < b ? -1 : 1),
+);
 const work = mkdtempSync(join(tmpdir(), 'uids-'));
 writeFileSync(
   join(work, 'uids.dump'),

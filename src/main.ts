@@ -1,11 +1,89 @@
-/** Owns the composition of the server. */
+/**
+ * Owns the composition: configuration → backends → ingest → doors, and closing them in reverse order. Only this file
+ * knows which backend is which.
+ */
 
+import { mkdirSync, readFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { createEmbeddedChanges } from './changes/embedded.ts';
 import type { Config } from './config.ts';
-import { IsenError } from './errors.ts';
+import { openSqlite } from './database/sqlite.ts';
+import type { Parsed, ParseTask } from './dicom/parsing.ts';
+import { createHttp } from './http/app.ts';
+import { createHeaders } from './ingest/header.ts';
+import { openIngest } from './ingest/reception.ts';
+import { createPool } from './pool.ts';
+import { openFilesystem } from './storage/filesystem.ts';
 
-export async function start(_options: {
+/** Bytes of a megabyte, as the options count. */
+const MB = 2 ** 20;
+
+/** Milliseconds that requests under way have to end when the server stops. */
+const GRACE = 10_000;
+
+export interface StartOptions {
   readonly config: Config;
-  readonly warnings: readonly string[];
-}): Promise<{ close(): Promise<void>; readonly url: string }> {
-  throw new IsenError('NotImplemented', 'the doors are not built yet');
+}
+
+/** A running server. */
+export interface Server {
+  /** Where the REST API answers. */
+  readonly url: string;
+  /** Takes nothing new, finishes what was accepted, closes every file. */
+  close(): Promise<void>;
+}
+
+/** Starts a server. Throws IsenError with what the operator can do about it; nothing runs then. */
+export async function start({ config }: StartOptions): Promise<Server> {
+  /** In order of opening. */
+  const closers: (() => Promise<void>)[] = [];
+  const close = async (): Promise<void> => {
+    for (let closer = closers.pop(); closer !== undefined; closer = closers.pop()) await closer();
+  };
+  try {
+    mkdirSync(config.IndexDirectory, { recursive: true });
+    const storage = await openFilesystem({ root: config.StorageDirectory, sync: config.SyncStorageArea });
+    const database = await openSqlite({
+      path: join(config.IndexDirectory, 'index'),
+      limits: {
+        maximumStorageSize: config.MaximumStorageSize * MB,
+        maximumPatientCount: config.MaximumPatientCount,
+        mode: config.MaximumStorageMode,
+        stableAge: config.StableAge * 1000,
+      },
+    });
+    closers.push(() => database.close());
+    const changes = createEmbeddedChanges(database);
+    const parser = createPool<ParseTask, Parsed>({ file: 'parse', deadline: 60_000 });
+    closers.push(() => parser.close());
+    const ingest = await openIngest({
+      database,
+      storage,
+      changes,
+      parser,
+      overwrite: config.OverwriteInstances,
+      hash: config.StoreMD5ForAttachments,
+      budget: config.MaximumInFlightMB * MB,
+      largestBody: config.MaximumRequestBodySizeMB * MB,
+      minimumFree: config.MinimumFreeDiskMB * MB,
+    });
+    closers.push(() => ingest.close());
+    const headers = createHeaders(storage);
+    closers.push(() => headers.close());
+    const http = await createHttp({ config, database, storage, changes, ingest, headers, version: version() });
+    const { port } = await http.listen();
+    closers.push(() => http.close(GRACE));
+    return { url: `http${config.SslEnabled ? 's' : ''}://127.0.0.1:${port}`, close };
+  } catch (thrown) {
+    await close();
+    throw thrown;
+  }
+}
+
+/** Our own version, of package.json. */
+function version(): string {
+  const { version } = JSON.parse(readFileSync(new URL('../../package.json', import.meta.url), 'utf8')) as {
+    version: string;
+  };
+  return version;
 }

@@ -2,7 +2,7 @@
 
 import Piscina from 'piscina';
 import { asDatabaseError } from '../src/database/sqlite/connection.ts';
-import type { WriteAnswer, WriterData, WriteTask } from '../src/database/sqlite/task.ts';
+import { decodeOperations, type WriteAnswer, type WriterData, type WriteTask } from '../src/database/sqlite/task.ts';
 import { Writer } from '../src/database/sqlite/writer.ts';
 
 let writer: Writer | undefined;
@@ -20,7 +20,7 @@ export default function write(task: WriteTask): WriteAnswer {
         open();
         return { kind: 'done' };
       case 'commit':
-        return { kind: 'committed', committed: open().commit(task.operations) };
+        return { kind: 'committed', committed: open().commit(decodeOperations(task.operations)) };
       case 'checkpoint':
         open().checkpoint();
         return { kind: 'done' };

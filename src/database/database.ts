@@ -69,7 +69,10 @@ export interface StoreOperation {
   readonly overwrite: OverwriteMode;
 }
 
-/** Deletes a resource, everything below it and every ancestor that it leaves empty. */
+/**
+ * Deletes a resource, everything below it and every ancestor that it leaves empty; logs Deleted for each of them, children
+ * before their parents.
+ */
 export interface DeleteOperation {
   readonly kind: 'delete';
   readonly level: Level;
@@ -83,18 +86,18 @@ export interface ProtectOperation {
   readonly protected: boolean;
 }
 
-/** Sets (`value` a string) or deletes (`undefined`) one metadata. */
+/** Sets (`value` a string) or deletes (`undefined`) one metadata; deleting one that is not there is UnknownResource. */
 export interface MetadataOperation {
   readonly kind: 'metadata';
   readonly level: Level;
   readonly id: string;
   readonly name: string;
   readonly value: string | undefined;
-  /** When given, the current revision must be this one, or the operation answers `Revision`. */
+  /** When given, the current revision must be this one, or the operation answers `Revision`; a new one takes any. */
   readonly revision?: number;
 }
 
-/** Adds, replaces or (`attachment` undefined) deletes one attachment. */
+/** Adds, replaces or (`attachment` undefined; never the DICOM file) deletes one attachment. */
 export interface AttachmentOperation {
   readonly kind: 'attachment';
   readonly level: Level;
@@ -168,8 +171,7 @@ export type Outcome =
   /** This operation alone was refused and changed nothing; the others of the batch stand. */
   | {
       readonly kind: 'refused';
-      readonly error: 'UnknownResource' | 'InexistentItem' | 'Revision' | 'FullStorage';
-      readonly details?: string;
+      readonly error: 'UnknownResource' | 'Revision' | 'FullStorage';
     };
 
 /** What one commit did. */

@@ -9,7 +9,7 @@ import { IsenError } from '../errors.ts';
 import type { Committed, Database, DatabaseLimits, Operation } from './database.ts';
 import { DICOM_ATTACHMENT } from './database.ts';
 import { Reader } from './sqlite/reader.ts';
-import { recordOf, type WriteAnswer, type WriterData, type WriteTask } from './sqlite/task.ts';
+import { encodeOperations, type WriteAnswer, type WriterData, type WriteTask } from './sqlite/task.ts';
 
 const WRITER = fileURLToPath(new URL('../../workers/write.js', import.meta.url));
 /** Commits that may wait; the caller of the port gathers operations into few large ones. */
@@ -33,6 +33,8 @@ export async function openSqlite({ path, limits }: SqliteOptions): Promise<Datab
     maxQueue: WAITING_COMMITS,
     workerData,
   });
+  // A thread that dies rejects its task; the pool starts another, which opens the file again.
+  pool.on('error', () => undefined);
   const run = async (task: WriteTask): Promise<WriteAnswer> => {
     let answer: WriteAnswer;
     try {
@@ -71,7 +73,7 @@ export async function openSqlite({ path, limits }: SqliteOptions): Promise<Datab
           throw new IsenError('ForbiddenAccess', 'The DICOM file goes with its instance only');
         }
       }
-      const answer = await run({ kind: 'commit', operations: operations.map(recordOf) });
+      const answer = await run({ kind: 'commit', operations: encodeOperations(operations) });
       if (answer.kind !== 'committed') throw new IsenError('InternalError');
       rows += operations.length + answer.committed.changes.length;
       if (rows >= CHECKPOINT_ROWS) checkpointLater();

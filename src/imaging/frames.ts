@@ -161,9 +161,9 @@ async function encapsulatedFrame(source: FrameSource, value: number, frames: num
   if (table.tag !== ITEM) throw bad();
   const first = table.end;
   const extended = extendedOffset(source.dataSet, frames, frame);
-  if (extended !== undefined && first + extended < source.size) {
+  if (extended !== undefined && items.holds(first + extended)) {
     const item = await items.at(first + extended);
-    if (item.tag === ITEM && item.end <= source.size) return [item];
+    if (item.tag === ITEM && items.within(item)) return [{ start: item.start, end: item.end }];
   }
   const basic = await basicOffsets(source, table, frames, frame);
   const fragments = basic && (await fragmentsBetween(items, first + basic.start, first + basic.end));

@@ -3,7 +3,6 @@
  * step undoes the ones before it.
  */
 
-import { randomUUID } from 'node:crypto';
 import type { Changes } from '../changes/changes.ts';
 import {
   type Attachment,
@@ -100,14 +99,14 @@ export async function openIngest(options: IngestOptions): Promise<Ingest> {
   const apply = async (operation: Operation): Promise<Exclude<Outcome, { kind: 'refused' }>> => {
     if (closed) throw new IsenError('Busy', 'the server is stopping');
     const outcome = await writer.submit(operation);
-    if (outcome.kind === 'refused') throw new IsenError(outcome.error, outcome.details);
+    if (outcome.kind === 'refused') throw new IsenError(outcome.error);
     return outcome;
   };
 
   /** Parses and makes durable, at the same time; when either fails the blob is gone. */
   const parseAndWrite = async (slab: PooledSlab): Promise<{ parsed: Parsed; attachment: Attachment }> => {
     const spilled = slab.blob !== undefined;
-    const uuid = slab.blob ?? randomUUID();
+    const uuid = slab.blob ?? storage.name();
     const bytes = slab.head;
     const [parsed, written] = await Promise.allSettled([
       parse(bytes, slab, spilled),

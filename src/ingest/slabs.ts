@@ -5,7 +5,7 @@
  * it without a copy. Slabs are reused, the hottest first: unpooled shared memory costs seven times as much at 100 uploads.
  */
 
-import { createHash, type Hash, randomUUID } from 'node:crypto';
+import { createHash, type Hash } from 'node:crypto';
 import { IsenError } from '../errors.ts';
 import type { BlobWriter, Storage } from '../storage/storage.ts';
 import type { Slab } from './ingest.ts';
@@ -160,7 +160,7 @@ class PoolSlab implements PooledSlab {
     const old = this.head;
     const larger = wanted > LARGEST_IN_MEMORY ? undefined : this.#memory.grow(buffer, wanted);
     if (larger === undefined) {
-      const uuid = randomUUID();
+      const uuid = this.#storage.name();
       const hash = createHash('md5');
       this.#spill = { uuid, writer: this.#begin(uuid, hash), hash, md5: undefined };
       this.#spill.writer.catch(() => {});

@@ -1,17 +1,26 @@
 /**
- * Owns blobs as local files: `ab/cd/<uuid>` below the root, as Orthanc lays its storage area out. A provisional blob is
- * `incoming/<uuid>`, so that a restart finds the few that a crash left without walking millions.
+ * Owns blobs as local files: `ab/cd/<uuid>` below the root, as Orthanc lays its storage area out.
+ *
+ * Names are given out folder by folder (the first four digits of a UUID are its folder), so that a thousand new files
+ * share one folder to make and sync instead of making one each, and nothing is ever renamed. A folder that may hold
+ * provisional blobs has a marker in `open/`: a restart looks for what a crash left in those few folders alone.
  */
 
-import { constants, createReadStream, promises as fs, rename as renameCallback } from 'node:fs';
+import { randomInt, randomUUID } from 'node:crypto';
+import { closeSync, constants, createReadStream, promises as fs, open as openFile, write as writeFile } from 'node:fs';
 import type { FileHandle } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import { Readable } from 'node:stream';
-import { asError, IsenError } from '../errors.ts';
+import { IsenError } from '../errors.ts';
 import type { BlobWriter, ByteRange, Storage } from './storage.ts';
 
-const INCOMING = 'incoming';
 const UUID = /^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/;
+
+/** Folders of blobs: all values of four hexadecimal digits. */
+const FOLDERS = 0x10000;
+
+/** Names given out in one folder before the next is begun. */
+const FOLDER_NAMES = 1024;
 
 export interface FilesystemOptions {
   /** Folder of the blobs; made when missing. */
@@ -20,21 +29,33 @@ export interface FilesystemOptions {
   readonly sync: boolean;
 }
 
+/** A folder that may hold provisional blobs. */
+interface OpenFolder {
+  /** Four hexadecimal digits. */
+  readonly digits: string;
+  /** Its marker is durable. */
+  readonly ready: Promise<void>;
+  readonly provisional: Set<string>;
+  /** Names that it may still give out. */
+  names: number;
+}
+
 const codeOf = (thrown: unknown): string => (thrown as NodeJS.ErrnoException).code ?? '';
 
 /** The IsenError for a failed write: a full disk has its own. */
 function writeError(thrown: unknown): IsenError {
+  if (thrown instanceof IsenError) return thrown;
   const full = ['ENOSPC', 'EDQUOT', 'EFBIG'].includes(codeOf(thrown));
   return new IsenError(full ? 'FullStorage' : 'CannotWriteFile', undefined, { cause: thrown });
 }
 
 /** Opens (making it when missing) a folder of blobs. Throws CannotWriteFile when it cannot be written. */
 export async function openFilesystem({ root, sync }: FilesystemOptions): Promise<Storage> {
-  const incoming = join(root, INCOMING);
+  const markers = join(root, 'open');
   try {
-    await fs.mkdir(incoming, { recursive: true });
+    await fs.mkdir(markers, { recursive: true });
     // A new folder is durable only once its parent is.
-    for (const folder of [incoming, root, dirname(root)]) await syncFolder(folder);
+    for (const folder of [markers, root, dirname(root)]) await syncFolder(folder);
   } catch (thrown) {
     throw new IsenError('CannotWriteFile', `the storage folder ${root} cannot be written`, { cause: thrown });
   }
@@ -42,87 +63,145 @@ export async function openFilesystem({ root, sync }: FilesystemOptions): Promise
   // its folder entry durable as well.
   const flags = constants.O_WRONLY | constants.O_CREAT | constants.O_EXCL | (sync ? constants.O_DSYNC : 0);
 
-  const check = (uuid: string): string => {
+  const folderOf = (digits: string): string => join(root, digits.slice(0, 2), digits.slice(2, 4));
+  const pathOf = (uuid: string): string => {
     if (!UUID.test(uuid)) throw new IsenError('InexistentFile');
-    return uuid;
+    return join(root, uuid.slice(0, 2), uuid.slice(2, 4), uuid);
   };
-  const provisionalPath = (uuid: string): string => join(incoming, check(uuid));
-  const keptPath = (uuid: string): string => join(root, check(uuid).slice(0, 2), uuid.slice(2, 4), uuid);
 
-  const create = async (uuid: string): Promise<BlobWriter> => {
-    const path = provisionalPath(uuid);
-    let file: FileHandle;
+  /** Folders with provisional blobs, by their digits. */
+  const open = new Map<string, OpenFolder>();
+
+  const begin = (number: number): OpenFolder => {
+    const digits = (number % FOLDERS).toString(16).padStart(4, '0');
+    const prepare = async (): Promise<void> => {
+      const marker = await fs.open(join(markers, digits), 'w');
+      await marker.close();
+      await syncFolder(markers);
+      await fs.mkdir(folderOf(digits), { recursive: true });
+    };
+    // An earlier run may have left this very folder open: what is provisional in it stays so.
+    const provisional = open.get(digits)?.provisional ?? new Set<string>();
+    const folder = { digits, ready: prepare(), provisional, names: FOLDER_NAMES };
+    // Whoever puts a blob there meets the failure.
+    folder.ready.catch(() => {});
+    open.set(digits, folder);
+    return folder;
+  };
+
+  let number = randomInt(FOLDERS);
+  let current = begin(number);
+  let next = begin(number + 1);
+
+  /** The folder of a blob about to be written, its marker durable. */
+  const ready = async (uuid: string): Promise<void> => {
+    const folder = open.get(uuid.slice(0, 4));
+    if (!folder?.provisional.has(uuid))
+      throw new IsenError('CannotWriteFile', 'this name was not given for a new file');
+    await folder.ready;
+  };
+
+  /** A blob is provisional no more: when it was the last of a folder with no names left, so is the folder. */
+  const settle = (uuid: string): void => {
+    const folder = open.get(uuid.slice(0, 4));
+    if (!folder?.provisional.delete(uuid) || folder.provisional.size > 0 || folder.names > 0) return;
+    open.delete(folder.digits);
+    // A marker that stays costs the next start a look at one folder more.
+    fs.rm(join(markers, folder.digits), { force: true }).catch(() => {});
+  };
+
+  const removeFile = async (uuid: string): Promise<void> => {
+    await fs.unlink(pathOf(uuid)).catch((thrown: unknown) => {
+      if (codeOf(thrown) !== 'ENOENT') throw writeError(thrown);
+    });
+    settle(uuid);
+  };
+
+  const openBlob = async (uuid: string): Promise<FileHandle> => {
     try {
-      file = await fs.open(path, flags, 0o644);
+      return await fs.open(pathOf(uuid), 'r');
     } catch (thrown) {
-      throw writeError(thrown);
+      throw new IsenError('InexistentFile', `the storage holds no file ${uuid}`, { cause: thrown });
     }
-    const abort = async (): Promise<void> => {
-      await file.close().catch(() => {});
-      await fs.rm(path, { force: true });
-    };
-    return {
-      abort,
-      async write(bytes) {
-        try {
-          for (let at = 0; at < bytes.length; ) at += (await file.write(bytes, at)).bytesWritten;
-        } catch (thrown) {
-          await abort();
-          throw writeError(thrown);
-        }
-      },
-      async finish() {
-        try {
-          await file.close();
-        } catch (thrown) {
-          await abort();
-          throw writeError(thrown);
-        }
-      },
-    };
-  };
-
-  /** A blob is at its kept place, or still provisional, or was kept between the two looks. */
-  const open = async (uuid: string): Promise<FileHandle> => {
-    for (const path of [keptPath(uuid), provisionalPath(uuid), keptPath(uuid)]) {
-      try {
-        return await fs.open(path, 'r');
-      } catch (thrown) {
-        if (codeOf(thrown) !== 'ENOENT') throw new IsenError('InexistentFile', undefined, { cause: thrown });
-      }
-    }
-    throw new IsenError('InexistentFile', `the storage holds no file ${uuid}`);
   };
 
   return {
-    create,
-    async put(uuid, bytes) {
-      const writer = await create(uuid);
-      await writer.write(bytes);
-      await writer.finish();
+    name() {
+      if (current.names === 0) {
+        current = next;
+        number += 1;
+        next = begin(number + 1);
+      }
+      current.names -= 1;
+      const uuid = current.digits + randomUUID().slice(4);
+      current.provisional.add(uuid);
+      return uuid;
     },
-    async keep(uuid) {
-      const from = provisionalPath(uuid);
-      const to = keptPath(uuid);
+    async create(uuid): Promise<BlobWriter> {
+      const path = pathOf(uuid);
+      let file: FileHandle;
       try {
-        await rename(from, to);
+        await ready(uuid);
+        file = await fs.open(path, flags, 0o644);
       } catch (thrown) {
-        if (codeOf(thrown) !== 'ENOENT') throw writeError(thrown);
-        await fs.mkdir(dirname(to), { recursive: true });
-        await rename(from, to).catch((again: unknown) => {
-          throw writeError(again);
-        });
+        settle(uuid);
+        throw writeError(thrown);
+      }
+      const abort = async (): Promise<void> => {
+        await file.close().catch(() => {});
+        await removeFile(uuid);
+      };
+      return {
+        abort,
+        async write(bytes) {
+          try {
+            for (let at = 0; at < bytes.length; ) at += (await file.write(bytes, at)).bytesWritten;
+          } catch (thrown) {
+            await abort();
+            throw writeError(thrown);
+          }
+        },
+        async finish() {
+          try {
+            await file.close();
+          } catch (thrown) {
+            await abort();
+            throw writeError(thrown);
+          }
+        },
+      };
+    },
+    async put(uuid, bytes) {
+      const path = pathOf(uuid);
+      let made = false;
+      try {
+        await ready(uuid);
+        const fd = await openNew(path, flags);
+        made = true;
+        try {
+          for (let at = 0; at < bytes.length; ) at += await writeSome(fd, bytes, at);
+        } finally {
+          // What was written is on the disk already: closing waits for nothing, and costs less than a thread's turn.
+          closeSync(fd);
+        }
+      } catch (thrown) {
+        if (made) await removeFile(uuid);
+        else settle(uuid);
+        throw writeError(thrown);
       }
     },
+    async keep(uuid) {
+      settle(uuid);
+    },
     async read(uuid, range) {
-      const file = await open(uuid);
+      const file = await openBlob(uuid);
       try {
-        const { size } = await file.stat();
-        const { start, end } = within(uuid, size, range);
+        const { start, end } = range ?? { start: 0, end: (await file.stat()).size };
+        if (start < 0 || start > end) throw new IsenError('BadRange');
         const bytes = new Uint8Array(end - start);
         for (let at = 0; at < bytes.length; ) {
           const { bytesRead } = await file.read(bytes, at, bytes.length - at, start + at);
-          if (bytesRead === 0) throw new IsenError('CorruptedFile', `the stored file ${uuid} ends early`);
+          if (bytesRead === 0) throw new IsenError('CorruptedFile', `the stored file ${uuid} is shorter than indexed`);
           at += bytesRead;
         }
         return bytes;
@@ -131,10 +210,9 @@ export async function openFilesystem({ root, sync }: FilesystemOptions): Promise
       }
     },
     async stream(uuid, range) {
-      const file = await open(uuid);
+      const file = await openBlob(uuid);
       try {
-        const { size } = await file.stat();
-        const { start, end } = within(uuid, size, range);
+        const { start, end } = within(uuid, (await file.stat()).size, range);
         if (start === end) {
           await file.close();
           return new ReadableStream({ start: (controller) => controller.close() });
@@ -151,21 +229,27 @@ export async function openFilesystem({ root, sync }: FilesystemOptions): Promise
         throw thrown;
       }
     },
-    async remove(uuid) {
-      for (const path of [keptPath(uuid), provisionalPath(uuid)]) {
-        try {
-          await fs.unlink(path);
-          return;
-        } catch (thrown) {
-          if (codeOf(thrown) !== 'ENOENT') throw writeError(thrown);
+    remove: async (uuid) => removeFile(uuid),
+    async provisional() {
+      const found: string[] = [];
+      for (const digits of await fs.readdir(markers)) {
+        if (!/^[0-9a-f]{4}$/.test(digits)) continue;
+        const held = open.get(digits) ?? reopen(digits);
+        const names = await fs.readdir(folderOf(digits)).catch(() => []);
+        for (const name of names) {
+          if (!UUID.test(name) || !name.startsWith(digits)) continue;
+          held.provisional.add(name);
+          found.push(name);
+        }
+        if (held.provisional.size === 0 && held.names === 0) {
+          open.delete(digits);
+          await fs.rm(join(markers, digits), { force: true });
         }
       }
-    },
-    async provisional() {
-      return (await fs.readdir(incoming)).filter((name) => UUID.test(name));
+      return found;
     },
     async size(uuid) {
-      const file = await open(uuid);
+      const file = await openBlob(uuid);
       try {
         return (await file.stat()).size;
       } finally {
@@ -177,6 +261,13 @@ export async function openFilesystem({ root, sync }: FilesystemOptions): Promise
       return bavail * bsize;
     },
   };
+
+  /** A folder that an earlier run left open: no new names in it. */
+  function reopen(digits: string): OpenFolder {
+    const folder = { digits, ready: Promise.resolve(), provisional: new Set<string>(), names: 0 };
+    open.set(digits, folder);
+    return folder;
+  }
 }
 
 function within(uuid: string, size: number, range: ByteRange | undefined): ByteRange {
@@ -186,10 +277,17 @@ function within(uuid: string, size: number, range: ByteRange | undefined): ByteR
   return { start, end };
 }
 
-/** fs.rename by callback: half the main-thread cost of the promise form, and every stored image pays it. */
-function rename(from: string, to: string): Promise<void> {
+// By callback: the promise forms cost the main thread twice as much, and every stored image pays them.
+
+function openNew(path: string, flags: number): Promise<number> {
   return new Promise((resolve, reject) => {
-    renameCallback(from, to, (error) => (error ? reject(asError(error)) : resolve()));
+    openFile(path, flags, 0o644, (error, fd) => (error ? reject(error) : resolve(fd)));
+  });
+}
+
+function writeSome(fd: number, bytes: Uint8Array, at: number): Promise<number> {
+  return new Promise((resolve, reject) => {
+    writeFile(fd, bytes, at, bytes.length - at, null, (error, written) => (error ? reject(error) : resolve(written)));
   });
 }
 

@@ -22,6 +22,8 @@ export interface BlobWriter {
 
 /** The port. */
 export interface Storage {
+  /** A new name, for a blob about to be put. Names given one after another lie near each other. */
+  name(): string;
   /**
    * Writes a provisional blob; resolves when it would survive a power cut. `bytes` are not copied and must not change
    * until then. Throws IsenError `FullStorage` or `CannotWriteFile`, leaving nothing behind.
@@ -37,7 +39,10 @@ export interface Storage {
   stream(uuid: string, range?: ByteRange): Promise<ReadableStream<Uint8Array>>;
   /** Removes blobs, provisional or kept; one that is not there is no error. */
   remove(uuid: string): Promise<void>;
-  /** UUIDs put but not kept by an earlier run. */
+  /**
+   * Every blob put but not kept by an earlier run, among others that were kept: the caller keeps or removes each. Asked
+   * once, at the start.
+   */
   provisional(): Promise<readonly string[]>;
   /** Size of a blob in bytes. Throws `InexistentFile`. */
   size(uuid: string): Promise<number>;

@@ -1,10 +1,150 @@
 /** Runs the contract of the `database` port on SQLite, and what only a file can suffer. */
 
+import assert from 'node:assert/strict';
+import { type ChildProcess, spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
+import { test } from 'node:test';
+import { fileURLToPath } from 'node:url';
+import Sqlite from 'better-sqlite3';
 import { openSqlite } from '../../src/database/sqlite.ts';
-import { databaseContract } from '../contracts/database.ts';
+import { databaseContract, UNLIMITED } from '../contracts/database.ts';
+import { storing } from '../contracts/instances.ts';
 import { temporaryFolder } from '../peer.ts';
 
 const folder = temporaryFolder();
 
 databaseContract('sqlite', async (name, limits) => openSqlite({ path: join(folder, `${name}.db`), limits }));
+
+/** Whether the file is sound, and everything in it agrees with everything else. */
+function assertSound(path: string): void {
+  const db = new Sqlite(path);
+  try {
+    assert.equal(db.pragma('integrity_check', { simple: true }), 'ok');
+    const value = (sql: string): unknown => db.prepare(sql).pluck().get();
+    for (const table of ['patients', 'studies', 'series', 'instances']) {
+      assert.equal(value(`SELECT ${table} FROM counters`), value(`SELECT count(*) FROM ${table}`), table);
+    }
+    assert.equal(value('SELECT count(*) FROM instances WHERE parent NOT IN (SELECT id FROM series)'), 0);
+    assert.equal(value('SELECT count(*) FROM series WHERE id NOT IN (SELECT parent FROM instances)'), 0);
+    assert.equal(value('SELECT seq FROM counters'), value('SELECT max(seq) FROM changes'));
+    assert.equal(value('SELECT count(*) FROM changes'), value('SELECT max(seq) FROM changes'), 'no gap in the log');
+    assert.equal(value('SELECT count(*) FROM changes WHERE type = 1'), value('SELECT count(*) FROM instances'));
+  } finally {
+    db.close();
+  }
+}
+
+const CHILD = fileURLToPath(new URL('sqlite-child.js', import.meta.url));
+
+/** Starts the child; calls `each` with its lines, and resolves when it has ended. */
+async function child(command: readonly string[], each: (line: string, process: ChildProcess) => void): Promise<void> {
+  const [program = '', ...rest] = command;
+  const started = spawn(program, rest, { stdio: ['ignore', 'pipe', 'inherit'] });
+  let text = '';
+  started.stdout.setEncoding('utf8').on('data', (chunk: string) => {
+    text += chunk;
+    const lines = text.split('\n');
+    text = lines.pop() ?? '';
+    for (const line of lines) each(line, started);
+  });
+  await once(started, 'close');
+}
+
+test('sqlite: a process killed in the middle of commits loses nothing that it acknowledged', async () => {
+  const path = join(folder, 'killed.db');
+  const acknowledged = new Set<string>();
+  for (let round = 0; round < 6; round++) {
+    let killing = false;
+    await child([process.execPath, CHILD, path, `${round}`], (line, started) => {
+      for (const id of line.split(' ')) acknowledged.add(id);
+      if (killing) return;
+      killing = true;
+      setTimeout(() => started.kill('SIGKILL'), 20 + 60 * round);
+    });
+    const database = await openSqlite({ path, limits: UNLIMITED });
+    const found = await database.find({ level: 'Instance', idsOnly: true });
+    const there = new Set(found.map((each) => each.id));
+    for (const id of acknowledged) assert.ok(there.has(id), `${id} was acknowledged`);
+    await database.close();
+    assertSound(path);
+  }
+  assert.ok(acknowledged.size > 100, `${acknowledged.size} acknowledged`);
+});
+
+test('sqlite: a full disk is a Database error that leaves what was committed, and ends with the room', async () => {
+  const path = join(folder, 'full.db');
+  const acknowledged = new Set<string>();
+  let ending = '';
+  // The shell's limit of a file's size (in blocks of 512 or 1024 bytes) fails a write as a full disk does.
+  const limited = ['sh', '-c', 'ulimit -f 3000; exec "$0" "$@"', process.execPath, CHILD, path, 'full'];
+  await child(limited, (line) => {
+    if (line.startsWith('error')) ending = line;
+    else for (const id of line.split(' ')) acknowledged.add(id);
+  });
+  assert.equal(ending, `error Database ${acknowledged.size}`);
+  assert.ok(acknowledged.size > 100);
+  const database = await openSqlite({ path, limits: UNLIMITED });
+  const found = await database.find({ level: 'Instance', idsOnly: true });
+  assert.deepEqual(new Set(found.map((each) => each.id)), acknowledged);
+  await database.commit([storing({ patient: 'after', study: '1', series: '1', instance: '1' })]);
+  await database.close();
+  assertSound(path);
+});
+
+test('sqlite: the index of a newer program is refused and not touched', async () => {
+  const path = join(folder, 'newer.db');
+  const db = new Sqlite(path);
+  db.pragma('user_version = 99');
+  db.close();
+  await assert.rejects(openSqlite({ path, limits: UNLIMITED }), { code: 'IncompatibleDatabaseVersion' });
+  const after = new Sqlite(path);
+  assert.equal(after.pragma('user_version', { simple: true }), 99);
+  assert.equal(after.prepare('SELECT count(*) FROM sqlite_schema').pluck().get(), 0);
+  after.close();
+});
+
+test('sqlite: a file that is no index, and a folder that is not there, are Database errors', async () => {
+  const path = join(folder, 'garbage.db');
+  writeFileSync(path, 'this is no database '.repeat(500));
+  await assert.rejects(openSqlite({ path, limits: UNLIMITED }), { code: 'Database' });
+  await assert.rejects(openSqlite({ path: join(folder, 'no', 'such', 'folder.db'), limits: UNLIMITED }), {
+    name: 'IsenError',
+    code: 'Database',
+  });
+});
+
+test('sqlite: two programs on one file give each number once', async () => {
+  const path = join(folder, 'shared.db');
+  const both = [await openSqlite({ path, limits: UNLIMITED }), await openSqlite({ path, limits: UNLIMITED })];
+  const results = await Promise.all(
+    Array.from({ length: 40 }, async (_, index) =>
+      both[index % 2]?.commit([storing({ patient: 'P', study: '1', series: '1.1', instance: `${index % 30}` })]),
+    ),
+  );
+  const statuses = results.map((result) => result?.outcomes[0]);
+  assert.equal(statuses.filter((each) => each?.kind === 'stored' && each.status === 'AlreadyStored').length, 10);
+  for (const database of both) {
+    assert.equal((await database.statistics())?.instances, 30);
+    assert.equal(await database.lastSeq(), 33);
+    await database.close();
+  }
+  assertSound(path);
+});
+
+test('sqlite: the log of a long search does not hold up closing', async () => {
+  const database = await openSqlite({ path: join(folder, 'closing.db'), limits: UNLIMITED });
+  const operations = Array.from({ length: 5000 }, (_, index) =>
+    storing({ patient: 'P', study: '1', series: '1.1', instance: `${index}` }),
+  );
+  await database.commit(operations);
+  const [first] = operations;
+  const searching = database.find({
+    level: 'Instance',
+    of: { level: 'Patient', id: first?.summary.ids.Patient ?? '' },
+  });
+  const refused = assert.rejects(searching, { code: 'DatabaseUnavailable' });
+  await database.close();
+  await refused;
+});

@@ -31,7 +31,7 @@ export async function serve(options: Readonly<Record<string, unknown>> = {}): Pr
     ]),
   );
   const { config } = loadConfig({ env });
-  const server = await start({ config, warnings: [] });
+  const server = await start({ config });
   const { port, protocol } = new URL(server.url);
   return {
     url: `${protocol}//127.0.0.1:${port}`,

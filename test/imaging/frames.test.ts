@@ -170,6 +170,14 @@ test('the Extended Offset Table finds a frame without walking, and is not believ
   const wrong = offsets.map((offset) => offset + 1n);
   const lying: Made = { ...right, extra: extended(wrong, lengths.map(BigInt)) };
   assert.deepEqual(await answers(lying, [0, 1999]), ['1×5000', `${2000 & 0xff}×5000`]);
+  const last: Made = {
+    ...right,
+    extra: extended(
+      offsets.map(() => BigInt(2000 * 5008 + 1)),
+      lengths.map(BigInt),
+    ),
+  };
+  assert.deepEqual(await answers(last, [1]), ['2×5000'], 'an offset with no room for an item');
   const far: Made = {
     ...right,
     extra: extended(
@@ -192,6 +200,15 @@ test('a frame of a large file costs few and small reads', async () => {
   const walked = sourceOf(make({ transferSyntax: JPEG, pixels: numbered(...lengths), frames: 200 }));
   await locateFrame(walked, 199);
   assert.ok(Math.max(...walked.asked) <= 4096 && walked.asked.length < 210, String(walked.asked.length));
+});
+
+test('the header alone and the offset of Pixel Data are enough', async () => {
+  for (const made of [{ frames: 2 }, { frames: 2, transferSyntax: JPEG }, { frames: 2, transferSyntax: BIG_ENDIAN }]) {
+    const bytes = make(made);
+    const whole = sourceOf(bytes);
+    const header = readFile(bytes.subarray(0, whole.pixelData), { truncated: true });
+    assert.deepEqual(await locateFrame({ ...whole, dataSet: header.dataSet }, 1), await locateFrame(whole, 1));
+  }
 });
 
 test('encapsulated pixels cut or altered at any byte end in a frame or an error, never in a read outside the file', async () => {

@@ -1,7 +1,6 @@
 /** Owns the filesystem backend's run of the storage contract, and what only files can show. */
 
 import assert from 'node:assert/strict';
-import { randomUUID } from 'node:crypto';
 import { existsSync, readlinkSync, symlinkSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { test } from 'node:test';
@@ -15,7 +14,7 @@ storageContract('filesystem', () => openFilesystem({ root, sync: true }));
 
 test('kept blobs lie where Orthanc would put them', async () => {
   const storage = await openFilesystem({ root, sync: false });
-  const uuid = randomUUID();
+  const uuid = storage.name();
   await storage.put(uuid, new Uint8Array([1]));
   await storage.keep(uuid);
   assert.ok(existsSync(join(root, uuid.slice(0, 2), uuid.slice(2, 4), uuid)));
@@ -33,12 +32,13 @@ test('a folder that cannot be one is refused at the start', async () => {
 test('a blob is never written through a link in its place', async () => {
   const folder = temporaryFolder();
   const storage = await openFilesystem({ root: folder, sync: true });
-  const uuid = randomUUID();
+  await storage.put(storage.name(), new Uint8Array([1]));
+  const uuid = storage.name();
   // O_EXCL refuses the link itself: a blob can never be written through something that lies in its place.
-  symlinkSync('/dev/full', join(folder, 'incoming', uuid));
+  symlinkSync('/dev/full', join(folder, uuid.slice(0, 2), uuid.slice(2, 4), uuid));
   await assert.rejects(
     storage.put(uuid, new Uint8Array([1])),
     (thrown: unknown) => thrown instanceof IsenError && thrown.code === 'CannotWriteFile',
   );
-  assert.equal(readlinkSync(join(folder, 'incoming', uuid)), '/dev/full');
+  assert.equal(readlinkSync(join(folder, uuid.slice(0, 2), uuid.slice(2, 4), uuid)), '/dev/full');
 });

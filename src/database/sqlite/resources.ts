@@ -138,10 +138,10 @@ export function foundOf(request: FindRequest, row: FoundRow): Found {
       level,
       JSON.parse(row.metadata) as RowMetadata,
       row.last_update,
-      JSON.parse(row.set_metadata) as SetMetadata,
+      row.set_metadata === '{}' ? {} : (JSON.parse(row.set_metadata) as SetMetadata),
     ),
     attachments: (JSON.parse(row.attachments) as AttachmentRow[]).map(attachmentOf),
-    labels: JSON.parse(row.labels) as string[],
+    labels: row.labels === '[]' ? [] : (JSON.parse(row.labels) as string[]),
     isStable: row.unstable === 0,
     isProtected: row.protected === 1,
   };

@@ -4,13 +4,13 @@ import { LEVEL, LEVELS, type Level } from '../../dicom/levels.ts';
 import { IsenError } from '../../errors.ts';
 import { type Attachment, CHANGE_TYPES, type Change, type Metadata, type RevisedAttachment } from '../database.ts';
 
-/** Table of each level. */
-export const TABLE: Readonly<Record<Level, string>> = {
+/** Table of each level; the column of the counters row that counts its resources has the same name. */
+export const TABLE = {
   Patient: 'patients',
   Study: 'studies',
   Series: 'series',
   Instance: 'instances',
-};
+} as const satisfies Record<Level, string>;
 
 /** Number of a level in the rows: 0 is a patient. */
 export function levelNumber(level: Level): number {

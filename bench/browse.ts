@@ -1,0 +1,101 @@
+/**
+ * Owns `npm run bench -- browse`: answers per second of the browse routes, Isen and the reference server holding the same
+ * instances, in one run and alternating; and how much the REST API slows down under full ingest.
+ */
+
+import { ImageSource } from './images.ts';
+import { getPaths, percentile, sendImages } from './sender.ts';
+import { type Running, startServer } from './servers.ts';
+
+const INSTANCES = 2000;
+const REQUESTS = 4000;
+const CLIENTS = 4;
+
+/** The bars: Isen over the reference. */
+const ROUTES = [
+  { name: 'GET /studies/{id}', kind: 'studies', suffix: '', least: 2 },
+  { name: 'GET /instances/{id}/simplified-tags', kind: 'instances', suffix: '/simplified-tags', least: 2 },
+  { name: 'GET /instances/{id}/tags', kind: 'instances', suffix: '/tags', least: 2 },
+  { name: 'GET /changes?limit=100', kind: 'changes', suffix: '?limit=100', least: 2 },
+] as const;
+
+async function ids(port: number, kind: string): Promise<string[]> {
+  return (await (await fetch(`http://127.0.0.1:${port}/${kind}`)).json()) as string[];
+}
+
+/** The same permutation for both servers. */
+function shuffled(values: readonly string[]): string[] {
+  const result = [...values].sort();
+  let state = 42;
+  for (let at = result.length - 1; at > 0; at--) {
+    state = (Math.imul(state, 1_103_515_245) + 12_345) >>> 0;
+    const other = state % (at + 1);
+    [result[at], result[other]] = [result[other] ?? '', result[at] ?? ''];
+  }
+  return result;
+}
+
+async function pathsOf(port: number, route: (typeof ROUTES)[number]): Promise<string[]> {
+  if (route.kind === 'changes') return [`/changes${route.suffix}`];
+  return shuffled(await ids(port, route.kind))
+    .slice(0, 1000)
+    .map((id) => `/${route.kind}/${id}${route.suffix}`);
+}
+
+const median = (values: readonly number[]): number => percentile(values, 0.5);
+
+/** Arguments: `--rounds N` (3). */
+export async function run(args: readonly string[]): Promise<void> {
+  const at = args.indexOf('--rounds');
+  const rounds = at < 0 ? 3 : Number(args[at + 1]);
+  const servers: Running[] = [];
+  try {
+    for (const subject of ['isen', 'reference'] as const) {
+      const server = await startServer(subject);
+      servers.push(server);
+      const source = new ImageSource({ rows: 128, columns: 128, instancesPerSeries: 20, seed: 1 });
+      const sent = await sendImages(server.port, source, 4, INSTANCES);
+      if (sent.failures > 0) throw new Error(`${subject} refused ${sent.failures} uploads`);
+    }
+    const lines: string[] = [];
+    for (const route of ROUTES) {
+      const rates = new Map<string, number[]>();
+      for (let round = 0; round < rounds; round++) {
+        for (const server of round % 2 === 0 ? servers : [...servers].reverse()) {
+          const paths = await pathsOf(server.port, route);
+          const got = await getPaths(server.port, paths, CLIENTS, REQUESTS);
+          if (got.failures > 0) throw new Error(`${server.subject} failed ${got.failures} of ${route.name}`);
+          rates.set(server.subject, [...(rates.get(server.subject) ?? []), got.count / got.seconds]);
+        }
+      }
+      const ours = rates.get('isen') ?? [];
+      const theirs = rates.get('reference') ?? [];
+      const ratio = median(ours) / median(theirs);
+      const raw = (values: readonly number[]): string => values.map((value) => value.toFixed(0)).join(' ');
+      lines.push(
+        `${ratio.toFixed(2)} ${route.name} (bar ${route.least}: ${ratio >= route.least ? 'met' : 'MISSED'})  isen ${median(ours).toFixed(0)}/s [${raw(ours)}]  reference ${median(theirs).toFixed(0)}/s [${raw(theirs)}]`,
+      );
+    }
+    process.stdout.write(`isen : reference, ${CLIENTS} clients, over 1,000 random ids\n${lines.join('\n')}\n`);
+    for (const server of servers) process.stdout.write(`${await underIngest(server)}\n`);
+  } finally {
+    for (const server of servers) await server.stop();
+  }
+}
+
+/** p95 of a browse request alone, and while 16 clients upload as fast as they can. */
+async function underIngest(server: Running): Promise<string> {
+  const paths = shuffled(await ids(server.port, 'studies')).map((id) => `/studies/${id}`);
+  const idle = percentile((await getPaths(server.port, paths, 1, 2000)).latencies, 0.95);
+  const source = new ImageSource({ rows: 512, columns: 512, instancesPerSeries: 200, seed: 7 });
+  let done = false;
+  const load = sendImages(server.port, source, 16, 4000).finally(() => {
+    done = true;
+  });
+  const busy: number[] = [];
+  await new Promise((resolve) => setTimeout(resolve, 500));
+  while (!done) busy.push(...(await getPaths(server.port, paths, 1, 50)).latencies);
+  const rate = 4000 / (await load).seconds;
+  const p95 = percentile(busy, 0.95);
+  return `${server.subject}: p95 of GET /studies/{id} ${idle.toFixed(2)} ms idle, ${p95.toFixed(2)} ms under ingest at ${rate.toFixed(0)} slices/s: ${(p95 / idle).toFixed(1)}× (${busy.length} samples)`;
+}

@@ -1,0 +1,16 @@
+/** Owns the door of the benchmarks: `npm run bench -- <name> [options]`. */
+
+const BENCHMARKS: Readonly<Record<string, () => Promise<{ run(args: readonly string[]): Promise<void> }>>> = {
+  ingest: () => import('./ingest.ts'),
+  browse: () => import('./browse.ts'),
+  index: () => import('./index-growth.ts'),
+};
+
+const [name, ...args] = process.argv.slice(2);
+const benchmark = BENCHMARKS[name ?? ''];
+if (benchmark === undefined) {
+  process.stderr.write(`Usage: npm run bench -- <${Object.keys(BENCHMARKS).join(' | ')}> [options]\n`);
+  process.exitCode = 2;
+} else {
+  await (await benchmark()).run(args);
+}

@@ -1,0 +1,124 @@
+/**
+ * Owns the processes that benchmarks compare: Isen, the Debian reference server, and the bare sink that shows the limit
+ * of the machine. Each starts fresh in its own temporary folder on a free port of the loopback, with writes synced.
+ */
+
+import { type ChildProcess, spawn } from 'node:child_process';
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { createServer } from 'node:net';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+
+const ROOT = fileURLToPath(new URL('../..', import.meta.url));
+
+export const SUBJECTS = ['isen', 'reference', 'sink'] as const;
+export type Subject = (typeof SUBJECTS)[number];
+
+/** A server under measurement. */
+export interface Running {
+  readonly subject: Subject;
+  readonly port: number;
+  /** User and system CPU seconds that the process has used. */
+  cpu(): number;
+  /** Resident memory in MB. */
+  memory(): number;
+  /** Ends it and removes its folder. */
+  stop(): Promise<void>;
+}
+
+async function freePort(): Promise<number> {
+  return new Promise((resolve, reject) => {
+    const server = createServer();
+    server.once('error', reject);
+    server.listen(0, '127.0.0.1', () => {
+      const address = server.address();
+      server.close(() =>
+        typeof address === 'object' && address !== null ? resolve(address.port) : reject(new Error('no port')),
+      );
+    });
+  });
+}
+
+function command(subject: Subject, port: number, folder: string): [string, string[]] {
+  switch (subject) {
+    case 'isen': {
+      const config = {
+        Name: 'bench',
+        HttpPort: port,
+        StorageDirectory: join(folder, 'storage'),
+        DicomServerEnabled: false,
+      };
+      writeFileSync(join(folder, 'config.json'), JSON.stringify(config));
+      return [process.execPath, [join(ROOT, 'bin', 'isen.cjs'), 'serve', join(folder, 'config.json')]];
+    }
+    case 'reference': {
+      const config = {
+        Name: 'bench',
+        HttpPort: port,
+        StorageDirectory: join(folder, 'storage'),
+        IndexDirectory: join(folder, 'storage'),
+        DicomServerEnabled: false,
+        AuthenticationEnabled: false,
+        SyncStorageArea: true,
+        OverwriteInstances: false,
+        HttpThreadsCount: 50,
+        Plugins: [],
+      };
+      writeFileSync(join(folder, 'config.json'), JSON.stringify(config));
+      return ['/usr/sbin/Orthanc', [join(folder, 'config.json')]];
+    }
+    case 'sink':
+      return [process.execPath, [join(ROOT, 'dist', 'bench', 'sink.js'), String(port), folder]];
+    default:
+      return subject satisfies never;
+  }
+}
+
+/** Starts a server and waits until it answers. The folder is on the file system of `ISEN_BENCH_FOLDER`, by default the temporary one. */
+export async function startServer(subject: Subject): Promise<Running> {
+  const folder = mkdtempSync(join(process.env['ISEN_BENCH_FOLDER'] ?? tmpdir(), `isen-bench-${subject}-`));
+  const port = await freePort();
+  const [program, args] = command(subject, port, folder);
+  const child = spawn(program, args, {
+    stdio: ['ignore', 'ignore', process.env['ISEN_BENCH_VERBOSE'] ? 'inherit' : 'ignore'],
+    env: { ...process.env, UV_THREADPOOL_SIZE: '16', TCP_NODELAY: '1' },
+  });
+  await answering(port, child);
+  const pid = child.pid ?? 0;
+  return {
+    subject,
+    port,
+    cpu: () => {
+      const fields = readFileSync(`/proc/${pid}/stat`, 'utf8').split(') ')[1]?.split(' ') ?? [];
+      return (Number(fields[11]) + Number(fields[12])) / 100;
+    },
+    memory: () => Number(/VmRSS:\s+(\d+)/.exec(readFileSync(`/proc/${pid}/status`, 'utf8'))?.[1] ?? 0) / 1024,
+    async stop() {
+      if (child.exitCode === null) {
+        const ended = new Promise((resolve) => child.once('exit', resolve));
+        child.kill('SIGTERM');
+        const timer = setTimeout(() => child.kill('SIGKILL'), 20_000);
+        await ended;
+        clearTimeout(timer);
+      }
+      rmSync(folder, { recursive: true, force: true });
+    },
+  };
+}
+
+async function answering(port: number, child: ChildProcess): Promise<void> {
+  const deadline = Date.now() + 60_000;
+  while (Date.now() < deadline) {
+    if (child.exitCode !== null) throw new Error(`the server ended with code ${child.exitCode}`);
+    try {
+      const answer = await fetch(`http://127.0.0.1:${port}/system`);
+      await answer.arrayBuffer();
+      if (answer.status < 500) return;
+    } catch {
+      // Not listening yet.
+    }
+    await new Promise((resolve) => setTimeout(resolve, 50));
+  }
+  throw new Error('the server did not answer within a minute');
+}
