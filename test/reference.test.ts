@@ -28,7 +28,66 @@ interface Line {
 }
 
 /** Lines that differ, and why. A row that no differing line needs fails the test. */
-const DIFFERENCES: readonly { readonly line: RegExp; readonly reason: string }[] = [];
+const DIFFERENCES: readonly { readonly line: RegExp; readonly reason: string }[] = [
+  {
+    line: /^instances: GET \/instances\/905d7e3a-[^/]+\/(tags|simplified-tags|patient|study)/,
+    reason: 'ours is better: the reference does not decode ISO 2022 IR 87 after ISO_IR 13 (PS3.3 §C.12.1.1.2)',
+  },
+  {
+    line: /^instances: GET \/instances\/8fd03ef2-[^/]+\/(tags|simplified-tags)/,
+    reason:
+      'ours is better: in implicit VR the reference shows no palette descriptor, of which Pixel Representation says the VR',
+  },
+  {
+    line: /^instances: GET \/instances\/f5a85d80-[^/]+\/(tags|content|header)/,
+    reason: 'the reference is wrong: (0008,0000) is no File Meta Information (PS3.10 §7.1), though it follows it',
+  },
+  {
+    line: /^(resources|writes): \w+ \/(modalities|peers)/,
+    reason: 'later: modalities and peers come with sending to them',
+  },
+  {
+    line: /^resources: GET \/(plugins|app\/explorer.html|$)/,
+    reason:
+      'there are no plugins, and the web interface comes later: the addresses lead to the API and its documentation',
+  },
+  {
+    line: /^resources: GET \/tools(\/dicom-conformance)?$/,
+    reason: 'later: tools of finding, archives, modification and DICOM come with these; what is listed exists',
+  },
+  {
+    line: /^resources: GET \/tools\/accepted-transfer-syntaxes$/,
+    reason: 'ours knows more of them (PS3.6 table A-1)',
+  },
+  {
+    line: /^resources: GET \/tools\/metrics-prometheus$/,
+    reason: 'caches and threads of another program; the counts have the same names (tested with the tools)',
+  },
+  {
+    line: /^resources: GET \/system$/,
+    reason: 'threads, libraries and plugins of another program; what clients compare is equal (tested below)',
+  },
+  {
+    line: /^(resources|writes): POST \/(instances|studies)\/[^/]+\/(modify|anonymize|archive)/,
+    reason: 'later: modification, anonymisation and archives',
+  },
+  {
+    line: /^writes: \w+ \/tools\/(create-dicom|create-archive|bulk-delete|execute-script)/,
+    reason: 'later: creation, archives and bulk requests; scripts of the reference run in its own interpreter',
+  },
+  {
+    line: /^writes: \w+ \/studies\/[^/]+\/attachments\/report/,
+    reason: 'later: attachments of the user',
+  },
+  {
+    line: /^writes: GET \/jobs\?expand$/,
+    reason: 'later: jobs',
+  },
+  {
+    line: /^writes: GET \/(changes|statistics)/,
+    reason: 'counts what the modifications above made, which come later',
+  },
+];
 
 const CONFIGURATION = {
   DicomAet: 'REFERENCE',
@@ -120,7 +179,14 @@ async function compare(server: Served, line: Line): Promise<string | undefined> 
     return undefined;
   }
   if (line.body !== undefined) return difference(normalise(JSON.parse(text), path), normalise(line.body, path));
-  return line.text === undefined ? undefined : difference(text, line.text);
+  return line.text === undefined ? undefined : difference(shape(text), shape(line.text));
+}
+
+/** A time or a generated identifier as what it is. */
+function shape(text: string): string {
+  if (/^\d{8}T\d{6}$/.test(text)) return '<time>';
+  if (/^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/.test(text)) return '<UUID>';
+  return /^[0-2](\.\d+){3,}$|^2\.25\.\d+$/.test(text) && text.length <= 64 ? '<UID>' : text;
 }
 
 let server: Served;
@@ -133,7 +199,7 @@ after(async () => {
   await server?.close();
 });
 
-for (const file of ['upload', 'instances', 'resources', 'changes']) {
+for (const file of ['upload', 'instances', 'resources', 'changes', 'writes']) {
   test(`${file}: every recorded answer`, { skip: withoutShared, timeout: 120_000 }, async (context) => {
     const all = lines(file);
     const wrong: string[] = [];
@@ -151,6 +217,14 @@ for (const file of ['upload', 'instances', 'resources', 'changes']) {
     if (file === 'upload') await sleep(4000);
   });
 }
+
+test('/system says what clients compare', { skip: withoutShared }, async () => {
+  const theirs = lines('resources').find((line) => line.request.path === '/system')?.body as Record<string, unknown>;
+  const ours = (await (await fetch(`${server.url}/system`)).json()) as Record<string, unknown>;
+  for (const name of ['Version', 'ApiVersion', 'MainDicomTags', 'DatabaseVersion', 'HasLabels', 'CheckRevisions']) {
+    assert.deepEqual(ours[name], theirs[name], name);
+  }
+});
 
 test('every row of the table of differences is needed', { skip: withoutShared }, () => {
   assert.deepEqual(

@@ -205,6 +205,8 @@ export interface FindRequest {
   /** Only ancestors, descendants or self of this one. */
   readonly of?: { readonly level: Level; readonly id: string };
   readonly where?: readonly Constraint[];
+  /** Only public ids greater than this one: the next page of a long list costs what the first did. */
+  readonly after?: string;
   /** Resources come in ascending order of public id; skip this many. */
   readonly since?: number;
   /** At most this many. */
@@ -324,6 +326,8 @@ export interface Database {
   /** The last Seq ever given, 0 at the beginning; survives clear-changes. */
   lastSeq(): Promise<number>;
   property(name: string): Promise<string | undefined>;
+  /** Every label in use, sorted. */
+  labels(): Promise<readonly string[]>;
   /** Blobs awaiting removal from storage, at most `limit`. */
   removals(limit: number): Promise<readonly string[]>;
   /** Those of `uuids` that an attachment refers to. */

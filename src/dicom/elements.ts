@@ -93,6 +93,8 @@ export interface Scope {
   readonly keep: 'none' | 'only' | 'all';
   readonly only: ReadonlySet<number> | undefined;
   readonly untilPixelData: boolean;
+  /** What the value of Pixel Data may not pass when it is not entered. */
+  readonly pixelEnd: number;
   /** Of the elements that follow: it changes where (0008,0005) was read. */
   characterSet: CharacterSet;
   /** Whether pixels are signed (0028,0103), which decides the VR of some elements of implicit VR (PS3.5 §A.1). */
@@ -213,7 +215,7 @@ export function readElements(
     }
     const vr = head.vr;
     if (tag === PIXEL_DATA && scope.untilPixelData) {
-      if (length !== UNDEFINED) need(offset, length, scope.end);
+      if (length !== UNDEFINED) need(offset, length, scope.pixelEnd);
       const kept: Element = {
         tag: tagText(tag),
         vr,
@@ -323,6 +325,7 @@ function readItems(
       keep: items === undefined ? 'none' : 'all',
       only: undefined,
       untilPixelData: false,
+      pixelEnd: 0,
       characterSet: outer.characterSet,
       signed: outer.signed,
     });
@@ -376,6 +379,6 @@ function readFragments(
 }
 
 /** The scope of a data set that no other encloses and that ends at `end`. */
-export function wholeScope(end: number, options: Pick<Scope, 'keep' | 'only' | 'untilPixelData'>): Scope {
+export function wholeScope(end: number, options: Pick<Scope, 'keep' | 'only' | 'untilPixelData' | 'pixelEnd'>): Scope {
   return { ...options, end, delimited: false, depth: 0, characterSet: DEFAULT_CHARACTER_SET, signed: false };
 }

@@ -6,6 +6,8 @@ import { type Summary, summarize } from './summary.ts';
 export interface ParseTask {
   /** The file, or as much of its beginning as is in memory. Shared memory is read in place. */
   readonly bytes: Uint8Array;
+  /** Bytes of the whole file. */
+  readonly size: number;
   /** Whether to hash `bytes`. */
   readonly hash: boolean;
 }
@@ -17,8 +19,8 @@ export interface Parsed {
 }
 
 /** Throws BadFileFormat for what is not DICOM. */
-export function parse({ bytes, hash }: ParseTask): Parsed {
+export function parse({ bytes, size, hash }: ParseTask): Parsed {
   // The summary first: what is not DICOM is not worth hashing.
-  const summary = summarize(bytes);
+  const summary = summarize(bytes, size);
   return { summary, md5: hash ? createHash('md5').update(bytes).digest('hex') : '' };
 }

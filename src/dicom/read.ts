@@ -44,6 +44,8 @@ export interface PixelData {
 export interface ReadOptions {
   /** Stop at Pixel Data (7FE0,0010), after checking that its length fits; it is the last element of the data set. */
   readonly untilPixelData?: boolean;
+  /** Bytes of the whole file, of which these are the beginning: Pixel Data may then go on past them, and is not entered. */
+  readonly size?: number;
   /** Bytes that a deflated data set may expand to. */
   readonly maximumInflated?: number;
   /** The bytes end on purpose where Pixel Data begins; it is added as an empty element. */
@@ -73,13 +75,14 @@ function readMeta(bytes: Buffer, start: number): { readonly meta: DataSet; reado
   if (declared !== Number.POSITIVE_INFINITY && end < declared && end + 8 > bytes.length) {
     throw new Malformed('File Meta Information is cut');
   }
-  const scope = wholeScope(end, { keep: 'all', only: undefined, untilPixelData: false });
+  const scope = wholeScope(end, { keep: 'all', only: undefined, untilPixelData: false, pixelEnd: end });
   const { dataSet } = readElements(source, start, scope);
   if (dataSet === undefined) throw new Malformed('no File Meta Information');
   return { meta: dataSet, end };
 }
 
 function read(bytes: Buffer, options: ReadOptions): DicomFile {
+  const size = Math.max(options.size ?? 0, bytes.length);
   const start = startOf(bytes);
   const { meta, end: metaEnd } = readMeta(bytes, start);
   const declared = meta.elements.get('0002,0010');
@@ -101,7 +104,8 @@ function read(bytes: Buffer, options: ReadOptions): DicomFile {
   const scope = wholeScope(body.length, {
     keep: options.only === undefined ? 'all' : 'only',
     only: options.only,
-    untilPixelData: options.untilPixelData ?? false,
+    untilPixelData: (options.untilPixelData ?? false) || size > bytes.length,
+    pixelEnd: syntax.deflated ? body.length : size,
   });
   const { dataSet } = readElements(source, syntax.deflated ? 0 : metaEnd, scope);
   if (dataSet === undefined) throw new Malformed('no data set');
@@ -134,8 +138,12 @@ export function readFile(bytes: Uint8Array, options: ReadOptions = {}): DicomFil
   try {
     return read(asBuffer(bytes), options);
   } catch (thrown) {
-    throw new IsenError('BadFileFormat', `Cannot parse an invalid DICOM file (size: ${bytes.length} bytes)`, {
-      cause: thrown,
-    });
+    throw new IsenError(
+      'BadFileFormat',
+      `Cannot parse an invalid DICOM file (size: ${options.size ?? bytes.length} bytes)`,
+      {
+        cause: thrown,
+      },
+    );
   }
 }

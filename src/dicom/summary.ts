@@ -21,6 +21,10 @@ export type Identifiers = Readonly<Record<Level, string>>;
 /** What the header of one instance says. */
 export interface Summary {
   readonly ids: Identifiers;
+  /**
+   * By level. A study also has its patient's: two studies of one PatientID may name the patient differently, and each must
+   * be shown with its own.
+   */
   readonly tags: Readonly<Record<Level, Tags>>;
   /**
    * Metadata that comes from the header, by level and Orthanc's name. Instance: TransferSyntax, SopClassUid,
@@ -79,8 +83,8 @@ function expectedInstances(series: Tags): number | undefined {
  * Reads a DICOM file for the index. Throws BadFileFormat where {@link readFile} does, and for a file without the UIDs that place
  * it; BadParameterType where an identifying value is longer than the index takes.
  */
-export function summarize(bytes: Uint8Array): Summary {
-  const file = readFile(bytes, { only: READ });
+export function summarize(bytes: Uint8Array, size = bytes.length): Summary {
+  const file = readFile(bytes, { only: READ, size });
   const { dataSet } = file;
   const tags: Record<Level, Tags> = { Patient: {}, Study: {}, Series: {}, Instance: {} };
   const metadata: Record<Level, Record<string, string>> = { Patient: {}, Study: {}, Series: {}, Instance: {} };
@@ -90,14 +94,15 @@ export function summarize(bytes: Uint8Array): Summary {
       if (value !== undefined) tags[level][tag] = value;
     }
   }
-  const study = tags.Study['0020,000d'];
-  const series = tags.Series['0020,000e'];
-  const instance = tags.Instance['0008,0018'];
+  const study = tags.Study['0020,000d']?.trim();
+  const series = tags.Series['0020,000e']?.trim();
+  const instance = tags.Instance['0008,0018']?.trim();
   for (const level of LEVELS) {
     const key = LEVEL[level].key;
     // Without it the instance would get the identifier of one that has none.
     if (tags[level][key] === undefined && valueLength(dataSet, key) > 0) throw new IsenError('BadParameterType');
   }
+  Object.assign(tags.Study, tags.Patient);
   if (!study || !series || !instance) {
     throw new IsenError('BadFileFormat', 'missing StudyInstanceUID, SeriesInstanceUID or SOPInstanceUID');
   }

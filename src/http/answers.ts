@@ -45,11 +45,10 @@ export interface ErrorAnswer {
   readonly body: string;
 }
 
-/**
- * The reference's error body. `describe` (HttpDescribeErrors) adds `Details`. A method of undefined bodies is never
- * needed: HEAD answers drop the body on the way out.
- */
+/** The reference's error body; none at all where errors are not described (HttpDescribeErrors). */
 export function errorAnswer(error: IsenError, method: string, uri: string, describe: boolean): ErrorAnswer {
+  const retry: Record<string, string> = error.http === 503 ? { 'Retry-After': '1' } : {};
+  if (!describe) return { status: error.http, headers: retry, body: '' };
   const { orthanc, message } = ERRORS[error.code];
   const fields: [string, string | number][] = [
     ['HttpError', STATUS_CODES[error.http] ?? 'Unknown'],
@@ -60,9 +59,11 @@ export function errorAnswer(error: IsenError, method: string, uri: string, descr
     ['OrthancStatus', orthanc],
     ['Uri', uri],
   ];
-  if (describe && error.details !== undefined) fields.unshift(['Details', error.details]);
+  if (error.details !== undefined) fields.unshift(['Details', error.details]);
   const lines = fields.map(([key, value]) => `\t"${key}" : ${JSON.stringify(value)}`);
-  const headers: Record<string, string> = { 'Content-Type': 'text/plain' };
-  if (error.http === 503) headers['Retry-After'] = '1';
-  return { status: error.http, headers, body: `{\n${lines.join(',\n')}\n}\n` };
+  return {
+    status: error.http,
+    headers: { 'Content-Type': 'text/plain', ...retry },
+    body: `{\n${lines.join(',\n')}\n}\n`,
+  };
 }

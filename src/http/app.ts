@@ -24,6 +24,7 @@ import { createRoutes, type Routes } from './routes.ts';
 import { ResourceId } from './schemas.ts';
 import { createServer, type HttpServer } from './server.ts';
 import type { Services } from './services.ts';
+import { addSlices } from './slices.ts';
 import { addSystem } from './system.ts';
 import { addTools } from './tools.ts';
 import { upload } from './upload.ts';
@@ -38,6 +39,7 @@ export function allRoutes(services: Services, ended: AbortSignal): Routes {
   addResources(routes);
   addInstances(routes);
   addDatasets(routes);
+  addSlices(routes);
   addMetadata(routes);
   addAttachments(routes);
   addChanges(routes, ended);

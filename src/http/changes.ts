@@ -201,4 +201,15 @@ export function addChanges(routes: Routes, ended: AbortSignal): void {
     },
     () => json({ Done: true, Exports: [], Last: 0 }),
   );
+  routes.add(
+    {
+      method: 'delete',
+      path: '/exports',
+      tag,
+      summary: 'Empties that log',
+      writes: true,
+      answers: { 200: { description: 'Done', type: 'text/plain' } },
+    },
+    () => text(''),
+  );
 }

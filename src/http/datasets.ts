@@ -23,12 +23,18 @@ async function* instancesOf(
   level: Level,
   id: string,
 ): AsyncGenerator<{ id: string; file: StoredFile }, void> {
-  for (let since = 0; ; since += PAGE) {
-    const page = await services.database.find({ level: 'Instance', of: { level, id }, since, limit: PAGE });
+  for (let after: string | undefined; ; ) {
+    const page: readonly Found[] = await services.database.find({
+      level: 'Instance',
+      of: { level, id },
+      limit: PAGE,
+      ...(after !== undefined && { after }),
+    });
     for (const found of page) {
       const file = fileIn(found);
       if (file !== undefined) yield { id: found.id, file };
     }
+    after = page.at(-1)?.id;
     if (page.length < PAGE) return;
   }
 }

@@ -30,18 +30,31 @@ function reshape(dataset: FullDataset, format: TagsFormat): Record<string, unkno
 
 const byKey = ([a]: [string, unknown], [b]: [string, unknown]): number => (a < b ? -1 : a > b ? 1 : 0);
 
-/** The main tags of a resource, with the sequences among them, sorted by key. */
-export function mainTags(tags: Tags, sequences: string | undefined, format: TagsFormat): Record<string, unknown> {
-  const entries = Object.entries(tags).map(([tag, value]): [string, unknown] => {
+/** Main tags of the patient, which a study has too. */
+const PATIENT_TAGS: ReadonlySet<string> = new Set(LEVEL.Patient.mainDicomTags);
+
+/** The main tags of a resource (or of the patient, as its study has them), with the sequences among them, sorted by key. */
+function mainTags(
+  { level, tags, metadata }: Pick<Found, 'level' | 'tags' | 'metadata'>,
+  format: TagsFormat,
+  patient = level === 'Patient',
+): Record<string, unknown> {
+  const entries: [string, unknown][] = [];
+  for (const [tag, value] of Object.entries(tags)) {
+    if (PATIENT_TAGS.has(tag) !== patient) continue;
     switch (format) {
       case 'Full':
-        return [tag, { Name: tagName(tag), Type: 'String', Value: value }];
+        entries.push([tag, { Name: tagName(tag), Type: 'String', Value: value }]);
+        break;
       case 'Short':
-        return [tag, value];
+        entries.push([tag, value]);
+        break;
       case 'Simplify':
-        return [tagName(tag), value];
+        entries.push([tagName(tag), value]);
+        break;
     }
-  });
+  }
+  const sequences = patient ? undefined : metadata['MainDicomSequences']?.value;
   if (sequences !== undefined) {
     const { Sequences } = JSON.parse(sequences) as { Sequences: FullDataset };
     entries.push(...Object.entries(reshape(Sequences, format)));
@@ -97,7 +110,7 @@ export function requestedTags(text: string | undefined, level: Level): Requested
 export function expansionRequest(level: Level, requested: RequestedTags | undefined): Partial<FindRequest> {
   return {
     ...(level !== 'Instance' && { children: true }),
-    ...((level === 'Study' || requested !== undefined) && { ancestors: true }),
+    ...(requested !== undefined && { ancestors: true }),
     ...(requested?.computed && { computed: true }),
     ...(requested?.file && { instance: true }),
   };
@@ -110,8 +123,9 @@ async function requestedValues(
   format: TagsFormat,
 ): Promise<Record<string, unknown>> {
   const indexed: Tags = { ...found.tags };
-  for (const ancestor of Object.values(found.ancestors ?? {})) {
-    for (const [tag, value] of Object.entries(ancestor.tags)) indexed[tag] ??= value;
+  // From the nearest up: a study knows its patient better than the patient does.
+  for (const level of LEVELS.toReversed()) {
+    for (const [tag, value] of Object.entries(found.ancestors?.[level]?.tags ?? {})) indexed[tag] ??= value;
   }
   const { computed, instance } = found;
   const values: Record<string, FullElement> = {};
@@ -164,7 +178,7 @@ export async function expand(
   const fields: Record<string, unknown> = {
     ID: found.id,
     Labels: found.labels,
-    MainDicomTags: mainTags(found.tags, value('MainDicomSequences'), format),
+    MainDicomTags: mainTags(found, format),
     Type: level,
   };
   const { parent, children } = LEVEL[level];
@@ -179,15 +193,9 @@ export async function expand(
     case 'Patient':
       fields['IsProtected'] = found.isProtected;
       break;
-    case 'Study': {
-      const patient = found.ancestors?.Patient;
-      fields['PatientMainDicomTags'] = mainTags(
-        patient?.tags ?? {},
-        patient?.metadata['MainDicomSequences']?.value,
-        format,
-      );
+    case 'Study':
+      fields['PatientMainDicomTags'] = mainTags(found, format, true);
       break;
-    }
     case 'Series': {
       const expected = integer(value('ExpectedNumberOfInstances'));
       fields['ExpectedNumberOfInstances'] = expected;

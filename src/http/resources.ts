@@ -45,17 +45,19 @@ export function reference({ level, id }: Remaining): { ID: string; Path: string;
   return { ID: id, Path: `/${LEVEL[level].path}/${id}`, Type: level };
 }
 
-/** Every resource that `request` finds, page by page. */
+/** Every resource that `request` finds, page by page; what comes or goes meanwhile disturbs no other. */
 async function* pages(services: Services, request: FindRequest, size: number): AsyncGenerator<readonly Found[], void> {
-  let since = request.since ?? 0;
-  const end = request.limit === undefined ? Number.POSITIVE_INFINITY : since + request.limit;
-  for (;;) {
-    const limit = Math.min(size, end - since);
-    const page = limit > 0 ? await services.database.find({ ...request, since, limit }) : [];
+  let rest = request.limit ?? Number.POSITIVE_INFINITY;
+  let next: Partial<FindRequest> = {};
+  do {
+    const limit = Math.min(size, rest);
+    const page = limit > 0 ? await services.database.find({ ...request, ...next, limit }) : [];
     yield page;
-    since += page.length;
-    if (page.length < limit || since >= end) return;
-  }
+    const last = page.at(-1);
+    if (last === undefined || page.length < limit) return;
+    rest -= page.length;
+    next = { after: last.id, since: 0 };
+  } while (rest > 0);
 }
 
 async function* each(

@@ -122,7 +122,7 @@ export function createRoutes(services: Services): Routes {
     add(route, handler) {
       const shape = route.query ?? {};
       const names = Object.keys(shape);
-      const query = z.object(shape as Record<string, z.ZodType>);
+      const query = z.object(shape);
       const parameters = [...route.path.matchAll(/\{(\w+)\}/g)].map((match) => match[1] ?? '');
       app.openAPIRegistry.registerPath({
         method: route.method,

@@ -179,6 +179,16 @@ export function addTools(routes: Routes): void {
   routes.add(
     {
       method: 'get',
+      path: '/tools/labels',
+      tag,
+      summary: 'The labels in use',
+      answers: { 200: { description: 'The labels', type: 'application/json', schema: strings } },
+    },
+    async () => json(await services.database.labels()),
+  );
+  routes.add(
+    {
+      method: 'get',
       path: '/tools/default-encoding',
       tag,
       summary: 'The character set assumed where a file names none',

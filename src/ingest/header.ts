@@ -156,8 +156,10 @@ export function createHeaders(storage: Storage, options: HeadersOptions = {}): H
     module: (file, level, { format, ignoreLength = [] }) =>
       askText(file, { kind: 'module', level, format, ignoreLength }),
     content: (file, path) => {
-      const first = parseTag(path.split('/').find((segment) => segment !== '') ?? '');
-      return ask(file, { kind: 'content', path }, first !== undefined && first >= PIXEL_DATA);
+      // The list of all tags names those behind Pixel Data too.
+      const first = path.split('/').find((segment) => segment !== '');
+      const tag = first === undefined ? PIXEL_DATA : parseTag(first);
+      return ask(file, { kind: 'content', path }, tag !== undefined && tag >= PIXEL_DATA);
     },
     frameCount: (file) => withFrames(file, ({ dataSet, transferSyntax }) => countFrames(dataSet, transferSyntax)),
     frame: (file, frame) =>

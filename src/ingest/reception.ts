@@ -132,7 +132,7 @@ export async function openIngest(options: IngestOptions): Promise<Ingest> {
   };
 
   const parse = async (bytes: Uint8Array, slab: PooledSlab, spilled: boolean): Promise<Parsed> => {
-    const task = { bytes, hash: options.hash && !spilled };
+    const task = { bytes, size: slab.size, hash: options.hash && !spilled };
     if (!spilled) return parser.run(task);
     try {
       return await parser.run(task);

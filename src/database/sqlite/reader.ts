@@ -85,14 +85,18 @@ export class Reader {
 
   async #matches(request: FindRequest, since: number, limit: number): Promise<Matching[]> {
     const plan = matchingPlan(request);
-    if (plan === undefined) return [];
+    const after = request.after === undefined ? Buffer.alloc(0) : publicIdBytes(request.after);
+    if (plan === undefined || after === undefined) return [];
     if (plan.index !== undefined) {
       const matches = await this.#candidates(plan.index);
       if (matches !== undefined) {
-        return matches.sort((a, b) => a.public_id.compare(b.public_id)).slice(since, since + limit);
+        return matches
+          .filter((match) => match.public_id.compare(after) > 0)
+          .sort((a, b) => a.public_id.compare(b.public_id))
+          .slice(since, since + limit);
       }
     }
-    return this.#scan(request.level, plan.scan, since, limit);
+    return this.#scan(request.level, plan.scan, after, since, limit);
   }
 
   /** The matches among the rows of an index, or undefined when there are too many rows. */
@@ -119,13 +123,20 @@ export class Reader {
   }
 
   /** Looks through the table in order of public id, one window a turn of the event loop. */
-  async #scan(level: Level, scan: { sql: string; values: unknown[]; all: boolean }, since: number, limit: number) {
+  async #scan(
+    level: Level,
+    scan: { sql: string; values: unknown[]; all: boolean },
+    start: Buffer,
+    since: number,
+    limit: number,
+  ) {
     const matches: Matching[] = [];
     let skip = since;
-    let after: Buffer = Buffer.alloc(0);
+    let after = start;
     if (scan.all && since > 0) {
       const last = this.#get<{ public_id: Buffer }>(
-        `SELECT public_id FROM ${TABLE[level]} ORDER BY public_id LIMIT 1 OFFSET ?`,
+        `SELECT public_id FROM ${TABLE[level]} WHERE public_id > ? ORDER BY public_id LIMIT 1 OFFSET ?`,
+        after,
         since - 1,
       );
       if (last === undefined) return [];
@@ -270,6 +281,10 @@ export class Reader {
 
   lastSeq(): number {
     return this.#get<{ seq: number }>('SELECT seq FROM counters')?.seq ?? 0;
+  }
+
+  labels(): string[] {
+    return this.#all<{ label: string }>('SELECT DISTINCT label FROM labels ORDER BY label').map(({ label }) => label);
   }
 
   property(name: string): string | undefined {

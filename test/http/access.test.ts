@@ -1,0 +1,204 @@
+/** Who is let in: users, peers, TLS, read-only; and how the socket behaves towards odd clients. */
+
+import assert from 'node:assert/strict';
+import { spawnSync } from 'node:child_process';
+import { readFileSync, writeFileSync } from 'node:fs';
+import { request as httpsRequest } from 'node:https';
+import { connect } from 'node:net';
+import { networkInterfaces } from 'node:os';
+import { join } from 'node:path';
+import { test } from 'node:test';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { basicCredentials, isLoopback } from '../../src/http/access.ts';
+import { hashPassword } from '../../src/password.ts';
+import { make } from '../dicom/made.ts';
+import { temporaryFolder, without } from '../peer.ts';
+import { raw, serve } from './served.ts';
+
+const basic = (text: string): Record<string, string> => ({
+  authorization: `Basic ${Buffer.from(text).toString('base64')}`,
+});
+
+/** What a socket answers to bytes, until it is silent or closed. */
+async function converse(port: number, text: string, silence = 300): Promise<string> {
+  const socket = connect(port, '127.0.0.1');
+  let answer = '';
+  socket.on('data', (chunk) => {
+    answer += chunk.toString('latin1');
+  });
+  socket.on('error', () => {});
+  socket.write(text);
+  await sleep(silence);
+  socket.destroy();
+  return answer;
+}
+
+test('only registered users are let in, with plain or stored-hash passwords', async () => {
+  const server = await serve({
+    AuthenticationEnabled: true,
+    RegisteredUsers: { alice: 'sécret:with colon', bob: await hashPassword('hashed') },
+  });
+  try {
+    const status = async (headers: Record<string, string>): Promise<number> =>
+      (await raw(server.port, '/system', { headers })).status;
+    const none = await raw(server.port, '/system');
+    assert.equal(none.status, 401);
+    assert.match(none.headers['www-authenticate'] ?? '', /^Basic realm=/);
+    assert.equal(await status(basic('alice:sécret:with colon')), 200);
+    assert.equal(await status(basic('bob:hashed')), 200);
+    assert.equal(await status(basic('bob:wrong')), 401);
+    assert.equal(await status(basic('alice:')), 401);
+    assert.equal(await status(basic('nobody:hashed')), 401);
+    assert.equal(await status({ authorization: 'Bearer abc' }), 401);
+    assert.equal(await status({ authorization: 'Basic !!!' }), 401);
+    const refused = await raw(server.port, '/instances', { method: 'POST' }, make());
+    assert.equal(refused.status, 401);
+    const stored = await raw(server.port, '/instances', { method: 'POST', headers: basic('bob:hashed') }, make());
+    assert.equal(stored.status, 200);
+    const { ID } = JSON.parse(stored.body.toString()) as { ID: string };
+    const user = await raw(server.port, `/instances/${ID}/metadata/HttpUsername`, { headers: basic('bob:hashed') });
+    assert.equal(user.body.toString(), 'bob');
+  } finally {
+    await server.close();
+  }
+});
+
+test('peers of other machines are refused unless allowed', async (context) => {
+  assert.ok(isLoopback('127.0.0.1') && isLoopback('127.8.9.1') && isLoopback('::1') && isLoopback('::ffff:127.0.0.1'));
+  assert.ok(
+    !isLoopback('10.0.0.1') && !isLoopback('::ffff:10.0.0.1') && !isLoopback('fe80::1') && !isLoopback(undefined),
+  );
+  const address = Object.values(networkInterfaces())
+    .flat()
+    .find((each) => each?.family === 'IPv4' && !each.internal)?.address;
+  if (address === undefined) {
+    context.diagnostic('this machine has no other address');
+    return;
+  }
+  const server = await serve();
+  try {
+    const { status } = await raw(server.port, '/system', { host: address });
+    assert.equal(status, 403);
+    assert.equal((await raw(server.port, '/instances', { host: address, method: 'POST' }, make())).status, 403);
+  } finally {
+    await server.close();
+  }
+});
+
+test('credentials are read as RFC 7617 writes them', () => {
+  assert.deepEqual(basicCredentials('Basic YTpiOmM='), { user: 'a', password: 'b:c' });
+  assert.deepEqual(basicCredentials('basic  YTo='), { user: 'a', password: '' });
+  for (const wrong of [undefined, '', 'Basic', 'Basic YWJj', 'Digest YTpi', 'Basic a b']) {
+    assert.equal(basicCredentials(wrong), undefined, wrong);
+  }
+});
+
+test('HTTPS with certificate and key in one file', { skip: without('openssl') }, async () => {
+  const folder = temporaryFolder();
+  const [key, certificate] = [join(folder, 'key.pem'), join(folder, 'certificate.pem')];
+  const made = spawnSync('openssl', [
+    ...'req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -days 2 -subj /CN=localhost'.split(' '),
+    ...`-addext subjectAltName=IP:127.0.0.1 -keyout ${key} -out ${certificate}`.split(' '),
+  ]);
+  assert.equal(made.status, 0, made.stderr.toString());
+  const both = join(folder, 'both.pem');
+  writeFileSync(both, readFileSync(certificate, 'utf8') + readFileSync(key, 'utf8'));
+  const server = await serve({ SslEnabled: true, SslCertificate: both });
+  try {
+    const status = await new Promise((resolve, reject) => {
+      httpsRequest(`${server.url}/system`, { ca: readFileSync(certificate), agent: false }, (response) => {
+        response.resume();
+        resolve(response.statusCode);
+      })
+        .on('error', reject)
+        .end();
+    });
+    assert.equal(status, 200);
+  } finally {
+    await server.close();
+  }
+  await assert.rejects(serve({ SslEnabled: true, SslCertificate: join(folder, 'none.pem') }), /SslCertificate/);
+  await assert.rejects(serve({ SslEnabled: true, SslCertificate: key }), /SslCertificate|PEM/);
+});
+
+test('a read-only server changes nothing', async () => {
+  const server = await serve({ ReadOnly: true });
+  try {
+    const id = '66a662ce-7430e543-bad44d47-0dc5a943-ec7a538d';
+    for (const [method, path] of [
+      ['POST', '/instances'],
+      ['DELETE', `/studies/${id}`],
+      ['PUT', `/studies/${id}/labels/x`],
+      ['DELETE', '/changes'],
+    ] as const) {
+      const { status } = await raw(server.port, path, { method }, method === 'POST' ? make() : undefined);
+      assert.equal(status, 403, `${method} ${path}`);
+    }
+    assert.equal((await raw(server.port, '/instances')).status, 200);
+  } finally {
+    await server.close();
+  }
+});
+
+test('errors are described only where the configuration says so', async () => {
+  const server = await serve({ HttpDescribeErrors: false });
+  try {
+    const answer = await raw(server.port, '/instances?limit=1');
+    assert.equal(answer.status, 400);
+    assert.equal(answer.body.length, 0);
+  } finally {
+    await server.close();
+  }
+});
+
+test('JSON is compressed for those who accept it, where the configuration says so', async () => {
+  const server = await serve({ HttpCompressionEnabled: true });
+  try {
+    const answer = await raw(server.port, '/openapi.json', { headers: { 'accept-encoding': 'gzip' } });
+    assert.equal(answer.headers['content-encoding'], 'gzip');
+    assert.equal((await raw(server.port, '/openapi.json')).headers['content-encoding'], undefined);
+  } finally {
+    await server.close();
+  }
+});
+
+test('Expect, broken requests and silence', async () => {
+  const server = await serve({ HttpRequestTimeout: 1 });
+  try {
+    const file = make();
+    const head = `POST /instances HTTP/1.1\r\nHost: x\r\nContent-Length: ${file.length}\r\n`;
+    const send = async (expect: string): Promise<string> => converse(server.port, `${head}${expect}\r\n`, 200);
+    assert.match(await send('Expect: 100-continue\r\n'), /^HTTP\/1\.1 100 Continue/);
+    const empty = await converse(server.port, `GET /system HTTP/1.1\r\nHost: x\r\nExpect:\r\n\r\n`);
+    assert.match(empty, /^HTTP\/1\.1 200/);
+    const odd = await converse(server.port, `GET /system HTTP/1.1\r\nHost: x\r\nExpect: tea\r\n\r\n`);
+    assert.match(odd, /^HTTP\/1\.1 417/);
+    assert.match(await converse(server.port, 'NOT HTTP\r\n\r\n'), /^HTTP\/1\.1 400/);
+    const long = `GET / HTTP/1.1\r\nHost: x\r\nX: ${'y'.repeat(40_000)}\r\n\r\n`;
+    assert.match(await converse(server.port, long), /^HTTP\/1\.1 431/);
+
+    const socket = connect(server.port, '127.0.0.1');
+    socket.write(head);
+    const closed = new Promise((resolve) => socket.once('close', resolve));
+    socket.on('error', () => {});
+    socket.resume();
+    const winner = await Promise.race([closed.then(() => 'closed'), sleep(8000).then(() => 'open')]);
+    assert.equal(winner, 'closed');
+  } finally {
+    await server.close();
+  }
+});
+
+test('two requests on one connection, the first refused with a body behind it', async () => {
+  const server = await serve({ ReadOnly: true });
+  try {
+    const body = 'GET /system HTTP/1.1\r\nHost: x\r\n\r\n';
+    const answer = await converse(
+      server.port,
+      `POST /instances HTTP/1.1\r\nHost: x\r\nContent-Length: ${body.length}\r\n\r\n${body}`,
+    );
+    assert.equal(answer.match(/HTTP\/1\.1 \d+/g)?.length, 1, 'a body is never taken for a request');
+  } finally {
+    await server.close();
+  }
+});
