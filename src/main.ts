@@ -12,6 +12,7 @@ import type { Parsed, ParseTask } from './dicom/parsing.ts';
 import { createHttp } from './http/app.ts';
 import { createHeaders } from './ingest/header.ts';
 import { openIngest } from './ingest/reception.ts';
+import { setMetricsEnabled } from './metrics.ts';
 import { createPool } from './pool.ts';
 import { openFilesystem } from './storage/filesystem.ts';
 
@@ -27,8 +28,8 @@ export interface StartOptions {
 
 /** A running server. */
 export interface Server {
-  /** Where the REST API answers. */
-  readonly url: string;
+  /** Where the REST API answers; undefined when it is not served. */
+  readonly url: string | undefined;
   /** Takes nothing new, finishes what was accepted, closes every file. */
   close(): Promise<void>;
 }
@@ -68,6 +69,8 @@ export async function start({ config }: StartOptions): Promise<Server> {
       minimumFree: config.MinimumFreeDiskMB * MB,
     });
     closers.push(() => ingest.close());
+    setMetricsEnabled(config.MetricsEnabled);
+    if (!config.HttpServerEnabled) return { url: undefined, close };
     const headers = createHeaders(storage);
     closers.push(() => headers.close());
     const http = await createHttp({ config, database, storage, changes, ingest, headers, version: version() });

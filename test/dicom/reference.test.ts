@@ -9,7 +9,7 @@ import { test } from 'node:test';
 import { readContent } from '../../src/dicom/content.ts';
 import { tagName } from '../../src/dicom/dictionary.ts';
 import { metaToJson, toJson } from '../../src/dicom/json.ts';
-import type { Level } from '../../src/dicom/levels.ts';
+import { LEVEL, type Level } from '../../src/dicom/levels.ts';
 import { moduleJson } from '../../src/dicom/module.ts';
 import { type DicomFile, readFile } from '../../src/dicom/read.ts';
 import { type Summary, summarize } from '../../src/dicom/summary.ts';
@@ -110,7 +110,10 @@ function simplified(item: JsonObject): JsonObject {
 /** A resource's main tags and expected count as its answer shows them. */
 function resource(summary: Summary, level: Level): JsonObject {
   const tags: Record<string, Json> = {};
-  for (const [tag, value] of Object.entries(summary.tags[level])) tags[tagName(tag)] = value;
+  for (const [tag, value] of Object.entries(summary.tags[level])) {
+    // A study keeps its patient's tags besides its own, as it saw them.
+    if (LEVEL[level].mainDicomTags.includes(tag)) tags[tagName(tag)] = value;
+  }
   const sequences = summary.metadata[level]['MainDicomSequences'];
   if (sequences !== undefined)
     Object.assign(tags, simplified(asObject(asObject(JSON.parse(sequences) as Json)['Sequences'])));
