@@ -18,6 +18,9 @@ export interface HttpServer {
   close(graceMs: number): Promise<void>;
 }
 
+/** Milliseconds between two looks for idle connections of a server that is closing. */
+const IDLE_CHECK = 50;
+
 type Handle = (request: IncomingMessage, response: ServerResponse) => Promise<void>;
 
 async function pem(path: string, what: string): Promise<Buffer> {
@@ -94,12 +97,14 @@ export async function createServer(config: Config, handle: Handle, ending: () =>
     close: (graceMs) =>
       new Promise((resolve) => {
         const cut = setTimeout(() => server.closeAllConnections(), graceMs);
+        // A connection whose last answer ends only now would stay for another request.
+        const idle = setInterval(() => server.closeIdleConnections(), IDLE_CHECK);
         server.close(() => {
           clearTimeout(cut);
+          clearInterval(idle);
           resolve();
         });
         ending();
-        server.closeIdleConnections();
       }),
   };
 }
