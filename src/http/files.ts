@@ -41,6 +41,8 @@ export async function sendFile(
 ): Promise<Response> {
   if (attachment.compression !== 'none') throw new IsenError('NotImplemented', 'the file is stored compressed');
   const { uuid, uncompressedSize: size } = attachment;
+  // Bytes missing or too many: not the file that was stored.
+  if ((await storage.size(uuid)) !== size) throw new IsenError('CorruptedFile');
   const condition = context.req.header('if-range');
   let range: { start: number; end: number } | undefined;
   try {
@@ -56,7 +58,6 @@ export async function sendFile(
     'Content-Length': String(end - start),
     ...(range && { 'Content-Range': `bytes ${start}-${end - 1}/${size}` }),
   };
-  // Storage checks its file against the range before the first byte, so a missing or short file is still an error answer.
   const bytes = await storage.stream(uuid, { start, end });
   if (context.req.method === 'HEAD') {
     await bytes.cancel();

@@ -6,6 +6,7 @@
 import { readFile } from 'node:fs/promises';
 import { createServer as createHttpServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
 import { createServer as createHttpsServer } from 'node:https';
+import type { Socket } from 'node:net';
 import type { Config } from '../config.ts';
 import { asError, IsenError } from '../errors.ts';
 import { log } from '../log.ts';
@@ -60,7 +61,21 @@ async function open(config: Config): Promise<Server> {
 /** Builds a server around `handle`; `ending` is called when it begins to close. */
 export async function createServer(config: Config, handle: Handle, ending: () => void): Promise<HttpServer> {
   const server = await open(config);
+  /** Requests under way on each connection. Node counts one that has not asked anything yet as busy; here it is idle. */
+  const busy = new Map<Socket, number>();
+  let closing = false;
+  server.on(config.SslEnabled ? 'secureConnection' : 'connection', (socket: Socket) => {
+    busy.set(socket, 0);
+    socket.once('close', () => busy.delete(socket));
+  });
   const listener = (request: IncomingMessage, response: ServerResponse): void => {
+    const { socket } = request;
+    busy.set(socket, (busy.get(socket) ?? 0) + 1);
+    response.once('close', () => {
+      const left = (busy.get(socket) ?? 1) - 1;
+      if (!socket.destroyed) busy.set(socket, left);
+      if (closing && left === 0) socket.end();
+    });
     if (!config.KeepAlive) response.shouldKeepAlive = false;
     void handle(request, response);
   };
@@ -93,13 +108,16 @@ export async function createServer(config: Config, handle: Handle, ending: () =>
       }),
     close: (graceMs) =>
       new Promise((resolve) => {
-        const cut = setTimeout(() => server.closeAllConnections(), graceMs);
+        closing = true;
+        const cut = setTimeout(() => {
+          for (const socket of busy.keys()) socket.destroy();
+        }, graceMs);
         server.close(() => {
           clearTimeout(cut);
           resolve();
         });
         ending();
-        server.closeIdleConnections();
+        for (const [socket, requests] of busy) if (requests === 0) socket.destroy();
       }),
   };
 }

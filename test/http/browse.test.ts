@@ -229,8 +229,7 @@ test('a stored file that is gone or cut short is an error, never wrong bytes', a
   const own = await serve();
   try {
     const { ID } = await upload(own, make({ sopUid: '1.2.3.4.5' }));
-    const [blob = ''] = blobs(own);
-    truncateSync(blob, 200);
+    for (const blob of blobs(own)) truncateSync(blob, 200);
     for (const path of ['file', 'tags', 'attachments/dicom/data', 'frames/0/raw']) {
       const { status, body } = await raw(own.port, `/instances/${ID}/${path}`);
       assert.equal(status, 500, path);
@@ -248,15 +247,15 @@ test('a stored file that is gone or cut short is an error, never wrong bytes', a
   }
 });
 
-test('bytes behind the end of a stored file are found by verify-md5', async () => {
+test('bytes behind the end of a stored file are found by its download and by verify-md5', async () => {
   const own = await serve();
   try {
     const { ID } = await upload(own, file);
     const path = `/instances/${ID}/attachments/dicom/verify-md5`;
     assert.equal((await raw(own.port, path, { method: 'POST' })).status, 200);
-    const [blob = ''] = blobs(own);
-    truncateSync(blob, file.length + 10);
+    for (const blob of blobs(own)) truncateSync(blob, file.length + 10);
     assert.equal((await raw(own.port, path, { method: 'POST' })).status, 500);
+    assert.equal((await raw(own.port, `/instances/${ID}/file`)).status, 500);
   } finally {
     await own.close();
   }
