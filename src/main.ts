@@ -5,6 +5,7 @@
 
 import { mkdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
+import type { Answer } from './answer.ts';
 import { createEmbeddedChanges } from './changes/embedded.ts';
 import type { Config } from './config.ts';
 import { openSqlite } from './database/sqlite.ts';
@@ -55,13 +56,13 @@ export async function start({ config }: StartOptions): Promise<Server> {
     });
     closers.push(() => database.close());
     const changes = createEmbeddedChanges(database);
-    const parser = createPool<ParseTask, Parsed>({ file: 'parse', deadline: 60_000 });
-    closers.push(() => parser.close());
+    const parsers = createPool<readonly ParseTask[], readonly Answer<Parsed>[]>({ file: 'parse', deadline: 60_000 });
+    closers.push(() => parsers.close());
     const ingest = await openIngest({
       database,
       storage,
       changes,
-      parser,
+      parsers,
       overwrite: config.OverwriteInstances,
       hash: config.StoreMD5ForAttachments,
       budget: config.MaximumInFlightMB * MB,
