@@ -91,6 +91,9 @@ export async function openIngest(options: IngestOptions): Promise<Ingest> {
   disk.unref();
 
   let closed = false;
+  /** Images between their last byte and their answer. */
+  let storing = 0;
+  let idle: (() => void) | undefined;
   const background = new Set<Promise<void>>();
   /** Follows work that no request waits for; a restart would do it again. */
   const track = (what: string, work: Promise<void>): void => {
@@ -100,8 +103,7 @@ export async function openIngest(options: IngestOptions): Promise<Ingest> {
     background.add(tracked);
   };
 
-  const apply = async (operation: Operation): Promise<Exclude<Outcome, { kind: 'refused' }>> => {
-    if (closed) throw new IsenError('Busy', 'the server is stopping');
+  const commit = async (operation: Operation): Promise<Exclude<Outcome, { kind: 'refused' }>> => {
     const outcome = await writer.submit(operation);
     if (outcome.kind === 'refused') throw new IsenError(outcome.error);
     return outcome;
@@ -149,7 +151,10 @@ export async function openIngest(options: IngestOptions): Promise<Ingest> {
   };
 
   return {
-    apply,
+    async apply(operation) {
+      if (closed) throw new IsenError('Busy', 'the server is stopping');
+      return commit(operation);
+    },
     async receive() {
       if (closed) throw new IsenError('Busy', 'the server is stopping');
       if (free < options.minimumFree) {
@@ -159,6 +164,7 @@ export async function openIngest(options: IngestOptions): Promise<Ingest> {
     },
     async store(given, reception): Promise<Stored> {
       const slab = given as PooledSlab;
+      storing += 1;
       try {
         const began = performance.now();
         const { parsed, attachment } = await parseAndWrite(slab);
@@ -166,7 +172,7 @@ export async function openIngest(options: IngestOptions): Promise<Ingest> {
         recordStage('write', 0, (written - began) / 1000);
         let outcome: Outcome;
         try {
-          outcome = await apply({
+          outcome = await commit({
             kind: 'store',
             summary: parsed.summary,
             attachment,
@@ -189,11 +195,18 @@ export async function openIngest(options: IngestOptions): Promise<Ingest> {
         return { status, ids: parsed.summary.ids };
       } finally {
         slab.release();
+        storing -= 1;
+        if (storing === 0) idle?.();
       }
     },
     async close() {
       closed = true;
       clearInterval(disk);
+      if (storing > 0) {
+        await new Promise<void>((resolve) => {
+          idle = resolve;
+        });
+      }
       await writer.drain();
       await Promise.all([stability.close(), removal.close()]);
       await writer.drain();

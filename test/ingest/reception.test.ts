@@ -1,0 +1,272 @@
+/** Owns the proof that storing is all or nothing: whatever fails, and whenever the process ends, file and row agree. */
+
+import assert from 'node:assert/strict';
+import { createHash, randomBytes } from 'node:crypto';
+import { mkdirSync, readdirSync } from 'node:fs';
+import { join } from 'node:path';
+import { test } from 'node:test';
+import { setTimeout as sleep } from 'node:timers/promises';
+import type { Answer } from '../../src/answer.ts';
+import { createEmbeddedChanges } from '../../src/changes/embedded.ts';
+import type { Database, OverwriteMode } from '../../src/database/database.ts';
+import { openSqlite } from '../../src/database/sqlite.ts';
+import type { Parsed, ParseTask } from '../../src/dicom/parsing.ts';
+import { IsenError } from '../../src/errors.ts';
+import type { Ingest, Reception, Stored } from '../../src/ingest/ingest.ts';
+import { openIngest } from '../../src/ingest/reception.ts';
+import { createPool } from '../../src/pool.ts';
+import { openFilesystem } from '../../src/storage/filesystem.ts';
+import type { Storage } from '../../src/storage/storage.ts';
+import { make } from '../dicom/made.ts';
+import { temporaryFolder } from '../peer.ts';
+
+const FROM: Reception = { origin: 'RestApi', remoteIp: '127.0.0.1', remoteAet: '', username: '' };
+const refuses = (code: string) => (thrown: unknown) => thrown instanceof IsenError && thrown.code === code;
+
+interface Room {
+  readonly ingest: Ingest;
+  readonly database: Database;
+  readonly storage: Storage;
+  close(): Promise<void>;
+}
+
+interface RoomOptions {
+  readonly overwrite?: OverwriteMode;
+  readonly budget?: number;
+  readonly minimumFree?: number;
+  readonly stableAge?: number;
+  /** Replaces verbs of the index, to make it fail. */
+  readonly database?: Partial<Database>;
+}
+
+async function openRoom(folder: string, options: RoomOptions = {}): Promise<Room> {
+  mkdirSync(folder, { recursive: true });
+  const storage = await openFilesystem({ root: join(folder, 'storage'), sync: false });
+  const index = await openSqlite({
+    path: join(folder, 'index'),
+    limits: { maximumStorageSize: 0, maximumPatientCount: 0, mode: 'Recycle', stableAge: options.stableAge ?? 60_000 },
+  });
+  const database: Database = { ...index, ...options.database };
+  const parsers = createPool<readonly ParseTask[], readonly Answer<Parsed>[]>({ file: 'parse', threads: 1 });
+  const ingest = await openIngest({
+    database,
+    storage,
+    changes: createEmbeddedChanges(database),
+    parsers,
+    overwrite: options.overwrite ?? 'Never',
+    hash: true,
+    budget: options.budget ?? 16 << 20,
+    largestBody: 64 << 20,
+    minimumFree: options.minimumFree ?? 0,
+  });
+  return {
+    ingest,
+    database,
+    storage,
+    async close() {
+      await ingest.close();
+      await parsers.close();
+      await index.close();
+    },
+  };
+}
+
+async function put({ ingest }: Room, bytes: Uint8Array): Promise<Stored> {
+  const slab = await ingest.receive();
+  for (let at = 0; at < bytes.length; at += 65_536) await slab.append(bytes.subarray(at, at + 65_536));
+  return ingest.store(slab, FROM);
+}
+
+const blobs = (folder: string): string[] =>
+  readdirSync(join(folder, 'storage'), { recursive: true })
+    .map(String)
+    .filter((name) => /[0-9a-f]{8}-[0-9a-f-]{27}$/.test(name));
+
+/** Waits until `check` holds; work that no request waits for comes soon after. */
+async function soon(check: () => boolean | Promise<boolean>): Promise<void> {
+  for (let tries = 0; tries < 300; tries++) {
+    if (await check()) return;
+    await sleep(20);
+  }
+  assert.fail('it did not come to pass');
+}
+
+test('an image stored is indexed with its MD5, and its bytes are the bytes sent', async () => {
+  const folder = temporaryFolder();
+  const room = await openRoom(folder);
+  const bytes = make({ sopUid: '1.2.3' });
+  const { status, ids } = await put(room, bytes);
+  assert.equal(status, 'Success');
+  const [found] = await room.database.find({ level: 'Instance', id: ids.Instance });
+  const attachment = found?.attachments[0];
+  assert.ok(attachment);
+  assert.equal(attachment.uncompressedMD5, createHash('md5').update(bytes).digest('hex'));
+  assert.deepEqual(Buffer.from(await room.storage.read(attachment.uuid)), bytes);
+  assert.equal(found?.metadata['Origin']?.value, 'RestApi');
+  assert.equal(found?.metadata['RemoteIP']?.value, '127.0.0.1');
+  await room.close();
+});
+
+test('the same image twice is stored once, also when both come at the same time', async () => {
+  const folder = temporaryFolder();
+  const room = await openRoom(folder);
+  const bytes = make({ sopUid: '1.2.3' });
+  const statuses = (await Promise.all([put(room, bytes), put(room, bytes), put(room, bytes)])).map(
+    ({ status }) => status,
+  );
+  assert.deepEqual(statuses.toSorted(), ['AlreadyStored', 'AlreadyStored', 'Success']);
+  await soon(() => blobs(folder).length === 1);
+  await room.close();
+});
+
+test('overwriting replaces the file and removes the old one', async () => {
+  const folder = temporaryFolder();
+  const room = await openRoom(folder, { overwrite: 'Always' });
+  await put(room, make({ sopUid: '1.2.3', patientName: 'FIRST' }));
+  const second = make({ sopUid: '1.2.3', patientName: 'SECOND' });
+  const { status, ids } = await put(room, second);
+  assert.equal(status, 'Success');
+  await soon(() => blobs(folder).length === 1);
+  const [found] = await room.database.find({ level: 'Instance', id: ids.Instance });
+  assert.deepEqual(Buffer.from(await room.storage.read(found?.attachments[0]?.uuid ?? '')), second);
+  await room.close();
+});
+
+test('what is not DICOM leaves nothing', async () => {
+  const folder = temporaryFolder();
+  const room = await openRoom(folder);
+  await assert.rejects(put(room, randomBytes(100_000)), refuses('BadFileFormat'));
+  await assert.rejects(put(room, new Uint8Array()), refuses('BadFileFormat'));
+  await assert.rejects(put(room, make({ without: ['0008,0018'] })), refuses('BadFileFormat'));
+  await soon(() => blobs(folder).length === 0);
+  assert.equal((await room.database.statistics())?.instances, 0);
+  await room.close();
+});
+
+test('bad files among good ones that are parsed together fail alone', async () => {
+  const room = await openRoom(temporaryFolder());
+  const outcomes = await Promise.allSettled(
+    Array.from({ length: 40 }, (_, index) =>
+      put(room, index % 4 === 0 ? randomBytes(500) : make({ sopUid: `1.2.${index}` })),
+    ),
+  );
+  assert.deepEqual(
+    outcomes.map(({ status }) => status),
+    outcomes.map((_, index) => (index % 4 === 0 ? 'rejected' : 'fulfilled')),
+  );
+  await room.close();
+});
+
+test('when the commit fails the file is revoked and the client hears of it', async () => {
+  const folder = temporaryFolder();
+  const room = await openRoom(folder, {
+    database: { commit: () => Promise.reject(new IsenError('Database', 'broken on purpose')) },
+  });
+  await assert.rejects(put(room, make()), refuses('Database'));
+  await soon(() => blobs(folder).length === 0);
+  await room.close();
+});
+
+test('one operation that the engine cannot take does not fail those committed with it', async () => {
+  const folder = temporaryFolder();
+  const real = await openRoom(folder);
+  const commit: Database['commit'] = async (operations) => {
+    const poisoned = operations.some(
+      (each) => each.kind === 'store' && each.summary.tags.Instance['0008,0018'] === '1.2.13',
+    );
+    if (poisoned) throw new IsenError('Database', 'broken on purpose');
+    return real.database.commit(operations);
+  };
+  const other = await openRoom(join(folder, 'other'), { database: { ...real.database, commit } });
+  const outcomes = await Promise.allSettled(
+    Array.from({ length: 20 }, (_, index) => put(other, make({ sopUid: `1.2.${index}` }))),
+  );
+  assert.equal(outcomes.filter(({ status }) => status === 'rejected').length, 1);
+  assert.equal(outcomes[13]?.status, 'rejected');
+  assert.equal((await real.database.statistics())?.instances, 19);
+  await other.close();
+  await real.close();
+});
+
+test('a body larger than the memory of uploads is stored whole', async () => {
+  const folder = temporaryFolder();
+  const room = await openRoom(folder, { budget: 2 << 20 });
+  const pixels = randomBytes(9_000_000);
+  const bytes = make({ rows: 1, columns: 60_000, frames: 75, bits: 16, pixels });
+  const { ids } = await put(room, bytes);
+  const [found] = await room.database.find({ level: 'Instance', id: ids.Instance });
+  const attachment = found?.attachments[0];
+  assert.equal(attachment?.uncompressedMD5, createHash('md5').update(bytes).digest('hex'));
+  assert.deepEqual(Buffer.from(await room.storage.read(attachment?.uuid ?? '')), bytes);
+  await assert.rejects(put(room, randomBytes(5_000_000)), refuses('BadFileFormat'));
+  assert.equal((await put(room, bytes)).status, 'AlreadyStored');
+  await soon(() => blobs(folder).length === 1);
+  await room.close();
+});
+
+test('a restart keeps the committed files and removes those that were not', async () => {
+  const folder = temporaryFolder();
+  const first = await openRoom(folder);
+  const { ids } = await put(first, make({ sopUid: '1.2.3' }));
+  // What a process leaves that dies between the write and the commit.
+  const orphan = first.storage.name();
+  await first.storage.put(orphan, randomBytes(100));
+  assert.equal(blobs(folder).length, 2);
+  await first.close();
+  const second = await openRoom(folder);
+  assert.equal(blobs(folder).length, 1);
+  const [found] = await second.database.find({ level: 'Instance', id: ids.Instance });
+  assert.ok((await second.storage.read(found?.attachments[0]?.uuid ?? '')).length > 0);
+  await second.close();
+});
+
+test('a deleted image loses its file, also when the process ended in between', async () => {
+  const folder = temporaryFolder();
+  const first = await openRoom(folder);
+  const { ids } = await put(first, make());
+  // The row goes; the file stays on the durable list, as if the process had died here.
+  await first.database.commit([{ kind: 'delete', level: 'Patient', id: ids.Patient }]);
+  assert.equal(blobs(folder).length, 1);
+  await first.close();
+  const second = await openRoom(folder);
+  await soon(() => blobs(folder).length === 0);
+  await soon(async () => (await second.database.removals(10)).length === 0);
+  await second.close();
+});
+
+test('a resource becomes stable after its age, also when the server was restarted in the middle of the wait', async () => {
+  const folder = temporaryFolder();
+  const first = await openRoom(folder, { stableAge: 400 });
+  const { ids } = await put(first, make());
+  const isStable = async (room: Room): Promise<boolean> =>
+    (await room.database.find({ level: 'Study', id: ids.Study }))[0]?.isStable ?? false;
+  assert.equal(await isStable(first), false);
+  await first.close();
+  const second = await openRoom(folder, { stableAge: 400 });
+  await soon(() => isStable(second));
+  const { changes } = await second.database.changes({ limit: 100 });
+  const stable = changes.filter(({ type }) => type.startsWith('Stable')).map(({ type }) => type);
+  assert.deepEqual(stable.toSorted(), ['StablePatient', 'StableSeries', 'StableStudy']);
+  await second.close();
+});
+
+test('below the watermark of the disk nothing is taken in, and the answer says to come again', async () => {
+  const room = await openRoom(temporaryFolder(), { minimumFree: Number.MAX_SAFE_INTEGER });
+  await assert.rejects(room.ingest.receive(), (thrown: unknown) => {
+    return thrown instanceof IsenError && thrown.code === 'FullStorage' && thrown.http === 503;
+  });
+  await room.close();
+});
+
+test('closing finishes what was accepted and takes nothing new', async () => {
+  const room = await openRoom(temporaryFolder());
+  const slabs = await Promise.all(Array.from({ length: 10 }, () => room.ingest.receive()));
+  for (const [index, slab] of slabs.entries()) await slab.append(make({ sopUid: `1.2.${index}` }));
+  const accepted = slabs.map((slab) => room.ingest.store(slab, FROM));
+  const closing = room.ingest.close();
+  await assert.rejects(room.ingest.receive(), refuses('Busy'));
+  await closing;
+  for (const { status } of await Promise.all(accepted)) assert.equal(status, 'Success');
+  assert.equal((await room.database.statistics())?.instances, 10);
+  await room.close();
+});
