@@ -1,19 +1,14 @@
 /** Owns who may speak to the HTTP door: peers of the loopback, registered users. */
 
 import type { IncomingMessage } from 'node:http';
-import { BlockList, isIP } from 'node:net';
 import type { Config } from '../config.ts';
 import { verifyPassword } from '../password.ts';
 
-const loopback = new BlockList();
-loopback.addSubnet('127.0.0.0', 8, 'ipv4');
-loopback.addAddress('::1', 'ipv6');
-
-/** Whether a socket's peer is this machine; IPv4 addresses mapped into IPv6 count as what they are. */
+/** Whether a socket's peer is this machine (RFC 1122 §3.2.1.3, RFC 4291 §2.5.3), IPv4 mapped into IPv6 included. */
 export function isLoopback(address: string | undefined): boolean {
-  if (address === undefined) return false;
-  const plain = address.startsWith('::ffff:') ? address.slice(7) : address;
-  return loopback.check(plain, isIP(plain) === 6 ? 'ipv6' : 'ipv4');
+  return (
+    address !== undefined && (address === '::1' || address.startsWith('127.') || address.startsWith('::ffff:127.'))
+  );
 }
 
 /** User and password of a Basic `Authorization` header (RFC 7617), or undefined. */
