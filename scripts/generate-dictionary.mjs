@@ -8,6 +8,27 @@ import { join } from 'node:path';
 
 const root = new URL('..', import.meta.url).pathname;
 
+/** The licence of what the tables are taken from, which travels with them. */
+const LICENCE = `
+ *
+ * Copyright (C) 1994-2022, OFFIS e.V. All rights reserved. This software and supporting documentation were developed by OFFIS e.V.,
+ * R&D Division Health, Escherweg 2, 26121 Oldenburg, Germany.
+ *
+ * Redistribution and use in source and binary forms, with or without modification, are permitted provided that the following conditions
+ * are met:
+ * - Redistributions of source code must retain the above copyright notice, this list of conditions and the following disclaimer.
+ * - Redistributions in binary form must reproduce the above copyright notice, this list of conditions and the following disclaimer in the
+ *   documentation and/or other materials provided with the distribution.
+ * - Neither the name of OFFIS nor the names of its contributors may be used to endorse or promote products derived from this software
+ *   without specific prior written permission.
+ *
+ * THIS SOFTWARE IS PROVIDED BY THE COPYRIGHT HOLDERS AND CONTRIBUTORS "AS IS" AND ANY EXPRESS OR IMPLIED WARRANTIES, INCLUDING, BUT NOT
+ * LIMITED TO, THE IMPLIED WARRANTIES OF MERCHANTABILITY AND FITNESS FOR A PARTICULAR PURPOSE ARE DISCLAIMED. IN NO EVENT SHALL THE COPYRIGHT
+ * HOLDER OR CONTRIBUTORS BE LIABLE FOR ANY DIRECT, INDIRECT, INCIDENTAL, SPECIAL, EXEMPLARY, OR CONSEQUENTIAL DAMAGES (INCLUDING, BUT NOT
+ * LIMITED TO, PROCUREMENT OF SUBSTITUTE GOODS OR SERVICES; LOSS OF USE, DATA, OR PROFITS; OR BUSINESS INTERRUPTION) HOWEVER CAUSED AND ON ANY
+ * THEORY OF LIABILITY, WHETHER IN CONTRACT, STRICT LIABILITY, OR TORT (INCLUDING NEGLIGENCE OR OTHERWISE) ARISING IN ANY WAY OUT OF THE USE
+ * OF THIS SOFTWARE, EVEN IF ADVISED OF THE POSSIBILITY OF SUCH DAMAGE. */`;
+
 function dictionaryFolder() {
   const given = process.argv[2];
   if (given !== undefined) return given;
@@ -60,8 +81,7 @@ const sorted = (map) => [...map].sort(([a], [b]) => (a < b ? -1 : 1)).map(([key,
 
 writeFileSync(
   join(root, 'src/dicom/tags.generated.ts'),
-  `/* Made by scripts/generate-dictionary.mjs from DCMTK's dicom.dic (${revision}) and private.dic: do not edit.
- * DCMTK is copyright (C) 1994-2022, OFFIS e.V., under the 3-clause BSD licence (see NOTICE). */
+  `/* Made by scripts/generate-dictionary.mjs from DCMTK's dicom.dic (${revision}) and private.dic: do not edit.${LICENCE}
 
 /** One row a tag: group and element (8 hex digits), VR, keyword, space, VM. */
 export const TAGS = ${block(sorted(tags))};
@@ -93,8 +113,7 @@ rmSync(work, { recursive: true });
 const names = [...dump.matchAll(/^\(0009,(\w{4})\) UI =(\w+) /gm)];
 writeFileSync(
   join(root, 'src/dicom/uids.generated.ts'),
-  `/* Made by scripts/generate-dictionary.mjs from DCMTK's table of UIDs: do not edit.
- * DCMTK is copyright (C) 1994-2022, OFFIS e.V., under the 3-clause BSD licence (see NOTICE). */
+  `/* Made by scripts/generate-dictionary.mjs from DCMTK's table of UIDs: do not edit.${LICENCE}
 
 /** One row a UID of PS3.6 Annex A: UID, space, name. */
 export const UIDS = ${block(names.map(([, element, name]) => `${candidates[Number.parseInt(element, 16) - 0x1000]} ${name}`))};

@@ -1,6 +1,6 @@
 /** Owns what a worker thread answers: a result, or an error as a value, because structured cloning strips a class. */
 
-import { asIsenError, type ErrorName } from './errors.ts';
+import { asIsenError, type ErrorName, IsenError } from './errors.ts';
 
 /** An {@link IsenError} as a plain value that survives structured cloning between threads. */
 export interface ErrorValue {
@@ -22,4 +22,9 @@ export function answering<Task, Result>(work: (task: Task) => Result): (task: Ta
       return { error: { code: error.code, details: error.details ?? cause } };
     }
   };
+}
+
+/** The error of an {@link Answer}, to be thrown on this side. */
+export function errorOf({ code, details }: ErrorValue): IsenError {
+  return new IsenError(code, details);
 }

@@ -5,6 +5,7 @@
 
 import { mkdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
+import type { Answer } from './answer.ts';
 import { createEmbeddedChanges } from './changes/embedded.ts';
 import type { Config } from './config.ts';
 import { openSqlite } from './database/sqlite.ts';
@@ -12,6 +13,7 @@ import type { Parsed, ParseTask } from './dicom/parsing.ts';
 import { createHttp } from './http/app.ts';
 import { createHeaders } from './ingest/header.ts';
 import { openIngest } from './ingest/reception.ts';
+import { setMetricsEnabled } from './metrics.ts';
 import { createPool } from './pool.ts';
 import { openFilesystem } from './storage/filesystem.ts';
 
@@ -27,8 +29,8 @@ export interface StartOptions {
 
 /** A running server. */
 export interface Server {
-  /** Where the REST API answers. */
-  readonly url: string;
+  /** Where the REST API answers; undefined when it is not served. */
+  readonly url: string | undefined;
   /** Takes nothing new, finishes what was accepted, closes every file. */
   close(): Promise<void>;
 }
@@ -54,13 +56,13 @@ export async function start({ config }: StartOptions): Promise<Server> {
     });
     closers.push(() => database.close());
     const changes = createEmbeddedChanges(database);
-    const parser = createPool<ParseTask, Parsed>({ file: 'parse', deadline: 60_000 });
-    closers.push(() => parser.close());
+    const parsers = createPool<readonly ParseTask[], readonly Answer<Parsed>[]>({ file: 'parse', deadline: 60_000 });
+    closers.push(() => parsers.close());
     const ingest = await openIngest({
       database,
       storage,
       changes,
-      parser,
+      parsers,
       overwrite: config.OverwriteInstances,
       hash: config.StoreMD5ForAttachments,
       budget: config.MaximumInFlightMB * MB,
@@ -68,6 +70,8 @@ export async function start({ config }: StartOptions): Promise<Server> {
       minimumFree: config.MinimumFreeDiskMB * MB,
     });
     closers.push(() => ingest.close());
+    setMetricsEnabled(config.MetricsEnabled);
+    if (!config.HttpServerEnabled) return { url: undefined, close };
     const headers = createHeaders(storage);
     closers.push(() => headers.close());
     const http = await createHttp({ config, database, storage, changes, ingest, headers, version: version() });

@@ -5,7 +5,7 @@
 
 import { availableParallelism } from 'node:os';
 import { Piscina } from 'piscina';
-import type { Answer } from './answer.ts';
+import { type Answer, errorOf } from './answer.ts';
 import { asIsenError, IsenError } from './errors.ts';
 
 export interface PoolOptions {
@@ -24,6 +24,7 @@ export interface PoolOptions {
 export interface Pool<Task, Result> {
   /** Throws IsenError: the worker's own, `Busy` when the queue is full, `Timeout` past the deadline. */
   run(task: Task, transfer?: readonly ArrayBuffer[]): Promise<Result>;
+  readonly threads: number;
   /** Tasks waiting for a thread. */
   readonly waiting: number;
   /** Finishes what was accepted. */
@@ -56,9 +57,10 @@ export function createPool<Task, Result>(options: PoolOptions): Pool<Task, Resul
         }
         throw asIsenError(thrown);
       }
-      if ('error' in answer) throw new IsenError(answer.error.code, answer.error.details);
+      if ('error' in answer) throw errorOf(answer.error);
       return answer.ok;
     },
+    threads,
     get waiting() {
       return piscina.queueSize;
     },

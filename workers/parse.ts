@@ -1,6 +1,6 @@
 /** The worker of reception: see dicom/parsing. */
 
 import { answering } from '../src/answer.ts';
-import { parse } from '../src/dicom/parsing.ts';
+import { parseEach } from '../src/dicom/parsing.ts';
 
-export default answering(parse);
+export default answering(parseEach);

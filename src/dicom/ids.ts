@@ -9,7 +9,7 @@ function identifier(text: string): string {
   return `${digest.slice(0, 8)}-${digest.slice(8, 16)}-${digest.slice(16, 24)}-${digest.slice(24, 32)}-${digest.slice(32)}`;
 }
 
-/** The identifiers of the four levels. The values are trimmed of spaces; an absent PatientID is the empty string. */
+/** The identifiers of the four levels. The values are without trailing padding; an absent PatientID is the empty string. */
 export function identifiers(patient: string, study: string, series: string, instance: string): Identifiers {
   return {
     Patient: identifier(patient),

@@ -1,11 +1,14 @@
-/** Owns the work of a parsing thread on one received file: what the index keeps of it, and its MD5. */
+/** Owns the work of a parsing thread on received files: what the index keeps of each, and its MD5. */
 
 import { createHash } from 'node:crypto';
+import { type Answer, answering } from '../answer.ts';
 import { type Summary, summarize } from './summary.ts';
 
 export interface ParseTask {
   /** The file, or as much of its beginning as is in memory. Shared memory is read in place. */
   readonly bytes: Uint8Array;
+  /** Bytes of the whole file. */
+  readonly size: number;
   /** Whether to hash `bytes`. */
   readonly hash: boolean;
 }
@@ -16,9 +19,12 @@ export interface Parsed {
   readonly md5: string;
 }
 
+/** Several at once, because waking a thread costs more than parsing a small file; each has its own answer. */
+export const parseEach = (tasks: readonly ParseTask[]): Answer<Parsed>[] => tasks.map(answering(parse));
+
 /** Throws BadFileFormat for what is not DICOM. */
-export function parse({ bytes, hash }: ParseTask): Parsed {
+function parse({ bytes, size, hash }: ParseTask): Parsed {
   // The summary first: what is not DICOM is not worth hashing.
-  const summary = summarize(bytes);
+  const summary = summarize(bytes, size);
   return { summary, md5: hash ? createHash('md5').update(bytes).digest('hex') : '' };
 }

@@ -20,6 +20,8 @@ export function guessTransferSyntax(bytes: Buffer, start: number): string | unde
   if (bytes.length < start + 8) return undefined;
   const little = bytes.readUInt16LE(start);
   const big = bytes.readUInt16BE(start);
+  // Nothing but a command begins with group 0000 (PS3.7 §6.3), and zeros are what damaged files are full of.
+  if (little === 0) return undefined;
   const isExplicit = vrOfCode(bytes.readUInt16BE(start + 4)) !== undefined;
   // Data sets begin in a low group (0008 most often): the order that reads the smaller number is the right one.
   if (isExplicit) return little <= big ? EXPLICIT_LITTLE_ENDIAN : EXPLICIT_BIG_ENDIAN;

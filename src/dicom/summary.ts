@@ -51,6 +51,10 @@ function mainTag(dataSet: DataSet, tag: string): string | undefined {
   return value === null || Buffer.byteLength(value) > MAXIMUM_LENGTH ? undefined : value;
 }
 
+function valueLength(dataSet: DataSet, tag: string): number {
+  return dataSet.elements.get(tag)?.length ?? 0;
+}
+
 /** A whole number, or undefined. */
 function count(value: string | undefined): number | undefined {
   return value !== undefined && /^\s*\d{1,9}\s*$/.test(value) ? Number(value) : undefined;
@@ -77,10 +81,10 @@ function expectedInstances(series: Tags): number | undefined {
 
 /**
  * Reads a DICOM file for the index. Throws BadFileFormat where {@link readFile} does, and for a file without the UIDs that place
- * it.
+ * it; BadParameterType where an identifying value is longer than the index takes.
  */
-export function summarize(bytes: Uint8Array): Summary {
-  const file = readFile(bytes, { only: READ });
+export function summarize(bytes: Uint8Array, size = bytes.length): Summary {
+  const file = readFile(bytes, { only: READ, size });
   const { dataSet } = file;
   const tags: Record<Level, Tags> = { Patient: {}, Study: {}, Series: {}, Instance: {} };
   const metadata: Record<Level, Record<string, string>> = { Patient: {}, Study: {}, Series: {}, Instance: {} };
@@ -90,10 +94,15 @@ export function summarize(bytes: Uint8Array): Summary {
       if (value !== undefined) tags[level][tag] = value;
     }
   }
-  Object.assign(tags.Study, tags.Patient);
   const study = tags.Study['0020,000d']?.trim();
   const series = tags.Series['0020,000e']?.trim();
   const instance = tags.Instance['0008,0018']?.trim();
+  for (const level of LEVELS) {
+    const key = LEVEL[level].key;
+    // Without it the instance would get the identifier of one that has none.
+    if (tags[level][key] === undefined && valueLength(dataSet, key) > 0) throw new IsenError('BadParameterType');
+  }
+  Object.assign(tags.Study, tags.Patient);
   if (!study || !series || !instance) {
     throw new IsenError('BadFileFormat', 'missing StudyInstanceUID, SeriesInstanceUID or SOPInstanceUID');
   }
@@ -101,7 +110,7 @@ export function summarize(bytes: Uint8Array): Summary {
   const sopClass = mainTag(dataSet, '0008,0016');
   if (sopClass) metadata.Instance['SopClassUid'] = sopClass;
   const index = tags.Instance['0020,0013'] ?? tags.Instance['0054,1330'];
-  if (index !== undefined) metadata.Instance['IndexInSeries'] = index;
+  if (index !== undefined) metadata.Instance['IndexInSeries'] = index.trim();
   if (file.pixelData?.offset !== undefined && file.meta.elements.size > 0) {
     metadata.Instance['PixelDataOffset'] = String(file.pixelData.offset);
     const native = transferSyntax(file.transferSyntax)?.encapsulated === false;
@@ -114,12 +123,13 @@ export function summarize(bytes: Uint8Array): Summary {
       (tag) => SEQUENCE_TAGS.has(tag) && dataSet.elements.get(tag)?.items !== undefined,
     );
     if (sequences.length > 0) {
-      const json = toJson(dataSet, 'Full');
+      const elements = new Map([...dataSet.elements].filter(([tag]) => sequences.includes(tag)));
+      const json = toJson({ ...dataSet, elements }, 'Full');
       metadata[level]['MainDicomSequences'] = JSON.stringify({
-        Sequences: Object.fromEntries(sequences.map((tag) => [tag, json[tag]])),
+        Sequences: json,
         Version: 1,
       });
     }
   }
-  return { ids: identifiers(tags.Patient['0010,0020']?.trim() ?? '', study, series, instance), tags, metadata };
+  return { ids: identifiers(tags.Patient['0010,0020'] ?? '', study, series, instance), tags, metadata };
 }

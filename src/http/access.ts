@@ -1,14 +1,15 @@
 /** Owns who may speak to the HTTP door: peers of the loopback, registered users. */
 
 import type { IncomingMessage } from 'node:http';
+import { isIPv4 } from 'node:net';
 import type { Config } from '../config.ts';
 import { verifyPassword } from '../password.ts';
 
-/** Whether a socket's peer is this machine (RFC 1122 §3.2.1.3, RFC 4291 §2.5.3), IPv4 mapped into IPv6 included. */
+/** Whether a socket's peer is this machine; IPv4 addresses mapped into IPv6 count as what they are. */
 export function isLoopback(address: string | undefined): boolean {
-  return (
-    address !== undefined && (address === '::1' || address.startsWith('127.') || address.startsWith('::ffff:127.'))
-  );
+  if (address === undefined) return false;
+  const plain = address.startsWith('::ffff:') ? address.slice(7) : address;
+  return plain === '::1' || (isIPv4(plain) && plain.startsWith('127.'));
 }
 
 /** User and password of a Basic `Authorization` header (RFC 7617), or undefined. */

@@ -111,12 +111,15 @@ function receive(source: Readable, slab: Slab): Promise<void> {
       }
     };
     source.on('data', take);
+    const broken = (cause?: Error): void => fail(new IsenError('BadRequest', 'the body broke off', { cause }));
+    const early = (): void => broken();
     source.once('end', () => {
       clearTimeout(silence);
+      source.off('close', early);
       resolve();
     });
-    source.once('error', (error) => fail(new IsenError('BadRequest', 'the body broke off', { cause: error })));
-    source.once('close', () => fail(new IsenError('BadRequest', 'the body broke off')));
+    source.once('error', broken);
+    source.once('close', early);
   });
 }
 

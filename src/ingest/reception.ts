@@ -3,6 +3,7 @@
  * step undoes the ones before it.
  */
 
+import type { Answer } from '../answer.ts';
 import type { Changes } from '../changes/changes.ts';
 import {
   type Attachment,
@@ -20,6 +21,7 @@ import type { Pool } from '../pool.ts';
 import type { Storage } from '../storage/storage.ts';
 import { timestamp } from '../timestamp.ts';
 import type { Ingest, Reception, Stored } from './ingest.ts';
+import { Parser } from './parser.ts';
 import { Removal } from './removal.ts';
 import { type PooledSlab, SlabPool } from './slabs.ts';
 import { Stability } from './stability.ts';
@@ -35,7 +37,8 @@ export interface IngestOptions {
   readonly database: Database;
   readonly storage: Storage;
   readonly changes: Changes;
-  readonly parser: Pool<ParseTask, Parsed>;
+  /** Threads of workers/parse. */
+  readonly parsers: Pool<readonly ParseTask[], readonly Answer<Parsed>[]>;
   readonly overwrite: OverwriteMode;
   /** Whether attachments get an MD5 (`StoreMD5ForAttachments`). */
   readonly hash: boolean;
@@ -49,7 +52,8 @@ export interface IngestOptions {
 /** Opens the room: finishes what an earlier run left half done, then takes images. */
 export async function openIngest(options: IngestOptions): Promise<Ingest> {
   await recover(options);
-  const { database, storage, changes, parser } = options;
+  const { database, storage, changes } = options;
+  const parser = new Parser(options.parsers);
   const slabs = new SlabPool(storage, {
     budget: options.budget,
     largestBody: options.largestBody,
@@ -132,15 +136,15 @@ export async function openIngest(options: IngestOptions): Promise<Ingest> {
   };
 
   const parse = async (bytes: Uint8Array, slab: PooledSlab, spilled: boolean): Promise<Parsed> => {
-    const task = { bytes, hash: options.hash && !spilled };
-    if (!spilled) return parser.run(task);
+    const task = { bytes, size: slab.size, hash: options.hash && !spilled };
+    if (!spilled) return parser.parse(task);
     try {
-      return await parser.run(task);
+      return await parser.parse(task);
     } catch (thrown) {
       const more = Math.min(slab.size, LARGEST_HEADER);
       const blob = slab.blob;
       if (blob === undefined || bytes.length >= more) throw thrown;
-      return parser.run({ ...task, bytes: await storage.read(blob, { start: 0, end: more }) });
+      return parser.parse({ ...task, bytes: await storage.read(blob, { start: 0, end: more }) });
     }
   };
 

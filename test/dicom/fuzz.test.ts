@@ -140,7 +140,7 @@ async function readAll(bytes: Buffer): Promise<boolean> {
       JSON.stringify(metaToJson(file, format));
     }
   });
-  await answers(['BadFileFormat'], () => summarize(bytes));
+  await answers(['BadFileFormat', 'BadParameterType'], () => summarize(bytes));
   await answers(['BadFileFormat', 'BadRequest', 'ParameterOutOfRange'], async () => {
     const file = readFile(bytes, { untilPixelData: true });
     const { ranges } = await locateFrame(

@@ -32,7 +32,7 @@ export async function serve(options: Readonly<Record<string, unknown>> = {}): Pr
   );
   const { config } = loadConfig({ env });
   const server = await start({ config });
-  const { port, protocol } = new URL(server.url);
+  const { port, protocol } = new URL(server.url ?? 'http:');
   return {
     url: `${protocol}//127.0.0.1:${port}`,
     port: Number(port),
