@@ -128,7 +128,7 @@ export async function createHttp(services: Services): Promise<HttpServer> {
   const { config } = services;
   const ended = new AbortController();
   const { app } = allRoutes(services, ended.signal);
-  const browse = getRequestListener(app.fetch, { overrideGlobalObjects: false });
+  const browse = getRequestListener(app.fetch);
 
   const fail = (request: IncomingMessage, response: ServerResponse, thrown: unknown): void => {
     const error = asIsenError(thrown);

@@ -41,9 +41,16 @@ export function uuidText(hex: string): string {
   return `${low.slice(0, 8)}-${low.slice(8, 12)}-${low.slice(12, 16)}-${low.slice(16, 20)}-${low.slice(20)}`;
 }
 
+/** The last second that was written out: changes come by the hundred in one. */
+let latest = { seconds: Number.NaN, text: '' };
+
 /** Seconds since the epoch as `YYYYMMDDTHHMMSS`, UTC. */
 export function dateText(seconds: number): string {
-  return new Date(seconds * 1000).toISOString().slice(0, 19).replace(/[-:]/g, '');
+  if (latest.seconds !== seconds) {
+    const text = new Date(seconds * 1000).toISOString().slice(0, 19).replace(/[-:]/g, '');
+    latest = { seconds, text };
+  }
+  return latest.text;
 }
 
 /** The bound values of an attachment's columns: uuid, size, md5, compressed_size, compressed_md5, compression. */
