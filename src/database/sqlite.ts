@@ -15,7 +15,7 @@ const WRITER = fileURLToPath(new URL('../../workers/write.js', import.meta.url))
 /** Commits that may wait; the caller of the port gathers operations into few large ones. */
 const WAITING_COMMITS = 1024;
 /** Rows written between two checkpoints: some tens of megabytes of write-ahead log. */
-const CHECKPOINT_ROWS = 8192;
+const CHECKPOINT_ROWS = 16_384;
 
 export interface SqliteOptions {
   /** Of the file; `-wal` and `-shm` lie beside it. */
@@ -25,17 +25,20 @@ export interface SqliteOptions {
 
 /** Opens (creating or migrating) the index. Throws `IncompatibleDatabaseVersion` when a newer program wrote it. */
 export async function openSqlite({ path, limits }: SqliteOptions): Promise<Database> {
-  const workerData: WriterData = { path, limits };
-  const pool = new Piscina<WriteTask, WriteAnswer>({
-    filename: WRITER,
-    minThreads: 1,
-    maxThreads: 1,
-    maxQueue: WAITING_COMMITS,
-    workerData,
-  });
-  // A thread that dies rejects its task; the pool starts another, which opens the file again.
-  pool.on('error', () => undefined);
-  const run = async (task: WriteTask): Promise<WriteAnswer> => {
+  const thread = (): Piscina<WriteTask, WriteAnswer> => {
+    const pool = new Piscina<WriteTask, WriteAnswer>({
+      filename: WRITER,
+      minThreads: 1,
+      maxThreads: 1,
+      maxQueue: WAITING_COMMITS,
+      workerData: { path, limits } satisfies WriterData,
+    });
+    // A thread that dies rejects its task; the pool starts another, which opens the file again.
+    return pool.on('error', () => undefined);
+  };
+  const writer = thread();
+  const checkpointer = thread();
+  const run = async (pool: typeof writer, task: WriteTask): Promise<WriteAnswer> => {
     let answer: WriteAnswer;
     try {
       answer = await pool.run(task);
@@ -45,25 +48,29 @@ export async function openSqlite({ path, limits }: SqliteOptions): Promise<Datab
     if (answer.kind === 'failed') throw new IsenError(answer.error.code, answer.error.details);
     return answer;
   };
+  const end = async (): Promise<void> => {
+    await Promise.all([writer.destroy(), checkpointer.destroy()]);
+  };
   let reader: Reader;
   try {
-    await run({ kind: 'open' });
+    await run(writer, { kind: 'open' });
     reader = new Reader(path);
   } catch (error) {
-    await pool.destroy();
+    await end();
     throw error;
   }
 
   let rows = 0;
-  let checkpoint: Promise<unknown> | undefined;
-  const checkpointLater = (): void => {
+  let checkpointing: Promise<void> | undefined;
+  /** Beside the commits, and once more beside those that came meanwhile, so that what the writer must wait for is little. */
+  const checkpoint = async (): Promise<void> => {
     rows = 0;
-    // Its failure is the next commit's to report.
-    checkpoint ??= run({ kind: 'checkpoint' })
-      .catch(() => undefined)
-      .finally(() => {
-        checkpoint = undefined;
-      });
+    try {
+      for (const pool of [checkpointer, checkpointer, writer]) await run(pool, { kind: 'checkpoint' });
+    } catch {
+      // The log is only longer then; what ails the file is the next commit's to report.
+    }
+    checkpointing = undefined;
   };
 
   return {
@@ -73,10 +80,10 @@ export async function openSqlite({ path, limits }: SqliteOptions): Promise<Datab
           throw new IsenError('ForbiddenAccess', 'The DICOM file goes with its instance only');
         }
       }
-      const answer = await run({ kind: 'commit', operations: encodeOperations(operations) });
+      const answer = await run(writer, { kind: 'commit', operations: encodeOperations(operations) });
       if (answer.kind !== 'committed') throw new IsenError('InternalError');
       rows += operations.length + answer.committed.changes.length;
-      if (rows >= CHECKPOINT_ROWS) checkpointLater();
+      if (rows >= CHECKPOINT_ROWS) checkpointing ??= checkpoint();
       return answer.committed;
     },
     find: async (request) => reader.find(request),
@@ -91,10 +98,12 @@ export async function openSqlite({ path, limits }: SqliteOptions): Promise<Datab
     nextStable: async () => reader.nextStable(),
     async close(): Promise<void> {
       await reader.close();
+      await checkpointing;
       try {
-        await run({ kind: 'close' });
+        await run(checkpointer, { kind: 'close' });
+        await run(writer, { kind: 'close' });
       } finally {
-        await pool.destroy();
+        await end();
       }
     },
   };
