@@ -25,6 +25,7 @@ export function openWriter(path: string): Sqlite.Database {
     db.pragma('page_size = 2048');
     db.pragma('journal_mode = WAL');
     db.pragma('synchronous = FULL');
+    // Holds the index of a million public ids (40 MB), whose pages come up in random order, beside what is appended.
     db.pragma('cache_size = -131072');
     db.pragma('temp_store = MEMORY');
     // Checkpoints are tasks of their own, between commits.
