@@ -10,6 +10,8 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 
+process.setMaxListeners(0);
+
 const ROOT = fileURLToPath(new URL('../..', import.meta.url));
 
 export const SUBJECTS = ['isen', 'reference', 'sink'] as const;
@@ -23,7 +25,7 @@ export interface Running {
   cpu(): number;
   /** Resident memory in MB. */
   memory(): number;
-  /** Ends it and removes its folder. */
+  /** Ends it. Its folder goes at the end of the process. */
   stop(): Promise<void>;
 }
 
@@ -78,6 +80,9 @@ function command(subject: Subject, port: number, folder: string): [string, strin
 /** Starts a server and waits until it answers. The folder is on the file system of `ISEN_BENCH_FOLDER`, by default the temporary one. */
 export async function startServer(subject: Subject): Promise<Running> {
   const folder = mkdtempSync(join(process.env['ISEN_BENCH_FOLDER'] ?? tmpdir(), `isen-bench-${subject}-`));
+  // Not at the end of each measurement: ext4 looks around every inode deleted in the last seconds when it makes a file,
+  // so that whoever is measured next would pay for the cleaning.
+  process.once('exit', () => rmSync(folder, { recursive: true, force: true }));
   const port = await freePort();
   const [program, args] = command(subject, port, folder);
   const child = spawn(program, args, {
@@ -102,7 +107,6 @@ export async function startServer(subject: Subject): Promise<Running> {
         await ended;
         clearTimeout(timer);
       }
-      rmSync(folder, { recursive: true, force: true });
     },
   };
 }
