@@ -97,7 +97,7 @@ export function asIsenError(thrown: unknown): IsenError {
   return new IsenError('InternalError', undefined, { cause: thrown });
 }
 
-/** The Error inside any thrown thing (dicom-parser throws plain objects and strings). */
+/** The Error inside any thrown thing; not everything that is thrown is one. */
 export function asError(thrown: unknown): Error {
   return thrown instanceof Error ? thrown : new Error(typeof thrown === 'string' ? thrown : 'unknown failure');
 }
