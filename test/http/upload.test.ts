@@ -1,0 +1,171 @@
+/** Owns the bodies of `POST /instances`: every kind that is taken, and every way in which one can be wrong. */
+
+import assert from 'node:assert/strict';
+import { spawnSync } from 'node:child_process';
+import { randomBytes } from 'node:crypto';
+import { mkdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { connect } from 'node:net';
+import { join } from 'node:path';
+import { after, test } from 'node:test';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { gzipSync } from 'node:zlib';
+import { TRANSFER_SYNTAXES } from '../../src/dicom/transfer-syntaxes.ts';
+import { make } from '../dicom/made.ts';
+import { temporaryFolder, without } from '../peer.ts';
+import { serve } from './served.ts';
+
+const server = await serve({ MaximumRequestBodySizeMB: 8, MaximumInFlightMB: 64 });
+after(() => server.close());
+
+interface Answer {
+  readonly ID: string;
+  readonly Path: string;
+  readonly Status: string;
+}
+
+let count = 0;
+/** A new instance at each call. */
+const fresh = (): Buffer => make({ sopUid: `1.2.840.77.${++count}` });
+
+async function post(body: Uint8Array, headers: Record<string, string> = {}, path = '/instances'): Promise<Response> {
+  return fetch(server.url + path, { method: 'POST', body: new Uint8Array(body), headers });
+}
+
+async function stored(answer: Response): Promise<Answer> {
+  assert.equal(answer.status, 200, await answer.clone().text());
+  return (await answer.json()) as Answer;
+}
+
+async function refused(answer: Response, status: number, orthancStatus: number): Promise<void> {
+  assert.equal(answer.status, status);
+  const error = JSON.parse(await answer.text()) as Record<string, unknown>;
+  assert.equal(error['HttpStatus'], status);
+  assert.equal(error['OrthancStatus'], orthancStatus);
+  assert.equal(error['Uri'], '/instances');
+  assert.equal(error['Method'], 'POST');
+}
+
+/** What a raw socket gets back for `parts`, sent one after another. */
+async function raw(...parts: readonly (string | Uint8Array)[]): Promise<string> {
+  const socket = connect(server.port, '127.0.0.1');
+  let answer = '';
+  socket.setEncoding('latin1').on('data', (text: string) => {
+    answer += text;
+  });
+  const ended = new Promise((resolve) => socket.once('close', resolve));
+  for (const part of parts) {
+    socket.write(part);
+    await sleep(20);
+  }
+  await Promise.race([ended, sleep(1000)]);
+  socket.destroy();
+  return answer;
+}
+
+test('a file is stored in every transfer syntax, with and without preamble, and comes back byte for byte', async () => {
+  for (const { uid } of TRANSFER_SYNTAXES) {
+    const body = make({ transferSyntax: uid, sopUid: `1.2.840.78.${uid.replaceAll('.', '')}` });
+    const { Status, Path } = await stored(await post(body));
+    assert.equal(Status, 'Success', uid);
+    const file = Buffer.from(await (await fetch(`${server.url}${Path}/file`)).arrayBuffer());
+    assert.deepEqual(file, body, uid);
+  }
+  assert.equal((await stored(await post(make({ part10: false, sopUid: '1.2.840.79' })))).Status, 'Success');
+});
+
+test('the same file again is AlreadyStored', async () => {
+  const body = fresh();
+  const first = await stored(await post(body));
+  assert.deepEqual(await stored(await post(body)), { ...first, Status: 'AlreadyStored' });
+});
+
+test('gzip is taken, damaged gzip and other encodings are refused', async () => {
+  const body = fresh();
+  const { Status, Path } = await stored(await post(gzipSync(body), { 'content-encoding': 'gzip' }));
+  assert.equal(Status, 'Success');
+  assert.deepEqual(Buffer.from(await (await fetch(`${server.url}${Path}/file`)).arrayBuffer()), body);
+  await refused(await post(gzipSync(fresh()).subarray(0, 50), { 'content-encoding': 'gzip' }), 400, 15);
+  await refused(await post(randomBytes(100), { 'content-encoding': 'gzip' }), 400, 15);
+  assert.equal((await post(fresh(), { 'content-encoding': 'br' })).status, 415);
+});
+
+test('a gzip bomb ends at the largest body', async () => {
+  const bomb = gzipSync(Buffer.alloc(64 << 20));
+  assert.ok(bomb.length < 100_000);
+  assert.equal((await post(bomb, { 'content-encoding': 'gzip' })).status, 413);
+});
+
+test('a ZIP of many answers an array, passing over what is not DICOM', { skip: without('zip') }, async () => {
+  const folder = temporaryFolder();
+  mkdirSync(join(folder, 'in', 'deeper'), { recursive: true });
+  for (let file = 0; file < 5; file++) writeFileSync(join(folder, 'in', `${file}.dcm`), fresh());
+  writeFileSync(join(folder, 'in', 'deeper', 'x'), fresh());
+  writeFileSync(join(folder, 'in', 'README.txt'), 'not DICOM');
+  spawnSync('zip', ['-qr', join(folder, 'all.zip'), 'in'], { cwd: folder });
+  const archive = readFileSync(join(folder, 'all.zip'));
+  const answers = (await stored(await post(archive))) as unknown as Answer[];
+  assert.equal(answers.length, 6);
+  for (const { Status } of answers) assert.equal(Status, 'Success');
+  await refused(await post(archive.subarray(0, archive.length - 30)), 400, 15);
+});
+
+test('a ZIP bomb ends at the largest body', { skip: without('zip') }, async () => {
+  const folder = temporaryFolder();
+  writeFileSync(join(folder, 'zeros'), Buffer.alloc(32 << 20));
+  spawnSync('zip', ['-q', 'bomb.zip', 'zeros'], { cwd: folder });
+  assert.equal((await post(readFileSync(join(folder, 'bomb.zip')))).status, 413);
+});
+
+test('a form of one file answers an object, of several an array', async () => {
+  for (const files of [1, 3]) {
+    const form = new FormData();
+    form.append('note', 'a field');
+    for (let file = 0; file < files; file++) form.append('file', new Blob([new Uint8Array(fresh())]), `${file}.dcm`);
+    const answer = await fetch(`${server.url}/instances`, { method: 'POST', body: form });
+    const body = (await stored(answer)) as unknown as Answer | Answer[];
+    assert.equal(Array.isArray(body) ? body.length : 1, files);
+  }
+  assert.equal((await post(Buffer.from('junk'), { 'content-type': 'multipart/form-data; boundary=x' })).status, 400);
+  assert.equal((await post(Buffer.from('junk'), { 'content-type': 'multipart/form-data' })).status, 400);
+});
+
+test('an empty Expect header, a chunked body and //instances are taken', async () => {
+  const body = fresh();
+  const head = `Host: x\r\nConnection: close\r\nContent-Length: ${body.length}\r\n`;
+  assert.match(await raw(`POST /instances HTTP/1.1\r\n${head}Expect:\r\n\r\n`, body), /^HTTP\/1.1 200/);
+  const second = fresh();
+  const chunks = [second.subarray(0, 300), second.subarray(300)].flatMap((part) => [
+    `${part.length.toString(16)}\r\n`,
+    part,
+    '\r\n',
+  ]);
+  const chunked = await raw(
+    'POST //instances HTTP/1.1\r\nHost: x\r\nConnection: close\r\nTransfer-Encoding: chunked\r\n\r\n',
+    ...chunks,
+    '0\r\n\r\n',
+  );
+  assert.match(chunked, /^HTTP\/1.1 200[^]*"Success"/);
+});
+
+test('what is not DICOM is refused as the reference does', async () => {
+  await refused(await post(randomBytes(300)), 400, 15);
+  await refused(await post(Buffer.from('')), 400, 15);
+  await refused(await post(make({ without: ['0020,000d'] })), 400, 15);
+  const whole = fresh();
+  for (const length of [1, 131, 132, 200, whole.length - 1])
+    await refused(await post(whole.subarray(0, length)), 400, 15);
+  await refused(await post(Buffer.alloc(9 << 20)), 413, 8);
+});
+
+test('a client that claims 2 GB, or is gone in the middle, leaves nothing and takes nothing', async () => {
+  const before = (await (await fetch(`${server.url}/statistics`)).json()) as Record<string, unknown>;
+  await Promise.all(
+    Array.from({ length: 70 }, () =>
+      raw('POST /instances HTTP/1.1\r\nHost: x\r\nContent-Length: 2000000000\r\n\r\n', make().subarray(0, 1000)),
+    ),
+  );
+  assert.deepEqual(await (await fetch(`${server.url}/statistics`)).json(), before);
+  // Seventy of them would otherwise hold all sixty-four slabs for good.
+  const answers = await Promise.all(Array.from({ length: 100 }, () => post(fresh())));
+  for (const answer of answers) assert.equal(answer.status, 200);
+});
