@@ -8,8 +8,10 @@ import { join } from 'node:path';
 import type { Answer } from './answer.ts';
 import { createEmbeddedChanges } from './changes/embedded.ts';
 import type { Config } from './config.ts';
+import { lockIndex } from './database/sqlite/connection.ts';
 import { openSqlite } from './database/sqlite.ts';
 import type { Parsed, ParseTask } from './dicom/parsing.ts';
+import { asError, IsenError } from './errors.ts';
 import { createHttp } from './http/app.ts';
 import { createHeaders } from './ingest/header.ts';
 import { openIngest } from './ingest/reception.ts';
@@ -43,7 +45,13 @@ export async function start({ config }: StartOptions): Promise<Server> {
     for (let closer = closers.pop(); closer !== undefined; closer = closers.pop()) await closer();
   };
   try {
-    mkdirSync(config.IndexDirectory, { recursive: true });
+    try {
+      mkdirSync(config.IndexDirectory, { recursive: true });
+    } catch (thrown) {
+      const details = `IndexDirectory ${config.IndexDirectory} cannot be made: ${asError(thrown).message}`;
+      throw new IsenError('CannotWriteFile', details, { cause: thrown });
+    }
+    closers.push(lockIndex(join(config.IndexDirectory, 'lock')));
     const storage = await openFilesystem({ root: config.StorageDirectory, sync: config.SyncStorageArea });
     const database = await openSqlite({
       path: join(config.IndexDirectory, 'index'),
@@ -66,7 +74,7 @@ export async function start({ config }: StartOptions): Promise<Server> {
       overwrite: config.OverwriteInstances,
       hash: config.StoreMD5ForAttachments,
       budget: config.MaximumInFlightMB * MB,
-      largestBody: config.MaximumRequestBodySizeMB * MB,
+      largestBody: config.MaximumRequestBodySizeMB * MB || Number.POSITIVE_INFINITY,
       minimumFree: config.MinimumFreeDiskMB * MB,
     });
     closers.push(() => ingest.close());

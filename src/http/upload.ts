@@ -9,6 +9,7 @@ import { Readable } from 'node:stream';
 import { pipeline } from 'node:stream/promises';
 import { createGunzip } from 'node:zlib';
 import { Busboy, type BusboyInstance } from '@fastify/busboy';
+import crc32 from 'crc-32';
 import yauzl from 'yauzl';
 import type { Config } from '../config.ts';
 import { LEVEL } from '../dicom/levels.ts';
@@ -50,13 +51,17 @@ export async function upload(
 ): Promise<UploadAnswer | UploadAnswer[]> {
   const { ingest } = services;
   const type = request.headers['content-type'];
-  if (type?.startsWith('multipart/form-data')) return uploadForm(services, request, reception);
+  if (type !== undefined && /^multipart\/form-data/i.test(type)) return uploadForm(services, request, reception);
   const slab = await ingest.receive();
   try {
+    // Whoever left while waiting for the turn has no events left to tell so.
+    if (request.destroyed) throw new IsenError('BadRequest', 'the client is gone');
     const encoding = request.headers['content-encoding']?.toLowerCase();
     if (encoding === undefined || encoding === 'identity') await receive(request, slab);
     else if (encoding === 'gzip' || encoding === 'x-gzip') await receiveGzip(request, slab);
     else throw new IsenError('BadRequest', 'this Content-Encoding is not understood', { http: 415 });
+    // From here the client waits for us: its silence is none.
+    request.socket.setTimeout(0);
     return await storeBody(services, slab, reception);
   } catch (thrown) {
     slab.release();
@@ -153,7 +158,10 @@ async function uploadForm(
   }
   let turn: Promise<void> = Promise.resolve();
   let failure: Error | undefined;
+  const open = new Set<Readable>();
   parser.on('file', (_field, file) => {
+    open.add(file);
+    file.once('close', () => open.delete(file));
     const before = turn;
     turn = (async () => {
       await before;
@@ -180,8 +188,13 @@ async function uploadForm(
   try {
     await pipeline(request, parser);
   } catch (thrown) {
+    // The parser ends no file of a request that broke off.
+    for (const file of open) file.destroy();
+    failure ??= asError(thrown);
+    await turn;
     throw new IsenError('BadRequest', 'the multipart body is damaged', { cause: thrown });
   }
+  request.socket.setTimeout(0);
   await turn;
   if (failure !== undefined) throw failure;
   const [first, ...others] = answers;
@@ -196,13 +209,14 @@ async function uploadForm(
 async function uploadZip(services: UploadServices, slab: Slab, reception: Reception): Promise<UploadAnswer[]> {
   const answers: UploadAnswer[] = [];
   // One bound over the whole archive: its entries together may not expand to more than one body may be long.
-  let left = services.config.MaximumRequestBodySizeMB * 2 ** 20;
+  let left = services.config.MaximumRequestBodySizeMB * 2 ** 20 || Number.POSITIVE_INFINITY;
+  const leave = await enterArchives();
   try {
     const archive = await openZip(services, slab);
     try {
       if (archive.entryCount > MOST_FILES) throw new IsenError('BadRequest', 'the ZIP archive has too many entries');
       for await (const entry of archive.eachEntry()) {
-        if (entry.fileName.endsWith('/')) continue;
+        if (isFolder(entry)) continue;
         left -= entry.uncompressedSize;
         if (left < 0) throw new IsenError('BadRequest', 'the ZIP archive expands to too much', { http: 413 });
         const stored = await uploadEntry(services, archive, entry, reception);
@@ -216,8 +230,29 @@ async function uploadZip(services: UploadServices, slab: Slab, reception: Recept
     throw new IsenError('BadFileFormat', 'the ZIP archive is damaged', { cause: thrown });
   } finally {
     slab.release();
+    leave();
   }
   return answers;
+}
+
+/** Archives being taken apart. Each holds memory and needs more for its entries, which few at a time may overdraw. */
+const archives = { open: 0, waiting: [] as (() => void)[] };
+const MOST_ARCHIVES = 4;
+
+/** Waits for a turn at taking an archive apart; what it answers ends the turn. */
+async function enterArchives(): Promise<() => void> {
+  if (archives.open >= MOST_ARCHIVES) await new Promise<void>((resolve) => archives.waiting.push(resolve));
+  else archives.open += 1;
+  return () => {
+    const next = archives.waiting.shift();
+    if (next === undefined) archives.open -= 1;
+    else next();
+  };
+}
+
+/** Names are bytes here: they never become paths, so the odd ones are as good as any. */
+function isFolder(entry: yauzl.Entry): boolean {
+  return Buffer.from(entry.fileName).at(-1) === 0x2f;
 }
 
 async function uploadEntry(
@@ -226,20 +261,35 @@ async function uploadEntry(
   entry: yauzl.Entry,
   reception: Reception,
 ): Promise<UploadAnswer | undefined> {
-  const slab = await ingest.receive();
+  const slab = await ingest.receive({ overdraw: true });
   try {
-    await receive(await archive.openReadStreamPromise(entry), slab);
-    return answerOf(await ingest.store(slab, reception));
+    await receiveEntry(await archive.openReadStreamPromise(entry), slab, entry.crc32);
   } catch (thrown) {
     slab.release();
+    if (thrown instanceof IsenError && (thrown.code !== 'BadRequest' || thrown.http === 413)) throw thrown;
+    throw new IsenError('BadFileFormat', 'the ZIP archive is damaged', { cause: thrown });
+  }
+  try {
+    return answerOf(await ingest.store(slab, reception));
+  } catch (thrown) {
     if (thrown instanceof IsenError && thrown.code === 'BadFileFormat') return undefined;
     throw thrown;
   }
 }
 
+/** Receives one entry and checks its CRC-32, which yauzl leaves to its user. */
+async function receiveEntry(source: Readable, slab: Slab, expected: number): Promise<void> {
+  let crc = 0;
+  source.on('data', (chunk: Uint8Array) => {
+    crc = crc32.buf(chunk, crc);
+  });
+  await receive(source, slab);
+  if (crc >>> 0 !== expected) throw new Error('the CRC-32 of an entry is wrong');
+}
+
 /** An archive in memory, or one so large that it went to storage. */
 async function openZip({ storage }: UploadServices, slab: Slab): Promise<yauzl.ZipFile> {
-  const options = { validateEntrySizes: true, decodeStrings: true };
+  const options = { validateEntrySizes: true, decodeStrings: false };
   const spilled = await slab.finish();
   if (spilled === undefined) {
     const { buffer, byteOffset, byteLength } = slab.head;

@@ -48,9 +48,10 @@ export interface Stored {
 export interface Ingest {
   /**
    * Waits for a turn and memory for one upload. Throws Busy when none came free in time, FullStorage (503) below the
-   * disk watermark.
+   * disk watermark. `overdraw` is for a part of a body that holds memory already, which must not wait for more of it: the
+   * caller bounds how many do.
    */
-  receive(): Promise<Slab>;
+  receive(options?: { readonly overdraw: boolean }): Promise<Slab>;
   /** Stores a received image and releases its slab, whatever happens. Throws BadFileFormat, FullStorage, Busy… */
   store(slab: Slab, reception: Reception): Promise<Stored>;
   /** Commits one change of the index through the same single writer. Throws the IsenError of a refused outcome. */

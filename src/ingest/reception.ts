@@ -155,12 +155,12 @@ export async function openIngest(options: IngestOptions): Promise<Ingest> {
       if (closed) throw new IsenError('Busy', 'the server is stopping');
       return commit(operation);
     },
-    async receive() {
+    async receive({ overdraw } = { overdraw: false }) {
       if (closed) throw new IsenError('Busy', 'the server is stopping');
       if (free < options.minimumFree) {
         throw new IsenError('FullStorage', 'the disk is nearly full (MinimumFreeDiskMB)', { http: 503 });
       }
-      return slabs.take();
+      return slabs.take(overdraw);
     },
     async store(given, reception): Promise<Stored> {
       const slab = given as PooledSlab;

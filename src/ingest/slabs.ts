@@ -55,9 +55,10 @@ export class SlabPool {
     return this.#waiters.length;
   }
 
-  /** A slab when one is free, within the patience. Throws Busy. */
-  async take(): Promise<PooledSlab> {
-    if (this.#waiters.length > 0 || !this.#reserve(SLAB)) await this.#turn();
+  /** A slab when one is free, within the patience, or at once past the budget (`overdraw`). Throws Busy. */
+  async take(overdraw = false): Promise<PooledSlab> {
+    if (overdraw) this.#held += SLAB;
+    else if (this.#waiters.length > 0 || !this.#reserve(SLAB)) await this.#turn();
     return new PoolSlab(this.#idle.pop() ?? new SharedArrayBuffer(SLAB), this.#storage, this.#options.largestBody, {
       grow: (from, to) => {
         if (!this.#reserve(to)) return undefined;

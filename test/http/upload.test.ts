@@ -109,6 +109,42 @@ test('a ZIP of many answers an array, passing over what is not DICOM', { skip: w
   await refused(await post(archive.subarray(0, archive.length - 30)), 400, 15);
 });
 
+test('a ZIP whose entry is altered is refused, wherever the damage is', { skip: without('zip') }, async () => {
+  const folder = temporaryFolder();
+  const body = fresh();
+  writeFileSync(join(folder, 'a.dcm'), body);
+  spawnSync('zip', ['-q0', 'stored.zip', 'a.dcm'], { cwd: folder });
+  const archive = readFileSync(join(folder, 'stored.zip'));
+  const at = archive.indexOf(body);
+  assert.ok(at > 0);
+  for (const offset of [at + 200, at + body.length - 1]) {
+    const altered = Buffer.from(archive);
+    altered[offset] = (altered[offset] ?? 0) ^ 1;
+    await refused(await post(altered), 400, 15);
+  }
+  assert.equal((await stored(await post(archive))) instanceof Array, true);
+});
+
+test('more archives at once than there is memory for are all stored', { skip: without('zip') }, async () => {
+  const folder = temporaryFolder();
+  const archives = Array.from({ length: 80 }, (_, index) => {
+    writeFileSync(join(folder, `${index}.dcm`), fresh());
+    spawnSync('zip', ['-q', `${index}.zip`, `${index}.dcm`], { cwd: folder });
+    return readFileSync(join(folder, `${index}.zip`));
+  });
+  for (const answer of await Promise.all(archives.map((archive) => post(archive)))) await stored(answer);
+});
+
+test('forms that are broken off give their memory back', async () => {
+  const begin =
+    '--x\r\nContent-Disposition: form-data; name="f"; filename="f"\r\nContent-Type: application/octet-stream\r\n\r\nhalf';
+  const head =
+    'POST /instances HTTP/1.1\r\nHost: x\r\nContent-Type: multipart/form-data; boundary=x\r\nContent-Length: 5000\r\n\r\n';
+  await Promise.all(Array.from({ length: 70 }, () => raw(head, begin)));
+  const answers = await Promise.all(Array.from({ length: 70 }, () => post(fresh())));
+  for (const answer of answers) assert.equal(answer.status, 200);
+});
+
 test('a ZIP bomb ends at the largest body', { skip: without('zip') }, async () => {
   const folder = temporaryFolder();
   writeFileSync(join(folder, 'zeros'), Buffer.alloc(32 << 20));
