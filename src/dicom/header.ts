@@ -1,10 +1,11 @@
 /** Owns what the REST API asks about the header of one stored file, and the JSON text that answers it. */
 
+import { IsenError } from '../errors.ts';
 import { contentBytes, readContent } from './content.ts';
 import { metaToJson, type TagsFormat, toJson } from './json.ts';
 import type { Level } from './levels.ts';
 import { moduleJson } from './module.ts';
-import { readFile } from './read.ts';
+import { type DicomFile, readFile } from './read.ts';
 
 /** What to make of a header. */
 export type HeaderQuestion =
@@ -58,9 +59,18 @@ function sorted(dataSet: Record<string, unknown>): Record<string, unknown> {
 const text = (json: Record<string, unknown>, format: TagsFormat): string =>
   JSON.stringify(format === 'Simplify' ? sorted(json) : json, null, 3);
 
-/** Answers one question. JSON text is indented as answers are, its keys in order. Throws BadFileFormat, UnknownDicomTag. */
+/** What was stored was DICOM then: if it is not now, the file was altered, and no client is to blame. */
+function readStored(bytes: Uint8Array, truncated: boolean): DicomFile {
+  try {
+    return readFile(bytes, truncated ? { truncated } : {});
+  } catch (thrown) {
+    throw new IsenError('CorruptedFile', 'the stored file is not DICOM any more', { cause: thrown });
+  }
+}
+
+/** Answers one question. JSON text is indented as answers are, its keys in order. Throws CorruptedFile, UnknownDicomTag. */
 export function answerHeader({ bytes, truncated, question }: HeaderTask): HeaderAnswer {
-  const file = readFile(bytes, truncated ? { truncated } : {});
+  const file = readStored(bytes, truncated);
   switch (question.kind) {
     case 'meta':
       return text(metaToJson(file, question.format), question.format);

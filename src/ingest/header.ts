@@ -29,7 +29,7 @@ export interface TagsRequest {
   readonly only?: readonly string[];
 }
 
-/** Everything throws InexistentFile or CorruptedFile where storage does not hold what the index says, BadFileFormat, Busy. */
+/** Everything throws InexistentFile or CorruptedFile where storage does not hold what the index says, Busy. */
 export interface Headers {
   /** The data set as JSON text. */
   tags(file: StoredFile, request: TagsRequest): Promise<string>;
