@@ -307,7 +307,8 @@ export interface DatabaseLimits {
 
 /**
  * The port. Every method throws IsenError `Database` (or `DatabaseUnavailable`, which may be retried) when the engine
- * fails; nothing is half done then.
+ * fails; nothing is half done then. A commit that failed so may still be found durable, whole, by the next start: a disk
+ * can fill between its last write and its answer.
  */
 export interface Database {
   /** Applies the operations in order in one durable transaction. */

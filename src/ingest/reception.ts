@@ -180,7 +180,8 @@ export async function openIngest(options: IngestOptions): Promise<Ingest> {
             overwrite: options.overwrite,
           });
         } catch (thrown) {
-          if (slab.blob === undefined) track('removing a refused file', storage.remove(attachment.uuid));
+          if (isOutcomeUnknown(thrown)) slab.adopt();
+          else if (slab.blob === undefined) track('removing a refused file', storage.remove(attachment.uuid));
           throw thrown;
         }
         recordStage('commit', 0, (performance.now() - written) / 1000);
@@ -213,6 +214,14 @@ export async function openIngest(options: IngestOptions): Promise<Ingest> {
       while (background.size > 0) await Promise.all(background);
     },
   };
+}
+
+/**
+ * Whether a failed commit may turn out durable after all, when a full disk cut it between its last write and its answer:
+ * the blob then stays provisional, and the next start keeps or removes it by what the index says.
+ */
+function isOutcomeUnknown(thrown: unknown): boolean {
+  return thrown instanceof IsenError && (thrown.code === 'Database' || thrown.code === 'DatabaseUnavailable');
 }
 
 function metadataOf({ origin, remoteIp, remoteAet, calledAet, username }: Reception): Record<string, string> {

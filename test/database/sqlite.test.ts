@@ -36,6 +36,9 @@ function assertSound(path: string): void {
   }
 }
 
+/** Operations in each commit of the child. */
+const BATCH = 20;
+
 const CHILD = fileURLToPath(new URL('sqlite-child.js', import.meta.url));
 
 /** Starts the child; calls `each` with its lines, and resolves when it has ended. */
@@ -87,7 +90,13 @@ test('sqlite: a full disk is a Database error that leaves what was committed, an
   assert.ok(acknowledged.size > 100);
   const database = await openSqlite({ path, limits: UNLIMITED });
   const found = await database.find({ level: 'Instance', idsOnly: true });
-  assert.deepEqual(new Set(found.map((each) => each.id)), acknowledged);
+  const ids = new Set(found.map((each) => each.id));
+  for (const id of acknowledged) assert.ok(ids.has(id), `acknowledged ${id} is lost`);
+  // The commit that failed may be durable after all, but then whole: the disk was full before it could say so.
+  assert.ok(
+    [0, BATCH].includes(ids.size - acknowledged.size),
+    `${ids.size} found of ${acknowledged.size} acknowledged`,
+  );
   await database.commit([storing({ patient: 'after', study: '1', series: '1', instance: '1' })]);
   await database.close();
   assertSound(path);
