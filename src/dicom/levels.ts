@@ -109,13 +109,3 @@ export const LEVEL: Readonly<Record<Level, LevelRow>> = {
     ],
   },
 };
-
-/** The level whose REST path segment is `segment` ("studies"), or undefined. */
-export function levelOfPath(segment: string): Level | undefined {
-  return LEVELS.find((level) => LEVEL[level].path === segment);
-}
-
-/** Negative where `a` is above `b` (Patient is above Study). */
-export function compareLevels(a: Level, b: Level): number {
-  return LEVELS.indexOf(a) - LEVELS.indexOf(b);
-}

@@ -239,10 +239,25 @@ async function uploadZip(services: UploadServices, slab: Slab, reception: Recept
 const archives = { open: 0, waiting: [] as (() => void)[] };
 const MOST_ARCHIVES = 4;
 
-/** Waits for a turn at taking an archive apart; what it answers ends the turn. */
+/** Milliseconds that an archive waits for its turn. */
+const ARCHIVE_PATIENCE = 60_000;
+
+/** Waits for a turn at taking an archive apart; what it answers ends the turn. Throws Busy. */
 async function enterArchives(): Promise<() => void> {
-  if (archives.open >= MOST_ARCHIVES) await new Promise<void>((resolve) => archives.waiting.push(resolve));
-  else archives.open += 1;
+  if (archives.open < MOST_ARCHIVES) archives.open += 1;
+  else {
+    await new Promise<void>((resolve, reject) => {
+      const turn = (): void => {
+        clearTimeout(timer);
+        resolve();
+      };
+      const timer = setTimeout(() => {
+        archives.waiting.splice(archives.waiting.indexOf(turn), 1);
+        reject(new IsenError('Busy', 'too many archives are being taken apart'));
+      }, ARCHIVE_PATIENCE);
+      archives.waiting.push(turn);
+    });
+  }
   return () => {
     const next = archives.waiting.shift();
     if (next === undefined) archives.open -= 1;
