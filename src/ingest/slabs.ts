@@ -7,6 +7,7 @@
 
 import { createHash, type Hash } from 'node:crypto';
 import { IsenError } from '../errors.ts';
+import { allocatePages } from '../storage/pages.ts';
 import type { BlobWriter, Storage } from '../storage/storage.ts';
 import type { Slab } from './ingest.ts';
 
@@ -59,10 +60,10 @@ export class SlabPool {
   async take(overdraw = false): Promise<PooledSlab> {
     if (overdraw) this.#held += SLAB;
     else if (this.#waiters.length > 0 || !this.#reserve(SLAB)) await this.#turn();
-    return new PoolSlab(this.#idle.pop() ?? new SharedArrayBuffer(SLAB), this.#storage, this.#options.largestBody, {
+    return new PoolSlab(this.#idle.pop() ?? allocatePages(SLAB), this.#storage, this.#options.largestBody, {
       grow: (from, to) => {
         if (!this.#reserve(to)) return undefined;
-        const buffer = new SharedArrayBuffer(to);
+        const buffer = allocatePages(to);
         this.#give(from);
         return buffer;
       },
