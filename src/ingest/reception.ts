@@ -116,7 +116,7 @@ export async function openIngest(options: IngestOptions): Promise<Ingest> {
     const bytes = slab.head;
     const [parsed, written] = await Promise.allSettled([
       parse(bytes, slab, spilled),
-      spilled ? slab.finish() : storage.put(uuid, bytes),
+      spilled ? slab.finish() : put(uuid, bytes),
     ]);
     if (parsed.status === 'rejected' || written.status === 'rejected') {
       if (written.status === 'fulfilled' && !spilled) track('removing a refused file', storage.remove(uuid));
@@ -135,6 +135,12 @@ export async function openIngest(options: IngestOptions): Promise<Ingest> {
         compression: 'none',
       },
     };
+  };
+
+  const put = async (uuid: string, bytes: Uint8Array): Promise<undefined> => {
+    const began = performance.now();
+    await storage.put(uuid, bytes);
+    recordStage('write', (performance.now() - began) / 1000);
   };
 
   const parse = async (bytes: Uint8Array, slab: PooledSlab, spilled: boolean): Promise<Parsed> => {
@@ -166,14 +172,12 @@ export async function openIngest(options: IngestOptions): Promise<Ingest> {
       const slab = given as PooledSlab;
       storing += 1;
       try {
-        const began = performance.now();
         const { parsed, attachment } = await parseAndWrite(slab);
-        const written = performance.now();
-        recordStage('write', 0, (written - began) / 1000);
         let outcome: Outcome;
         try {
           outcome = await commit({
             kind: 'store',
+            ids: parsed.ids,
             summary: parsed.summary,
             attachment,
             metadata: metadataOf(reception),
@@ -184,7 +188,6 @@ export async function openIngest(options: IngestOptions): Promise<Ingest> {
           else if (slab.blob === undefined) track('removing a refused file', storage.remove(attachment.uuid));
           throw thrown;
         }
-        recordStage('commit', 0, (performance.now() - written) / 1000);
         const status = outcome.kind === 'stored' ? outcome.status : 'Success';
         if (status === 'Success') {
           slab.adopt();
@@ -193,7 +196,7 @@ export async function openIngest(options: IngestOptions): Promise<Ingest> {
           track('removing a file stored before', storage.remove(attachment.uuid));
         }
         recordInstance(status, slab.size);
-        return { status, ids: parsed.summary.ids };
+        return { status, ids: parsed.ids };
       } finally {
         slab.release();
         storing -= 1;
