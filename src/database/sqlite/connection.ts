@@ -25,8 +25,9 @@ export function openWriter(path: string): Sqlite.Database {
     db.pragma('page_size = 2048');
     db.pragma('journal_mode = WAL');
     db.pragma('synchronous = FULL');
-    // Holds the index of a million public ids (40 MB), whose pages come up in random order, beside what is appended.
-    db.pragma('cache_size = -131072');
+    // Small on purpose: a file below 1 GiB makes SQLite walk its whole cache at every commit in which a page was split (it
+    // numbers pages past the end for a moment), a quarter of a commit at 128 MB. What is not here the system caches.
+    db.pragma('cache_size = -8192');
     db.pragma('temp_store = MEMORY');
     // Checkpoints are tasks of their own, between commits.
     db.pragma('wal_autocheckpoint = 0');
