@@ -136,7 +136,7 @@ export async function openFilesystem({ root, sync }: FilesystemOptions): Promise
     try {
       return await fs.open(pathOf(uuid), 'r');
     } catch (thrown) {
-      throw new IsenError('InexistentFile', `the storage holds no file ${uuid}`, { cause: thrown });
+      throw missing(uuid, thrown);
     }
   };
 
@@ -270,11 +270,11 @@ export async function openFilesystem({ root, sync }: FilesystemOptions): Promise
       return found;
     },
     async size(uuid) {
-      const file = await openBlob(uuid);
+      const path = pathOf(uuid);
       try {
-        return (await file.stat()).size;
-      } finally {
-        await file.close();
+        return (await fs.stat(path)).size;
+      } catch (thrown) {
+        throw missing(uuid, thrown);
       }
     },
     async free() {
@@ -299,6 +299,9 @@ function within(uuid: string, size: number, range: ByteRange | undefined): ByteR
 }
 
 // By callback: the promise forms cost the main thread twice as much, and every stored image pays them.
+
+const missing = (uuid: string, cause: unknown): IsenError =>
+  new IsenError('InexistentFile', `the storage holds no file ${uuid}`, { cause });
 
 function openNew(path: string, flags: number): Promise<number> {
   return new Promise((resolve, reject) => {
