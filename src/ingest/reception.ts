@@ -12,6 +12,7 @@ import {
   type Operation,
   type Outcome,
   type OverwriteMode,
+  type StoreOperation,
 } from '../database/database.ts';
 import type { Parsed, ParseTask } from '../dicom/parsing.ts';
 import { asError, IsenError } from '../errors.ts';
@@ -109,6 +110,17 @@ export async function openIngest(options: IngestOptions): Promise<Ingest> {
     return outcome;
   };
 
+  /** Whether the file of a stored instance is gone, or has not the size that it had. */
+  const isLost = async (id: string): Promise<boolean> => {
+    const [found] = await database.find({ level: 'Instance', id });
+    const attachment = found?.attachments.find(({ contentType }) => contentType === DICOM_ATTACHMENT);
+    if (attachment === undefined) return false;
+    return storage.size(attachment.uuid).then(
+      (size) => size !== attachment.compressedSize,
+      () => true,
+    );
+  };
+
   /** Parses and makes durable, at the same time; when either fails the blob is gone. */
   const parseAndWrite = async (slab: PooledSlab): Promise<{ parsed: Parsed; attachment: Attachment }> => {
     const spilled = slab.blob !== undefined;
@@ -172,13 +184,24 @@ export async function openIngest(options: IngestOptions): Promise<Ingest> {
         recordStage('write', 0, (written - began) / 1000);
         let outcome: Outcome;
         try {
-          outcome = await commit({
+          const operation: StoreOperation = {
             kind: 'store',
             summary: parsed.summary,
             attachment,
             metadata: metadataOf(reception),
             overwrite: options.overwrite,
-          });
+          };
+          outcome = await commit(operation);
+          if (
+            outcome.kind === 'stored' &&
+            outcome.status === 'AlreadyStored' &&
+            (await isLost(parsed.summary.ids.Instance))
+          ) {
+            log.generic.warn(
+              `instance ${parsed.summary.ids.Instance}: its lost file is replaced by the one sent again`,
+            );
+            outcome = await commit({ ...operation, overwrite: 'Always' });
+          }
         } catch (thrown) {
           if (isOutcomeUnknown(thrown)) slab.adopt();
           else if (slab.blob === undefined) track('removing a refused file', storage.remove(attachment.uuid));

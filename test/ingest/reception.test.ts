@@ -2,7 +2,7 @@
 
 import assert from 'node:assert/strict';
 import { createHash, randomBytes } from 'node:crypto';
-import { mkdirSync, readdirSync } from 'node:fs';
+import { mkdirSync, readdirSync, rmSync, truncateSync } from 'node:fs';
 import { join } from 'node:path';
 import { test } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
@@ -260,6 +260,32 @@ test('below the watermark of the disk nothing is taken in, and the answer says t
     return thrown instanceof IsenError && thrown.code === 'FullStorage' && thrown.http === 503;
   });
   await room.close();
+});
+
+test('an instance whose stored file is lost or cut short is healed by the next upload of it', async () => {
+  for (const overwrite of ['Never', 'IfChanged'] as const) {
+    const folder = temporaryFolder();
+    const room = await openRoom(folder, { overwrite });
+    const bytes = make({ sopUid: '1.2.66' });
+    const { ids } = await put(room, bytes);
+    for (const damage of [
+      rmSync,
+      (path: string) => truncateSync(path, 100),
+      (path: string) => truncateSync(path, 1e5),
+    ]) {
+      assert.equal((await put(room, bytes)).status, 'AlreadyStored');
+      // The file of the repeated upload goes in the background.
+      await soon(() => blobs(folder).length === 1);
+      for (const blob of blobs(folder)) damage(join(folder, 'storage', blob));
+      assert.deepEqual(await put(room, bytes), { status: 'Success', ids });
+      const [found] = await room.database.find({ level: 'Instance', id: ids.Instance });
+      const uuid = found?.attachments[0]?.uuid ?? '';
+      assert.deepEqual(Buffer.from(await room.storage.read(uuid)), bytes);
+      await soon(() => blobs(folder).length === 1);
+    }
+    assert.equal((await room.database.statistics())?.instances, 1);
+    await room.close();
+  }
 });
 
 test('closing finishes what was accepted and takes nothing new', async () => {
