@@ -57,6 +57,21 @@ test('serve --check judges the configuration and ends', () => {
   assert.equal(isen(['serve', '--check'], { env: { ISEN__STABLE_AGE: 'soon' } }).status, 2);
 });
 
+test('serve ends at once where its folders cannot be made, and says which', () => {
+  for (const [env, folder] of [
+    [{ ISEN__STORAGE_DIRECTORY: '/proc/x/y' }, '/proc/x/y'],
+    [{ ISEN__STORAGE_DIRECTORY: '/proc/x', ISEN__INDEX_DIRECTORY: temporaryFolder() }, '/proc/x'],
+  ] as const) {
+    const { status, stderr } = spawnSync(process.execPath, [program, 'serve'], {
+      encoding: 'utf8',
+      timeout: 10_000,
+      env: { ...process.env, ISEN__HTTP_PORT: '0', ...env },
+    });
+    assert.equal(status, 1, stderr);
+    assert.ok(stderr.includes(folder), stderr);
+  }
+});
+
 test('hash-password prints what RegisteredUsers takes', async () => {
   const { status, stdout } = isen(['hash-password'], { input: 'secret\n' });
   assert.equal(status, 0);

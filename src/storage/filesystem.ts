@@ -19,7 +19,8 @@ import {
 import type { FileHandle } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import { Readable } from 'node:stream';
-import { IsenError } from '../errors.ts';
+import { asError, IsenError } from '../errors.ts';
+import { makeFolder } from '../folder.ts';
 import { isPageAligned, PAGE } from './pages.ts';
 import type { BlobWriter, ByteRange, Storage } from './storage.ts';
 
@@ -65,11 +66,12 @@ function writeError(thrown: unknown): IsenError {
 export async function openFilesystem({ root, sync }: FilesystemOptions): Promise<Storage> {
   const markers = join(root, 'open');
   try {
-    await fs.mkdir(markers, { recursive: true });
+    makeFolder(markers);
     // A new folder is durable only once its parent is.
     for (const folder of [markers, root, dirname(root)]) await syncFolder(folder);
   } catch (thrown) {
-    throw new IsenError('CannotWriteFile', `the storage folder ${root} cannot be written`, { cause: thrown });
+    const details = `the storage folder ${root} cannot be written: ${asError(thrown).message}`;
+    throw new IsenError('CannotWriteFile', details, { cause: thrown });
   }
   // Synchronous writes save the round trip of a separate fdatasync. On ext4, XFS and btrfs the sync of a new file makes
   // its folder entry durable as well.
