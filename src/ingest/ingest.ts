@@ -16,6 +16,8 @@ export interface Slab {
    * as the storage does; `BadRequest` past the largest body (`MaximumRequestBodySizeMB`).
    */
   append(chunk: Uint8Array): Promise<void> | undefined;
+  /** Others wait for the memory that this holds: a sender too slow to be worth it should lose it. */
+  readonly wanted: boolean;
   /** Bytes appended so far. */
   readonly size: number;
   /** The first bytes, all of them unless {@link Slab.blob} is set; valid until the release. */

@@ -68,6 +68,7 @@ export class SlabPool {
         return buffer;
       },
       give: (buffer) => this.#give(buffer),
+      wanted: () => !overdraw && this.#waiters.length > 0,
     });
   }
 
@@ -105,6 +106,8 @@ interface Memory {
   /** A larger buffer in exchange for `from`, or undefined when the budget has none. Does not copy. */
   grow(from: SharedArrayBuffer, to: number): SharedArrayBuffer | undefined;
   give(buffer: SharedArrayBuffer): void;
+  /** Whether others wait for what this upload would give. */
+  wanted(): boolean;
 }
 
 class PoolSlab implements PooledSlab {
@@ -126,6 +129,10 @@ class PoolSlab implements PooledSlab {
     this.#storage = storage;
     this.#largestBody = largestBody;
     this.#memory = memory;
+  }
+
+  get wanted(): boolean {
+    return this.#memory.wanted();
   }
 
   get size(): number {
