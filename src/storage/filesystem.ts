@@ -46,8 +46,8 @@ export interface FilesystemOptions {
 interface OpenFolder {
   /** Four hexadecimal digits. */
   readonly digits: string;
-  /** Its marker is durable. */
-  readonly ready: Promise<void>;
+  /** Its marker is durable; undefined when that failed, as on a full disk, and is to be tried again. */
+  ready: Promise<void> | undefined;
   readonly provisional: Set<string>;
   /** Names that it may still give out. */
   names: number;
@@ -89,19 +89,27 @@ export async function openFilesystem({ root, sync }: FilesystemOptions): Promise
   /** Folders with provisional blobs, by their digits. */
   const open = new Map<string, OpenFolder>();
 
+  const prepare = async (digits: string): Promise<void> => {
+    const marker = await fs.open(join(markers, digits), 'w');
+    await marker.close();
+    await syncFolder(markers);
+    await fs.mkdir(folderOf(digits), { recursive: true });
+  };
+  const prepared = (folder: OpenFolder): Promise<void> => {
+    folder.ready ??= prepare(folder.digits).catch((thrown: unknown) => {
+      folder.ready = undefined;
+      throw thrown;
+    });
+    return folder.ready;
+  };
+
   const begin = (number: number): OpenFolder => {
     const digits = (number % FOLDERS).toString(16).padStart(4, '0');
-    const prepare = async (): Promise<void> => {
-      const marker = await fs.open(join(markers, digits), 'w');
-      await marker.close();
-      await syncFolder(markers);
-      await fs.mkdir(folderOf(digits), { recursive: true });
-    };
     // An earlier run may have left this very folder open: what is provisional in it stays so.
     const provisional = open.get(digits)?.provisional ?? new Set<string>();
-    const folder = { digits, ready: prepare(), provisional, names: FOLDER_NAMES };
+    const folder: OpenFolder = { digits, ready: undefined, provisional, names: FOLDER_NAMES };
     // Whoever puts a blob there meets the failure.
-    folder.ready.catch(() => {});
+    prepared(folder).catch(() => {});
     open.set(digits, folder);
     return folder;
   };
@@ -115,7 +123,7 @@ export async function openFilesystem({ root, sync }: FilesystemOptions): Promise
     const folder = open.get(uuid.slice(0, 4));
     if (!folder?.provisional.has(uuid))
       throw new IsenError('CannotWriteFile', 'this name was not given for a new file');
-    await folder.ready;
+    await prepared(folder);
   };
 
   /** A blob is provisional no more: when it was the last of a folder with no names left, so is the folder. */
@@ -300,10 +308,10 @@ function within(uuid: string, size: number, range: ByteRange | undefined): ByteR
   return { start, end };
 }
 
-// By callback: the promise forms cost the main thread twice as much, and every stored image pays them.
-
 const missing = (uuid: string, cause: unknown): IsenError =>
   new IsenError('InexistentFile', `the storage holds no file ${uuid}`, { cause });
+
+// By callback: the promise forms cost the main thread twice as much, and every stored image pays them.
 
 function openNew(path: string, flags: number): Promise<number> {
   return new Promise((resolve, reject) => {
