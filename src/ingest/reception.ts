@@ -15,7 +15,9 @@ import {
   type StoreOperation,
 } from '../database/database.ts';
 import type { Parsed, ParseTask } from '../dicom/parsing.ts';
+import { transferSyntax } from '../dicom/transfer-syntaxes.ts';
 import { asError, IsenError } from '../errors.ts';
+import { checkFragments } from '../imaging/frames.ts';
 import { log } from '../log.ts';
 import { recordDepth, recordInstance, recordStage } from '../metrics.ts';
 import type { Pool } from '../pool.ts';
@@ -31,7 +33,10 @@ import { Writer } from './writer.ts';
 /** Milliseconds between two looks at the free space. */
 const DISK_CHECK = 1000;
 
-/** How much of a body that went to storage is read again when its header is longer than what stayed in memory. */
+/**
+ * How much of a body that went to storage is read again when its header is longer than what stayed in memory. An element
+ * that passes even this (an encapsulated document, say) ends the header.
+ */
 const LARGEST_HEADER = 64 << 20;
 
 export interface IngestOptions {
@@ -134,6 +139,7 @@ export async function openIngest(options: IngestOptions): Promise<Ingest> {
       if (written.status === 'fulfilled' && !spilled) track('removing a refused file', storage.remove(uuid));
       throw written.status === 'rejected' ? asError(written.reason) : asError((parsed as PromiseRejectedResult).reason);
     }
+    if (spilled) await checkPixels(uuid, slab.size, parsed.value);
     const md5 = spilled && options.hash ? (written.value?.md5 ?? '') : parsed.value.md5;
     return {
       parsed: parsed.value,
@@ -149,16 +155,32 @@ export async function openIngest(options: IngestOptions): Promise<Ingest> {
     };
   };
 
+  /** The fragments of a body that was never whole in memory; what is in memory the parser walks itself. */
+  const checkPixels = async (uuid: string, size: number, { summary }: Parsed): Promise<void> => {
+    const { PixelDataOffset: offset, TransferSyntax: syntax = '' } = summary.metadata.Instance;
+    if (offset === undefined || transferSyntax(syntax)?.encapsulated !== true) return;
+    await checkFragments({ size, read: (start, end) => storage.read(uuid, { start, end }) }, Number(offset));
+  };
+
+  /** Headers too long for what stayed in memory are read again one at a time: that memory is outside of the budget. */
+  let largeHeader: Promise<unknown> = Promise.resolve();
+
   const parse = async (bytes: Uint8Array, slab: PooledSlab, spilled: boolean): Promise<Parsed> => {
     const task = { bytes, size: slab.size, hash: options.hash && !spilled };
-    if (!spilled) return parser.parse(task);
+    const more = Math.min(slab.size, LARGEST_HEADER);
+    const blob = slab.blob;
+    if (blob === undefined) return parser.parse(task);
+    if (bytes.length >= more) return parser.parse({ ...task, cut: true });
     try {
       return await parser.parse(task);
-    } catch (thrown) {
-      const more = Math.min(slab.size, LARGEST_HEADER);
-      const blob = slab.blob;
-      if (blob === undefined || bytes.length >= more) throw thrown;
-      return parser.parse({ ...task, bytes: await storage.read(blob, { start: 0, end: more }) });
+    } catch {
+      // In its turn, whatever became of the one before.
+      const read = largeHeader.then(async () => {
+        const beginning = await storage.read(blob, { start: 0, end: more });
+        return parser.parse({ ...task, bytes: beginning, cut: true });
+      });
+      largeHeader = read.catch(() => {});
+      return read;
     }
   };
 
