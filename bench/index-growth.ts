@@ -10,7 +10,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import type { Constraint, Database, DatabaseLimits, FindRequest, StoreOperation } from '../src/database/database.ts';
 import { openSqlite } from '../src/database/sqlite.ts';
-import type { Identifiers } from '../src/dicom/summary.ts';
+import type { Identifiers, Summary } from '../src/dicom/summary.ts';
 
 const BATCH = 100;
 const PER_SERIES = 200;
@@ -56,7 +56,8 @@ function instance(n: number): StoreOperation {
   return {
     kind: 'store',
     overwrite: 'Never',
-    summary: {
+    ids,
+    summary: JSON.stringify({
       ids,
       tags: {
         Patient: {
@@ -109,7 +110,7 @@ function instance(n: number): StoreOperation {
           PixelDataOffset: '1024',
         },
       },
-    },
+    } satisfies Summary),
     attachment: {
       uuid: randomUUID(),
       contentType: 1,
@@ -174,7 +175,7 @@ async function compare(grown: Database, total: number, folder: string): Promise<
 /** A study of 10,000 instances goes in one transaction. */
 async function deletion(database: Database): Promise<number> {
   const operations = Array.from({ length: SAMPLE }, (_, index) => {
-    const { summary, ...rest } = instance(index);
+    const { summary, ids: old, ...rest } = instance(index);
     const [patient, study] = ['huge', 'huge.1'];
     const series = `huge.1.${Math.floor(index / PER_SERIES)}`;
     const ids: Identifiers = {
@@ -183,7 +184,7 @@ async function deletion(database: Database): Promise<number> {
       Series: publicIdOf(patient, study, series),
       Instance: publicIdOf(patient, study, series, `${index}`),
     };
-    return { ...rest, summary: { ...summary, ids } };
+    return { ...rest, ids, summary: summary.replace(JSON.stringify(old), JSON.stringify(ids)) };
   });
   for (let n = 0; n < SAMPLE; n += BATCH) await database.commit(operations.slice(n, n + BATCH));
   const start = performance.now();
@@ -242,7 +243,7 @@ export async function run(_args: readonly string[]): Promise<void> {
       }),
     }));
     await search(database, 'StudyDate range of two days', (n) => {
-      const day = instance(by(n) * PER_STUDY).summary.tags.Study['0008,0020'] ?? '';
+      const day = (JSON.parse(instance(by(n) * PER_STUDY).summary) as Summary).tags.Study['0008,0020'] ?? '';
       return {
         level: 'Study',
         where: where({ tag: '0008,0020', caseSensitive, match: 'range', from: day, to: `${Number(day) + 1}` }),
@@ -252,7 +253,7 @@ export async function run(_args: readonly string[]): Promise<void> {
       level: 'Study',
       where: where({ tag: '0008,0050', caseSensitive, match: 'equal', value: `A${String(by(n)).padStart(9, '0')}` }),
     }));
-    const studyOf = (n: number): string => instance(by(n) * PER_STUDY).summary.ids.Study;
+    const studyOf = (n: number): string => instance(by(n) * PER_STUDY).ids.Study;
     await search(database, 'one study, expanded', (n) => ({
       level: 'Study',
       id: studyOf(n),

@@ -5,8 +5,8 @@
 
 import { Counter, collectDefaultMetrics, Gauge, Histogram, Registry } from 'prom-client';
 
-/** The stages of an upload, in order. */
-export type IngestStage = 'receive' | 'write' | 'parse' | 'commit';
+/** The stages of an upload. Parsing and committing take several uploads in one turn. */
+export type IngestStage = 'parse' | 'write' | 'commit';
 
 const registry = new Registry();
 collectDefaultMetrics({ register: registry });
@@ -23,14 +23,14 @@ const requests = new Histogram({
 });
 const waits = new Histogram({
   name: 'isen_ingest_wait_seconds',
-  help: 'Time that an upload waits for its turn in a stage',
+  help: 'Time that the first upload of a turn waited for it',
   labelNames: ['stage'],
   buckets,
   registers: [registry],
 });
 const works = new Histogram({
   name: 'isen_ingest_work_seconds',
-  help: 'Time that a stage works on an upload',
+  help: 'Time that a stage works on the uploads of one turn',
   labelNames: ['stage'],
   buckets,
   registers: [registry],
@@ -69,11 +69,11 @@ export function recordRequest(route: string, method: string, status: number, sec
   if (enabled) requests.observe({ route, method, status }, seconds);
 }
 
-/** One upload through one stage. */
-export function recordStage(stage: IngestStage, waitSeconds: number, workSeconds: number): void {
+/** One turn of a stage: what it took, and how long the first upload of the turn had waited for it, where that is known. */
+export function recordStage(stage: IngestStage, workSeconds: number, waitSeconds?: number): void {
   if (!enabled) return;
-  waits.observe({ stage }, waitSeconds);
   works.observe({ stage }, workSeconds);
+  if (waitSeconds !== undefined) waits.observe({ stage }, waitSeconds);
 }
 
 /** One upload that ended: `outcome` is its Status (`Success`, `AlreadyStored`…) or the name of its error. */

@@ -13,7 +13,7 @@ import {
 
 test('what is recorded is shown, by route and stage', async () => {
   recordRequest('/studies/{id}', 'GET', 200, 0.002);
-  recordStage('commit', 0.004, 0.02);
+  recordStage('commit', 0.02, 0.004);
   recordInstance('Success', 1000);
   recordInstance('AlreadyStored', 500);
   recordDepth('writer', 3);

@@ -1,8 +1,9 @@
 /** The thread that holds SQLite's one write connection. One task is one transaction. */
 
 import Piscina from 'piscina';
+import { answering } from '../src/answer.ts';
 import { asDatabaseError } from '../src/database/sqlite/connection.ts';
-import { decodeOperations, type WriteAnswer, type WriterData, type WriteTask } from '../src/database/sqlite/task.ts';
+import { decodeOperations, type WriterData, type WriteTask } from '../src/database/sqlite/task.ts';
 import { Writer } from '../src/database/sqlite/writer.ts';
 
 let writer: Writer | undefined;
@@ -13,24 +14,27 @@ function open(): Writer {
   return writer;
 }
 
-export default function write(task: WriteTask): WriteAnswer {
-  try {
-    switch (task.kind) {
-      case 'open':
-        open();
-        return { kind: 'done' };
-      case 'commit':
-        return { kind: 'committed', committed: open().commit(decodeOperations(task.operations)) };
-      case 'checkpoint':
-        open().checkpoint();
-        return { kind: 'done' };
-      case 'close':
-        writer?.close();
-        writer = undefined;
-        return { kind: 'done' };
-    }
-  } catch (thrown) {
-    const { code, details } = asDatabaseError(thrown);
-    return { kind: 'failed', error: { code, details } };
+function write(task: WriteTask): ReturnType<Writer['commit']> | undefined {
+  switch (task.kind) {
+    case 'open':
+      open();
+      return undefined;
+    case 'commit':
+      return open().commit(decodeOperations(task.operations));
+    case 'checkpoint':
+      open().checkpoint();
+      return undefined;
+    case 'close':
+      writer?.close();
+      writer = undefined;
+      return undefined;
   }
 }
+
+export default answering((task: WriteTask) => {
+  try {
+    return write(task);
+  } catch (thrown) {
+    throw asDatabaseError(thrown);
+  }
+});

@@ -4,7 +4,7 @@
  */
 
 import type { Level } from '../dicom/levels.ts';
-import type { Summary, Tags } from '../dicom/summary.ts';
+import type { Identifiers, Tags } from '../dicom/summary.ts';
 
 /** One stored file of a resource. Sizes in bytes, MD5 in lower-case hex ('' when not computed). */
 export interface Attachment {
@@ -62,7 +62,9 @@ export type OverwriteMode = 'Never' | 'Always' | 'IfChanged';
 /** One instance to store. Its file is durable already. */
 export interface StoreOperation {
   readonly kind: 'store';
-  readonly summary: Summary;
+  readonly ids: Identifiers;
+  /** JSON text of the instance's `Summary` (dicom/summary), with the same ids. */
+  readonly summary: string;
   readonly attachment: Attachment;
   /** Metadata of reception for the instance: ReceptionDate, Origin, RemoteAET, RemoteIP, HttpUsername… */
   readonly metadata: Readonly<Record<string, string>>;

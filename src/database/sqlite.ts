@@ -3,17 +3,17 @@
  * answered here from a second connection, and see every commit that was acknowledged.
  */
 
-import { fileURLToPath } from 'node:url';
-import { Piscina } from 'piscina';
-import { IsenError } from '../errors.ts';
+import { asIsenError, IsenError } from '../errors.ts';
+import { createPool, type Pool } from '../pool.ts';
 import type { Committed, Database, DatabaseLimits, Operation } from './database.ts';
 import { DICOM_ATTACHMENT } from './database.ts';
 import { Reader } from './sqlite/reader.ts';
-import { encodeOperations, type WriteAnswer, type WriterData, type WriteTask } from './sqlite/task.ts';
+import { encodeOperations, type WriterData, type WriteTask } from './sqlite/task.ts';
 
-const WRITER = fileURLToPath(new URL('../../workers/write.js', import.meta.url));
 /** Commits that may wait; the caller of the port gathers operations into few large ones. */
 const WAITING_COMMITS = 1024;
+/** Milliseconds after which a task's thread is ended: a disk that answers no more must not hold its callers for ever. */
+const DEADLINE = 120_000;
 /** Rows written between two checkpoints: some tens of megabytes of write-ahead log. */
 const CHECKPOINT_ROWS = 16_384;
 
@@ -25,31 +25,29 @@ export interface SqliteOptions {
 
 /** Opens (creating or migrating) the index. Throws `IncompatibleDatabaseVersion` when a newer program wrote it. */
 export async function openSqlite({ path, limits }: SqliteOptions): Promise<Database> {
-  const thread = (): Piscina<WriteTask, WriteAnswer> => {
-    const pool = new Piscina<WriteTask, WriteAnswer>({
-      filename: WRITER,
-      minThreads: 1,
-      maxThreads: 1,
-      maxQueue: WAITING_COMMITS,
+  // A thread that dies rejects its task; the pool starts another, which opens the file again.
+  const thread = (): Pool<WriteTask, Committed | undefined> =>
+    createPool({
+      file: 'write',
+      threads: 1,
+      queue: WAITING_COMMITS,
+      deadline: DEADLINE,
       workerData: { path, limits } satisfies WriterData,
     });
-    // A thread that dies rejects its task; the pool starts another, which opens the file again.
-    return pool.on('error', () => undefined);
-  };
   const writer = thread();
   const checkpointer = thread();
-  const run = async (pool: typeof writer, task: WriteTask): Promise<WriteAnswer> => {
-    let answer: WriteAnswer;
+  const run = async (pool: typeof writer, task: WriteTask): Promise<Committed | undefined> => {
     try {
-      answer = await pool.run(task);
-    } catch (error) {
-      throw new IsenError('DatabaseUnavailable', undefined, { cause: error });
+      return await pool.run(task);
+    } catch (thrown) {
+      const error = asIsenError(thrown);
+      // The thread died or was ended: what it had written by then is unknown.
+      if (error.code !== 'InternalError' && error.code !== 'Timeout') throw error;
+      throw new IsenError('DatabaseUnavailable', undefined, { cause: thrown });
     }
-    if (answer.kind === 'failed') throw new IsenError(answer.error.code, answer.error.details);
-    return answer;
   };
   const end = async (): Promise<void> => {
-    await Promise.all([writer.destroy(), checkpointer.destroy()]);
+    await Promise.all([writer.close(), checkpointer.close()]);
   };
   let reader: Reader;
   try {
@@ -80,11 +78,11 @@ export async function openSqlite({ path, limits }: SqliteOptions): Promise<Datab
           throw new IsenError('ForbiddenAccess', 'The DICOM file goes with its instance only');
         }
       }
-      const answer = await run(writer, { kind: 'commit', operations: encodeOperations(operations) });
-      if (answer.kind !== 'committed') throw new IsenError('InternalError');
-      rows += operations.length + answer.committed.changes.length;
+      const committed = await run(writer, { kind: 'commit', operations: encodeOperations(operations) });
+      if (committed === undefined) throw new IsenError('InternalError');
+      rows += operations.length + committed.changes.length;
       if (rows >= CHECKPOINT_ROWS) checkpointing ??= checkpoint();
-      return answer.committed;
+      return committed;
     },
     find: async (request) => reader.find(request),
     lookup: async (value) => reader.lookup(value),

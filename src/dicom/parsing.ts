@@ -2,7 +2,7 @@
 
 import { createHash } from 'node:crypto';
 import { type Answer, answering } from '../answer.ts';
-import { type Summary, summarize } from './summary.ts';
+import { type Identifiers, summarize } from './summary.ts';
 
 export interface ParseTask {
   /** The file, or as much of its beginning as is in memory. Shared memory is read in place. */
@@ -16,7 +16,9 @@ export interface ParseTask {
 }
 
 export interface Parsed {
-  readonly summary: Summary;
+  readonly ids: Identifiers;
+  /** JSON text of its Summary: nobody on the way to the index looks into it, and text crosses threads cheaply. */
+  readonly summary: string;
   /** Lower-case hex; '' when not asked. */
   readonly md5: string;
 }
@@ -28,5 +30,9 @@ export const parseEach = (tasks: readonly ParseTask[]): Answer<Parsed>[] => task
 function parse({ bytes, size, hash, cut = false }: ParseTask): Parsed {
   // The summary first: what is not DICOM is not worth hashing.
   const summary = summarize(bytes, size, cut);
-  return { summary, md5: hash ? createHash('md5').update(bytes).digest('hex') : '' };
+  return {
+    ids: summary.ids,
+    summary: JSON.stringify(summary),
+    md5: hash ? createHash('md5').update(bytes).digest('hex') : '',
+  };
 }

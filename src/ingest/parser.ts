@@ -6,6 +6,7 @@
 import { type Answer, errorOf } from '../answer.ts';
 import type { Parsed, ParseTask } from '../dicom/parsing.ts';
 import { asIsenError, IsenError } from '../errors.ts';
+import { recordStage } from '../metrics.ts';
 import type { Pool } from '../pool.ts';
 
 /** Files, and bytes, that go to a thread together; a larger file goes alone. */
@@ -16,6 +17,7 @@ const MOST_BYTES = 256 * 1024;
 const CAPACITY = 10_000;
 
 interface Waiting {
+  readonly since: number;
   readonly task: ParseTask;
   readonly resolve: (parsed: Parsed) => void;
   readonly reject: (error: IsenError) => void;
@@ -40,7 +42,7 @@ export class Parser {
   parse(task: ParseTask): Promise<Parsed> {
     if (this.#queue.length >= CAPACITY) return Promise.reject(new IsenError('Busy', 'too many files wait for parsing'));
     return new Promise((resolve, reject) => {
-      this.#queue.push({ task, resolve, reject });
+      this.#queue.push({ since: performance.now(), task, resolve, reject });
       if (this.#gathering) return;
       this.#gathering = true;
       // Files whose last bytes came in the same turn of the event loop go together.
@@ -51,27 +53,34 @@ export class Parser {
     });
   }
 
+  /** A second thread is woken for a whole batch only: while the first works, the next batch gathers. */
   #dispatch(): void {
-    while (this.#running < this.#pool.threads && this.#queue.length > 0) void this.#run(this.#batch());
+    while (this.#running < this.#pool.threads) {
+      const { count, full } = this.#batch();
+      if (count === 0 || (this.#running > 0 && !full)) return;
+      void this.#run(this.#queue.splice(0, count));
+    }
   }
 
-  /** The next files: a fair share for each idle thread, within the bounds. */
-  #batch(): Waiting[] {
-    const share = Math.ceil(this.#queue.length / (this.#pool.threads - this.#running));
+  /** How many of the files that wait go together, and whether no more could. */
+  #batch(): { readonly count: number; readonly full: boolean } {
     let bytes = 0;
     let count = 0;
     for (const { task } of this.#queue) {
       bytes += task.bytes.length;
-      if (count > 0 && (count >= MOST_FILES || count >= share || bytes > MOST_BYTES)) break;
+      if (count > 0 && bytes > MOST_BYTES) return { count, full: true };
       count += 1;
+      if (count === MOST_FILES || bytes >= MOST_BYTES) return { count, full: true };
     }
-    return this.#queue.splice(0, count);
+    return { count, full: false };
   }
 
   async #run(batch: readonly Waiting[]): Promise<void> {
     this.#running += 1;
+    const began = performance.now();
     try {
       const answers = await this.#pool.run(batch.map(({ task }) => task));
+      recordStage('parse', (performance.now() - began) / 1000, (began - (batch[0]?.since ?? began)) / 1000);
       for (const [index, { resolve, reject }] of batch.entries()) {
         const answer = answers[index];
         if (answer === undefined) reject(new IsenError('InternalError', 'an answer of the parser is missing'));

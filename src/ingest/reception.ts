@@ -15,6 +15,7 @@ import {
   type StoreOperation,
 } from '../database/database.ts';
 import type { Parsed, ParseTask } from '../dicom/parsing.ts';
+import type { Summary } from '../dicom/summary.ts';
 import { transferSyntax } from '../dicom/transfer-syntaxes.ts';
 import { asError, IsenError } from '../errors.ts';
 import { checkFragments } from '../imaging/frames.ts';
@@ -133,7 +134,7 @@ export async function openIngest(options: IngestOptions): Promise<Ingest> {
     const bytes = slab.head;
     const [parsed, written] = await Promise.allSettled([
       parse(bytes, slab, spilled),
-      spilled ? slab.finish() : storage.put(uuid, bytes),
+      spilled ? slab.finish() : put(uuid, bytes),
     ]);
     if (parsed.status === 'rejected' || written.status === 'rejected') {
       if (written.status === 'fulfilled' && !spilled) track('removing a refused file', storage.remove(uuid));
@@ -156,14 +157,21 @@ export async function openIngest(options: IngestOptions): Promise<Ingest> {
   };
 
   /** The fragments of a body that was never whole in memory; what is in memory the parser walks itself. */
-  const checkPixels = async (uuid: string, size: number, { summary }: Parsed): Promise<void> => {
-    const { PixelDataOffset: offset, TransferSyntax: syntax = '' } = summary.metadata.Instance;
+  const checkPixels = async (uuid: string, size: number, parsed: Parsed): Promise<void> => {
+    const { metadata } = JSON.parse(parsed.summary) as Summary;
+    const { PixelDataOffset: offset, TransferSyntax: syntax = '' } = metadata.Instance;
     if (offset === undefined || transferSyntax(syntax)?.encapsulated !== true) return;
     await checkFragments({ size, read: (start, end) => storage.read(uuid, { start, end }) }, Number(offset));
   };
 
   /** Headers too long for what stayed in memory are read again one at a time: that memory is outside of the budget. */
   let largeHeader: Promise<unknown> = Promise.resolve();
+
+  const put = async (uuid: string, bytes: Uint8Array): Promise<undefined> => {
+    const began = performance.now();
+    await storage.put(uuid, bytes);
+    recordStage('write', (performance.now() - began) / 1000);
+  };
 
   const parse = async (bytes: Uint8Array, slab: PooledSlab, spilled: boolean): Promise<Parsed> => {
     const task = { bytes, size: slab.size, hash: options.hash && !spilled };
@@ -200,28 +208,20 @@ export async function openIngest(options: IngestOptions): Promise<Ingest> {
       const slab = given as PooledSlab;
       storing += 1;
       try {
-        const began = performance.now();
         const { parsed, attachment } = await parseAndWrite(slab);
-        const written = performance.now();
-        recordStage('write', 0, (written - began) / 1000);
         let outcome: Outcome;
         try {
           const operation: StoreOperation = {
             kind: 'store',
+            ids: parsed.ids,
             summary: parsed.summary,
             attachment,
             metadata: metadataOf(reception),
             overwrite: options.overwrite,
           };
           outcome = await commit(operation);
-          if (
-            outcome.kind === 'stored' &&
-            outcome.status === 'AlreadyStored' &&
-            (await isLost(parsed.summary.ids.Instance))
-          ) {
-            log.generic.warn(
-              `instance ${parsed.summary.ids.Instance}: its lost file is replaced by the one sent again`,
-            );
+          if (outcome.kind === 'stored' && outcome.status === 'AlreadyStored' && (await isLost(parsed.ids.Instance))) {
+            log.generic.warn(`instance ${parsed.ids.Instance}: its lost file is replaced by the one sent again`);
             outcome = await commit({ ...operation, overwrite: 'Always' });
           }
         } catch (thrown) {
@@ -229,7 +229,6 @@ export async function openIngest(options: IngestOptions): Promise<Ingest> {
           else if (slab.blob === undefined) track('removing a refused file', storage.remove(attachment.uuid));
           throw thrown;
         }
-        recordStage('commit', 0, (performance.now() - written) / 1000);
         const status = outcome.kind === 'stored' ? outcome.status : 'Success';
         if (status === 'Success') {
           slab.adopt();
@@ -238,7 +237,7 @@ export async function openIngest(options: IngestOptions): Promise<Ingest> {
           track('removing a file stored before', storage.remove(attachment.uuid));
         }
         recordInstance(status, slab.size);
-        return { status, ids: parsed.summary.ids };
+        return { status, ids: parsed.ids };
       } finally {
         slab.release();
         storing -= 1;

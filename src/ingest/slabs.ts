@@ -125,7 +125,7 @@ class PoolSlab implements PooledSlab {
 
   constructor(buffer: SharedArrayBuffer, storage: Storage, largestBody: number, memory: Memory) {
     this.#buffer = buffer;
-    this.#view = new Uint8Array(buffer);
+    this.#view = new Uint8Array(buffer, 0, buffer.byteLength);
     this.#storage = storage;
     this.#largestBody = largestBody;
     this.#memory = memory;
@@ -175,7 +175,7 @@ class PoolSlab implements PooledSlab {
       this.#spill.writer.catch(() => {});
     } else {
       this.#buffer = larger;
-      this.#view = new Uint8Array(larger);
+      this.#view = new Uint8Array(larger, 0, larger.byteLength);
       this.#view.set(old);
     }
   }

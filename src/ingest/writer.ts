@@ -5,11 +5,13 @@
 
 import type { Committed, Database, Operation, Outcome } from '../database/database.ts';
 import { asIsenError, IsenError } from '../errors.ts';
+import { recordStage } from '../metrics.ts';
 
 /** Operations of one transaction at most: bounds the time that a reader or a shutdown waits behind it. */
 const LARGEST_BATCH = 256;
 
 interface Pending {
+  readonly since: number;
   readonly operation: Operation;
   readonly resolve: (outcome: Outcome) => void;
   readonly reject: (error: IsenError) => void;
@@ -39,7 +41,7 @@ export class Writer {
     if (this.#queue.length >= this.#capacity)
       return Promise.reject(new IsenError('Busy', 'too many changes are waiting'));
     return new Promise((resolve, reject) => {
-      this.#queue.push({ operation, resolve, reject });
+      this.#queue.push({ since: performance.now(), operation, resolve, reject });
       this.#running ??= this.#run();
     });
   }
@@ -58,6 +60,7 @@ export class Writer {
 
   async #commit(batch: readonly Pending[]): Promise<void> {
     let result: Committed;
+    const began = performance.now();
     try {
       result = await this.#database.commit(batch.map(({ operation }) => operation));
     } catch (thrown) {
@@ -70,6 +73,7 @@ export class Writer {
       }
       return;
     }
+    recordStage('commit', (performance.now() - began) / 1000, (began - (batch[0]?.since ?? began)) / 1000);
     await this.#committed(result).catch(() => {});
     for (const [index, { resolve, reject }] of batch.entries()) {
       const outcome = result.outcomes[index];

@@ -12,7 +12,7 @@ import type {
   Outcome,
 } from '../../src/database/database.ts';
 import type { Level } from '../../src/dicom/levels.ts';
-import { attachmentOf, publicIdOf, storing } from './instances.ts';
+import { attachmentOf, publicIdOf, storing, summaryOf } from './instances.ts';
 
 export const UNLIMITED: DatabaseLimits = {
   maximumStorageSize: 0,
@@ -154,7 +154,7 @@ export function databaseContract(backend: string, open: OpenDatabase): void {
         committed.changes.map((_, index) => index + 1),
       );
       const [first] = committed.changes;
-      assert.equal(first?.id, population[0].summary.ids.Instance);
+      assert.equal(first?.id, population[0].ids.Instance);
       assert.match(first?.date ?? '', /^20\d{6}T\d{6}$/);
       const { changes } = await database.changes({ limit: 100 });
       assert.deepEqual(changes, committed.changes);
@@ -300,12 +300,12 @@ export function databaseContract(backend: string, open: OpenDatabase): void {
     });
     assert.equal(found.level, 'Study');
     assert.equal(found.parent, publicIdOf(A));
-    assert.deepEqual(found.tags, population[0].summary.tags.Study);
+    assert.deepEqual(found.tags, summaryOf(population[0]).tags.Study);
     assert.deepEqual(found.children, [series('1.1.1'), series('1.1.2')].sort());
     assert.equal(found.ancestors?.Patient?.id, publicIdOf(A));
-    assert.deepEqual(found.ancestors?.Patient?.tags, population[0].summary.tags.Patient);
+    assert.deepEqual(found.ancestors?.Patient?.tags, summaryOf(population[0]).tags.Patient);
     assert.ok(found.ancestors?.Patient?.metadata['LastUpdate']);
-    const below = population.slice(0, 3).find((each) => each.summary.ids.Instance === found.instance?.id);
+    const below = population.slice(0, 3).find((each) => each.ids.Instance === found.instance?.id);
     assert.ok(below);
     assert.deepEqual(found.instance?.attachment, { ...below.attachment, revision: 0 });
     assert.equal(found.instance?.metadata['Origin']?.value, 'RestApi');
@@ -340,7 +340,7 @@ export function databaseContract(backend: string, open: OpenDatabase): void {
   });
 
   check('lists come in order of public id, cut by since and limit', async (database) => {
-    const all = [...population].map((each) => each.summary.ids.Instance).sort();
+    const all = [...population].map((each) => each.ids.Instance).sort();
     assert.deepEqual(await ids(database, { level: 'Instance' }), all);
     assert.deepEqual(await ids(database, { level: 'Instance', since: 1, limit: 2 }), all.slice(1, 3));
     assert.deepEqual(await ids(database, { level: 'Instance', since: 5 }), []);
@@ -352,7 +352,7 @@ export function databaseContract(backend: string, open: OpenDatabase): void {
   check(
     'a list goes on after a public id, whichever way it is searched, and whatever became of that one',
     async (database) => {
-      const all = [...population].map((each) => each.summary.ids.Instance).sort();
+      const all = [...population].map((each) => each.ids.Instance).sort();
       const [first = '', second = '', third = ''] = all;
       const ways: Partial<FindRequest>[] = [
         {},
@@ -400,7 +400,7 @@ export function databaseContract(backend: string, open: OpenDatabase): void {
       await ids(database, { level: 'Instance', of: of('Patient', publicIdOf(A)) }),
       population
         .slice(0, 4)
-        .map((each) => each.summary.ids.Instance)
+        .map((each) => each.ids.Instance)
         .sort(),
     );
     assert.deepEqual(
@@ -488,8 +488,8 @@ export function databaseContract(backend: string, open: OpenDatabase): void {
       }),
     );
     await database.commit(operations);
-    const expected = operations.map((each) => each.summary.ids.Instance).sort();
-    const everything = [...expected, ...population.map((each) => each.summary.ids.Instance)].sort();
+    const expected = operations.map((each) => each.ids.Instance).sort();
+    const everything = [...expected, ...population.map((each) => each.ids.Instance)].sort();
     let turns = 0;
     let counting = true;
     const count = (): void => {
@@ -516,7 +516,7 @@ export function databaseContract(backend: string, open: OpenDatabase): void {
       level: 'Instance',
       where: [...where, c('0020,0013', { match: 'equal', value: '6499' })],
     });
-    assert.equal(last, operations.at(-1)?.summary.ids.Instance);
+    assert.equal(last, operations.at(-1)?.ids.Instance);
   });
 
   check('lookup finds by any unique identifier, ignoring case', async (database) => {
@@ -587,7 +587,7 @@ export function databaseContract(backend: string, open: OpenDatabase): void {
     assert.deepEqual(fourth.outcomes, [{ kind: 'deleted', remaining: undefined }]);
     assert.deepEqual(log(fourth), ['Deleted Instance', 'Deleted Series', 'Deleted Study', 'Deleted Patient']);
     assert.equal(fourth.changes.at(-1)?.id, publicIdOf(A));
-    assert.deepEqual(await ids(database, { level: 'Instance' }), [population[4].summary.ids.Instance]);
+    assert.deepEqual(await ids(database, { level: 'Instance' }), [population[4].ids.Instance]);
     assert.deepEqual(await database.statistics(), {
       patients: 1,
       studies: 1,
@@ -1052,7 +1052,7 @@ export function databaseContract(backend: string, open: OpenDatabase): void {
   check('a commit that fails half-way changes nothing', async (database) => {
     const chain = { patient: 'C', study: '3', series: '3.1', instance: '3.1.1' };
     const bad = storing({ ...chain, instance: '3.1.2' });
-    const broken = { ...bad, summary: { ...bad.summary, ids: { ...bad.summary.ids, Instance: 'x'.repeat(44) } } };
+    const broken = { ...bad, summary: bad.summary.replace(bad.ids.Instance, 'x'.repeat(44)) };
     const before = await database.statistics();
     await assert.rejects(
       database.commit([storing(chain), { kind: 'delete', level: 'Study', id: study('1.1') }, broken]),

@@ -2,7 +2,7 @@
 
 import { createHash, randomUUID } from 'node:crypto';
 import type { Attachment, StoreOperation } from '../../src/database/database.ts';
-import type { Tags } from '../../src/dicom/summary.ts';
+import type { Summary, Tags } from '../../src/dicom/summary.ts';
 
 /** Orthanc's public id of a chain of identifiers. */
 export function publicIdOf(...chain: readonly string[]): string {
@@ -40,18 +40,25 @@ export interface InstanceOptions {
   readonly overwrite?: StoreOperation['overwrite'];
 }
 
+/** The summary that an operation carries. */
+export function summaryOf({ summary }: StoreOperation): Summary {
+  return JSON.parse(summary) as Summary;
+}
+
 /** The operation that stores one instance; the four names are its PatientID and UIDs. */
 export function storing(options: InstanceOptions): StoreOperation {
   const { patient, study, series, instance } = options;
+  const ids = {
+    Patient: publicIdOf(patient),
+    Study: publicIdOf(patient, study),
+    Series: publicIdOf(patient, study, series),
+    Instance: publicIdOf(patient, study, series, instance),
+  };
   return {
     kind: 'store',
-    summary: {
-      ids: {
-        Patient: publicIdOf(patient),
-        Study: publicIdOf(patient, study),
-        Series: publicIdOf(patient, study, series),
-        Instance: publicIdOf(patient, study, series, instance),
-      },
+    ids,
+    summary: JSON.stringify({
+      ids,
       tags: {
         Patient: { '0010,0020': patient, ...options.patientTags },
         Study: { '0020,000d': study, ...options.studyTags },
@@ -68,7 +75,7 @@ export function storing(options: InstanceOptions): StoreOperation {
           ...options.instanceMetadata,
         },
       },
-    },
+    } satisfies Summary),
     attachment: attachmentOf(1, options.size, options.content),
     metadata: { Origin: 'RestApi', RemoteAET: 'SENDER', ReceptionDate: '20260101T000000' },
     overwrite: options.overwrite ?? 'Never',

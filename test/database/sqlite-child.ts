@@ -25,7 +25,7 @@ async function client(name: string): Promise<void> {
       });
     });
     await database.commit(operations);
-    writeSync(1, `${operations.map((each) => each.summary.ids.Instance).join(' ')}\n`);
+    writeSync(1, `${operations.map((each) => each.ids.Instance).join(' ')}\n`);
   }
 }
 

@@ -151,7 +151,7 @@ test('sqlite: the log of a long search does not hold up closing', async () => {
   const [first] = operations;
   const searching = database.find({
     level: 'Instance',
-    of: { level: 'Patient', id: first?.summary.ids.Patient ?? '' },
+    of: { level: 'Patient', id: first?.ids.Patient ?? '' },
   });
   const refused = assert.rejects(searching, { code: 'DatabaseUnavailable' });
   await database.close();

@@ -4,9 +4,10 @@
  */
 
 import { LEVEL, type Level } from '../../dicom/levels.ts';
-import type { DatabaseLimits, StoreOperation } from '../database.ts';
+import type { DatabaseLimits } from '../database.ts';
 import { IDENTIFIERS, normalise } from '../find.ts';
 import { TABLE } from './rows.ts';
+import type { ReadStore } from './task.ts';
 import type { Transaction } from './transaction.ts';
 
 /** Parents held, in all. */
@@ -58,7 +59,7 @@ export class Parents {
     return found;
   }
 
-  insert(level: Level, bytes: Buffer, parent: number, operation: StoreOperation): Parent {
+  insert(level: Level, bytes: Buffer, parent: number, operation: ReadStore): Parent {
     const { names, values } = columnsOf(level, operation);
     // Its times, and a patient's place in the order of recycling, are written at the end of this batch.
     const columns = ['public_id', level === 'Patient' ? 'recycling' : 'parent', 'last_update', ...names];
@@ -76,7 +77,7 @@ export class Parents {
   }
 
   /** Gives a parent the tags and metadata of `operation`. */
-  replace(parent: Parent, operation: StoreOperation): void {
+  replace(parent: Parent, operation: ReadStore): void {
     const { names, values } = columnsOf(parent.level, operation);
     const set = names.map((name) => `${name} = ?`).join();
     this.#tx.run(`UPDATE ${TABLE[parent.level]} SET ${set} WHERE id = ?`, ...values, parent.id);
@@ -136,10 +137,7 @@ export class Parents {
 }
 
 /** The columns of a parent's row that come from the file, `tags` and `metadata` first. */
-function columnsOf(
-  level: Level,
-  { summary, metadata }: StoreOperation,
-): { names: string[]; values: (string | null)[] } {
+function columnsOf(level: Level, { summary, metadata }: ReadStore): { names: string[]; values: (string | null)[] } {
   const tags = summary.tags[level];
   const remote = level === 'Series' && metadata['RemoteAET'] !== undefined ? { RemoteAET: metadata['RemoteAET'] } : {};
   const names = ['tags', 'metadata'];

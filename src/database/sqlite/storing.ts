@@ -2,11 +2,12 @@
 
 import { LEVELS, type Level } from '../../dicom/levels.ts';
 import { IsenError } from '../../errors.ts';
-import type { Attachment, DatabaseLimits, Outcome, StoreOperation } from '../database.ts';
+import type { Attachment, DatabaseLimits, Outcome } from '../database.ts';
 import { normalise } from '../find.ts';
 import { PARENT_LEVELS, type Parent, type Parents } from './parents.ts';
 import { deleteAdditions, fits, makeRoom, removeFiles } from './removal.ts';
 import { attachmentValues, publicIdBytes } from './rows.ts';
+import type { ReadStore } from './task.ts';
 import type { Transaction } from './transaction.ts';
 
 const success: Outcome = { kind: 'stored', status: 'Success' };
@@ -18,7 +19,7 @@ export function storeInstance(
   tx: Transaction,
   parents: Parents,
   limits: DatabaseLimits,
-  operation: StoreOperation,
+  operation: ReadStore,
 ): Outcome {
   const { summary, attachment, overwrite } = operation;
   const bytes = bytesOf(operation);
@@ -67,7 +68,7 @@ export function storeInstance(
   return success;
 }
 
-function bytesOf({ summary }: StoreOperation): IdBytes {
+function bytesOf({ summary }: ReadStore): IdBytes {
   const bytes = LEVELS.map((level) => {
     const found = publicIdBytes(summary.ids[level]);
     if (found === undefined) throw new IsenError('ParameterOutOfRange', 'Not a public identifier');
@@ -81,7 +82,7 @@ function isSame(row: { readonly size: number; readonly md5: Buffer | null }, att
 }
 
 /** False when the instance was there already. */
-function insertInstance(tx: Transaction, operation: StoreOperation, bytes: Buffer, series: number): boolean {
+function insertInstance(tx: Transaction, operation: ReadStore, bytes: Buffer, series: number): boolean {
   const { summary, attachment, metadata } = operation;
   const uid = summary.tags.Instance['0008,0018'];
   const { changes } = tx.run(
@@ -104,7 +105,7 @@ function insertInstance(tx: Transaction, operation: StoreOperation, bytes: Buffe
 function overwriteInstance(
   tx: Transaction,
   parents: Parents,
-  operation: StoreOperation,
+  operation: ReadStore,
   bytes: IdBytes,
   row: number,
 ): Outcome {

@@ -4,13 +4,14 @@
  */
 
 import type { Database as Connection } from 'better-sqlite3';
-import type { Committed, DatabaseLimits, Operation, Outcome, StabilizeOperation } from '../database.ts';
+import type { Committed, DatabaseLimits, Outcome, StabilizeOperation } from '../database.ts';
 import { protect, setAttachment, setLabel, setMetadata } from './additions.ts';
 import { openWriter } from './connection.ts';
 import { PARENT_LEVELS, Parents } from './parents.ts';
 import { deleteResource } from './removal.ts';
 import { TABLE, uuidBytes } from './rows.ts';
 import { storeInstance } from './storing.ts';
+import type { ReadOperation } from './task.ts';
 import { Transaction } from './transaction.ts';
 
 const done: Outcome = { kind: 'done' };
@@ -31,7 +32,7 @@ export class Writer {
   }
 
   /** Applies all, or throws having changed nothing. */
-  commit(operations: readonly Operation[]): Committed {
+  commit(operations: readonly ReadOperation[]): Committed {
     this.#tx.begin();
     try {
       const version = this.#readDataVersion();
@@ -65,7 +66,7 @@ export class Writer {
     return Number(this.#db.pragma('data_version', { simple: true }));
   }
 
-  #apply(operation: Operation): Outcome {
+  #apply(operation: ReadOperation): Outcome {
     const tx = this.#tx;
     if (operation.kind === 'store') return storeInstance(tx, this.#parents, this.#limits, operation);
     // The others read and delete rows that the stores before them in this batch have yet to bring up to date.
