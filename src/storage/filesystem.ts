@@ -167,7 +167,7 @@ export async function openFilesystem({ root, sync }: FilesystemOptions): Promise
       let file: FileHandle;
       try {
         await ready(uuid);
-        file = await fs.open(path, flags, 0o644);
+        file = await fs.open(path, 'wx', 0o644);
       } catch (thrown) {
         settle(uuid);
         throw writeError(thrown);
@@ -188,6 +188,8 @@ export async function openFilesystem({ root, sync }: FilesystemOptions): Promise
         },
         async finish() {
           try {
+            // Once, at the end: the pieces are small.
+            if (sync) await file.datasync();
             await file.close();
           } catch (thrown) {
             await abort();
