@@ -26,9 +26,9 @@ import type { Storage } from '../storage/storage.ts';
 import { timestamp } from '../timestamp.ts';
 import type { Ingest, Reception, Stored } from './ingest.ts';
 import { Parser } from './parser.ts';
-import { Removal } from './removal.ts';
+import { createRemoval } from './removal.ts';
 import { type PooledSlab, SlabPool } from './slabs.ts';
-import { Stability } from './stability.ts';
+import { createStability } from './stability.ts';
 import { Writer } from './writer.ts';
 
 /** Milliseconds between two looks at the free space. */
@@ -73,10 +73,10 @@ export async function openIngest(options: IngestOptions): Promise<Ingest> {
     await changes.announce(committed.changes);
     stability.wake();
   });
-  const removal = new Removal(database, storage, async (uuids) => {
+  const removal = createRemoval(database, storage, async (uuids) => {
     await writer.submit({ kind: 'forget', uuids });
   });
-  const stability = new Stability(database, async (now, limit) => {
+  const stability = createStability(database, async (now, limit) => {
     const outcome = await writer.submit({ kind: 'stabilize', now, limit });
     return outcome.kind === 'stabilized' ? outcome.count : 0;
   });
