@@ -272,7 +272,7 @@ program
   .option('--concurrency <n>', 'uploads at a time, 1 to 64', concurrencyOf, 4)
   .option('--dry-run', 'only count what would be sent')
   .option('--quiet', 'no progress bar')
-  .option('--insecure', 'accept any HTTPS certificate')
+  .option('--insecure', 'accept any HTTPS certificate: whoever is in between reads images and password')
   .addHelpText(
     'after',
     `
@@ -280,6 +280,10 @@ Examples:
   isen import /media/cdrom
   isen import --url https://pacs.example.org/orthanc --user alice study.zip more/
   isen import --dry-run archive/
+  NODE_EXTRA_CA_CERTS=certificate.pem isen import --url https://pacs.example.org study.zip
+
+The certificate of an HTTPS server is checked. For one that is self-signed, or of an authority of your own, name its PEM file
+in NODE_EXTRA_CA_CERTS.
 ${EXIT_CODES}`,
   )
   .action(importCommand);

@@ -6,7 +6,7 @@
 import { readdirSync, readFileSync, statSync } from 'node:fs';
 import { dirname, join, resolve } from 'node:path';
 import { closest, distance } from 'fastest-levenshtein';
-import { type ParseError, parse, printParseErrorCode, stripComments } from 'jsonc-parser';
+import { type ParseError, parse, printParseErrorCode, stripComments, visit } from 'jsonc-parser';
 import type { z } from 'zod';
 import { asError, IsenError } from './errors.ts';
 import { type Option, OPTIONS, type OptionName } from './options.ts';
@@ -70,7 +70,23 @@ function substitute(text: string, env: ConfigSources['env'], file: string): stri
   });
 }
 
-function parseFile(file: string, env: ConfigSources['env']): Record<string, unknown> {
+/** Keys that stand twice in one object, as the path to them: of each the last value counts. */
+function doubledKeys(json: string): string[] {
+  const doubled: string[] = [];
+  const open: Set<string>[] = [];
+  visit(json, {
+    onObjectBegin: () => void open.push(new Set()),
+    onObjectEnd: () => void open.pop(),
+    onObjectProperty: (key, _offset, _length, _line, _character, path) => {
+      const keys = open.at(-1);
+      if (keys?.has(key)) doubled.push([...path(), key].join('.'));
+      keys?.add(key);
+    },
+  });
+  return doubled;
+}
+
+function parseFile(file: string, env: ConfigSources['env'], warnings: string[]): Record<string, unknown> {
   let text: string;
   try {
     text = readFileSync(file, 'utf8');
@@ -89,6 +105,7 @@ function parseFile(file: string, env: ConfigSources['env']): Record<string, unkn
   if (typeof value !== 'object' || value === null || Array.isArray(value)) {
     throw new IsenError('BadJson', `${file}: a configuration is a JSON object`);
   }
+  for (const key of doubledKeys(json)) warnings.push(`${file}: ${key} is given twice; the last one counts`);
   return value as Record<string, unknown>;
 }
 
@@ -110,7 +127,7 @@ function filesOf(path: string): string[] {
 function gather(sources: ConfigSources, problems: string[], warnings: string[]): Map<OptionName, Given> {
   const given = new Map<OptionName, Given>();
   for (const path of sources.path === undefined ? [] : filesOf(resolve(sources.path))) {
-    for (const [key, value] of Object.entries(parseFile(path, sources.env))) {
+    for (const [key, value] of Object.entries(parseFile(path, sources.env, warnings))) {
       if (!Object.hasOwn(OPTIONS, key)) {
         // A key that starts with an underscore is a comment to many JSON tools.
         if (!key.startsWith('_')) warnings.push(`${path}: unknown option ${key}${nearest(key)}`);

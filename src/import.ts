@@ -191,7 +191,11 @@ class Import {
         ? `the server refuses the credentials (${answer.status})`
         : undefined;
     } catch (error) {
-      return `the server cannot be reached: ${asError(error).message || String(field(error, 'code'))}`;
+      const code = String(field(error, 'code'));
+      const advice = /CERT|LEAF_SIGNATURE/.test(code)
+        ? '; to trust its certificate set NODE_EXTRA_CA_CERTS to the PEM file of it or of its issuer; --insecure accepts any'
+        : '';
+      return `the server cannot be reached: ${asError(error).message || code}${advice}`;
     }
   }
 

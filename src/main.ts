@@ -3,7 +3,7 @@
  * knows which backend is which.
  */
 
-import { mkdirSync, readFileSync } from 'node:fs';
+import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import type { Answer } from './answer.ts';
 import { createEmbeddedChanges } from './changes/embedded.ts';
@@ -12,6 +12,7 @@ import { lockIndex } from './database/sqlite/connection.ts';
 import { openSqlite } from './database/sqlite.ts';
 import type { Parsed, ParseTask } from './dicom/parsing.ts';
 import { asError, IsenError } from './errors.ts';
+import { makeFolder } from './folder.ts';
 import { createHttp } from './http/app.ts';
 import { createHeaders } from './ingest/header.ts';
 import { openIngest } from './ingest/reception.ts';
@@ -46,7 +47,7 @@ export async function start({ config }: StartOptions): Promise<Server> {
   };
   try {
     try {
-      mkdirSync(config.IndexDirectory, { recursive: true });
+      makeFolder(config.IndexDirectory);
     } catch (thrown) {
       const details = `IndexDirectory ${config.IndexDirectory} cannot be made: ${asError(thrown).message}`;
       throw new IsenError('CannotWriteFile', details, { cause: thrown });

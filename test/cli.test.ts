@@ -3,12 +3,15 @@
 import assert from 'node:assert/strict';
 import { spawn, spawnSync } from 'node:child_process';
 import { randomUUID } from 'node:crypto';
-import { readFileSync, writeFileSync } from 'node:fs';
+import { mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
+import { text } from 'node:stream/consumers';
 import { after, test } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { verifyPassword } from '../src/password.ts';
-import { freePort, ROOT, temporaryFolder } from './peer.ts';
+import { make } from './dicom/made.ts';
+import { serve } from './http/served.ts';
+import { freePort, ROOT, temporaryFolder, without } from './peer.ts';
 
 /** The compiled program: the launcher would only build it again. */
 const program = join(ROOT, 'dist/src/cli.js');
@@ -55,6 +58,21 @@ test('serve --check judges the configuration and ends', () => {
   assert.equal(bad.status, 2);
   assert.match(bad.stderr, /^HttpPort: got "x"; allowed: a port/);
   assert.equal(isen(['serve', '--check'], { env: { ISEN__STABLE_AGE: 'soon' } }).status, 2);
+});
+
+test('serve ends at once where its folders cannot be made, and says which', () => {
+  for (const [env, folder] of [
+    [{ ISEN__STORAGE_DIRECTORY: '/proc/x/y' }, '/proc/x/y'],
+    [{ ISEN__STORAGE_DIRECTORY: '/proc/x', ISEN__INDEX_DIRECTORY: temporaryFolder() }, '/proc/x'],
+  ] as const) {
+    const { status, stderr } = spawnSync(process.execPath, [program, 'serve'], {
+      encoding: 'utf8',
+      timeout: 10_000,
+      env: { ...process.env, ISEN__HTTP_PORT: '0', ...env },
+    });
+    assert.equal(status, 1, stderr);
+    assert.ok(stderr.includes(folder), stderr);
+  }
 });
 
 test('hash-password prints what RegisteredUsers takes', async () => {
@@ -111,4 +129,39 @@ test('serve answers until SIGTERM, takes an import, and exits 0', async () => {
   assert.equal(sent.status, 0);
   child.kill('SIGTERM');
   assert.equal(await ended, 0);
+});
+
+test('import over HTTPS trusts a self-signed certificate only when told to', { skip: without('openssl') }, async () => {
+  const folder = temporaryFolder();
+  const [key, certificate, both] = ['key.pem', 'certificate.pem', 'both.pem'].map((name) => join(folder, name));
+  const made = spawnSync('openssl', [
+    ...'req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -days 2 -subj /CN=localhost'.split(' '),
+    ...`-addext subjectAltName=IP:127.0.0.1 -keyout ${key} -out ${certificate}`.split(' '),
+  ]);
+  assert.equal(made.status, 0, made.stderr.toString());
+  writeFileSync(both ?? '', readFileSync(certificate ?? '', 'utf8') + readFileSync(key ?? '', 'utf8'));
+  const server = await serve({ SslEnabled: true, SslCertificate: both });
+  const files = join(folder, 'files');
+  mkdirSync(files);
+  writeFileSync(join(files, 'a.dcm'), make());
+  /** Not synchronously: the server is of this process. */
+  const run = async (args: string[], env: Record<string, string> = {}) => {
+    const child = spawn(process.execPath, [program, 'import', '--url', server.url, ...args, files], {
+      env: { ...process.env, ...env },
+      stdio: 'pipe',
+    });
+    const [output, errors] = await Promise.all([text(child.stdout), text(child.stderr)]);
+    return { output, errors, code: child.exitCode };
+  };
+  try {
+    const refused = await run([]);
+    assert.notEqual(refused.code, 0);
+    assert.match(refused.errors, /stopped: .*self-signed certificate.*NODE_EXTRA_CA_CERTS.*--insecure/i);
+    const trusted = await run([], { NODE_EXTRA_CA_CERTS: certificate ?? '' });
+    assert.equal(trusted.errors, '');
+    assert.match(trusted.output, /stored +1\n/);
+    assert.match((await run(['--insecure'])).output, /already there +1\n/);
+  } finally {
+    await server.close();
+  }
 });

@@ -131,6 +131,20 @@ test('unknown options warn with the nearest name, and strict makes them errors',
   assert.match(refusal({ path, env: {}, strict: true }), /HtpPort/);
 });
 
+test('a key that stands twice warns with its name, wherever it is', () => {
+  const path = file(
+    'doubled.json',
+    '{ "Name": "a", /* once more */ "Name": "b", "RegisteredUsers": { "u": "1", "v": "1", "u": "2", }, "DicomAet": "Name" }',
+  );
+  const { config, warnings } = loadConfig({ path, env: {} });
+  assert.equal(config.Name, 'b');
+  assert.equal(config.RegisteredUsers['u'], '2');
+  assert.equal(warnings.length, 2);
+  assert.match(warnings[0] ?? '', /doubled\.json: Name is given twice; the last one counts/);
+  assert.match(warnings[1] ?? '', /RegisteredUsers\.u is given twice/);
+  assert.match(refusal({ path, env: {}, strict: true }), /given twice/);
+});
+
 test('options without effect are one warning each kind, and none at their default', () => {
   const path = file(
     'foreign.json',

@@ -95,6 +95,8 @@ export interface Scope {
   readonly untilPixelData: boolean;
   /** What the value of Pixel Data may not pass when it is not entered. */
   readonly pixelEnd: number;
+  /** An element that passes `end` but not `pixelEnd` ends the data set as Pixel Data does. */
+  readonly cut: boolean;
   /** Of the elements that follow: it changes where (0008,0005) was read. */
   characterSet: CharacterSet;
   /** Whether pixels are signed (0028,0103), which decides the VR of some elements of implicit VR (PS3.5 §A.1). */
@@ -228,6 +230,8 @@ export function readElements(
       if (tag < last) ascending = false;
       break;
     }
+    const valueEnd = offset + length;
+    if (scope.cut && length !== UNDEFINED && valueEnd > scope.end && valueEnd <= scope.pixelEnd) break;
     const keep = scope.keep === 'all' || (scope.keep === 'only' && (scope.only?.has(tag) ?? false));
     if (!keep && length !== UNDEFINED && head.vr !== 'SQ') {
       need(offset, length, scope.end);
@@ -326,6 +330,7 @@ function readItems(
       only: undefined,
       untilPixelData: false,
       pixelEnd: 0,
+      cut: false,
       characterSet: outer.characterSet,
       signed: outer.signed,
     });
@@ -379,6 +384,9 @@ function readFragments(
 }
 
 /** The scope of a data set that no other encloses and that ends at `end`. */
-export function wholeScope(end: number, options: Pick<Scope, 'keep' | 'only' | 'untilPixelData' | 'pixelEnd'>): Scope {
+export function wholeScope(
+  end: number,
+  options: Pick<Scope, 'keep' | 'only' | 'untilPixelData' | 'pixelEnd' | 'cut'>,
+): Scope {
   return { ...options, end, delimited: false, depth: 0, characterSet: DEFAULT_CHARACTER_SET, signed: false };
 }

@@ -1,5 +1,6 @@
 /** Owns what the REST API asks about the header of one stored file, and the JSON text that answers it. */
 
+import { createHash } from 'node:crypto';
 import { IsenError } from '../errors.ts';
 import { contentBytes, readContent } from './content.ts';
 import { metaToJson, type TagsFormat, toJson } from './json.ts';
@@ -42,6 +43,8 @@ export interface HeaderTask {
   /** The bytes end where Pixel Data begins. */
   readonly truncated: boolean;
   readonly question: HeaderQuestion;
+  /** MD5 that the bytes must have, in lower-case hex, where they are the whole file and it is known. */
+  readonly md5?: string;
 }
 
 /** The keys of a data set in order, at every depth: keywords do not come in the order of their tags. */
@@ -69,7 +72,10 @@ function readStored(bytes: Uint8Array, truncated: boolean): DicomFile {
 }
 
 /** Answers one question. JSON text is indented as answers are, its keys in order. Throws CorruptedFile, UnknownDicomTag. */
-export function answerHeader({ bytes, truncated, question }: HeaderTask): HeaderAnswer {
+export function answerHeader({ bytes, truncated, question, md5 }: HeaderTask): HeaderAnswer {
+  if (md5 !== undefined && createHash('md5').update(bytes).digest('hex') !== md5) {
+    throw new IsenError('CorruptedFile', 'the stored file is not the one that was stored');
+  }
   const file = readStored(bytes, truncated);
   switch (question.kind) {
     case 'meta':

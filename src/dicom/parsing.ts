@@ -9,6 +9,8 @@ export interface ParseTask {
   readonly bytes: Uint8Array;
   /** Bytes of the whole file. */
   readonly size: number;
+  /** An element other than Pixel Data may go on past `bytes` as well; nothing is known of what follows it. */
+  readonly cut?: boolean;
   /** Whether to hash `bytes`. */
   readonly hash: boolean;
 }
@@ -25,9 +27,9 @@ export interface Parsed {
 export const parseEach = (tasks: readonly ParseTask[]): Answer<Parsed>[] => tasks.map(answering(parse));
 
 /** Throws BadFileFormat for what is not DICOM. */
-function parse({ bytes, size, hash }: ParseTask): Parsed {
+function parse({ bytes, size, hash, cut = false }: ParseTask): Parsed {
   // The summary first: what is not DICOM is not worth hashing.
-  const summary = summarize(bytes, size);
+  const summary = summarize(bytes, size, cut);
   return {
     ids: summary.ids,
     summary: JSON.stringify(summary),

@@ -3,7 +3,7 @@
  * Meta Information says so, and inflating a deflated data set within a bound.
  */
 
-import { inflateRawSync } from 'node:zlib';
+import { constants, inflateRawSync } from 'node:zlib';
 import { EXPLICIT_BIG_ENDIAN, EXPLICIT_LITTLE_ENDIAN, IMPLICIT_LITTLE_ENDIAN } from './transfer-syntaxes.ts';
 import { vrOfCode } from './vr.ts';
 
@@ -30,7 +30,15 @@ export function guessTransferSyntax(bytes: Buffer, start: number): string | unde
     : undefined;
 }
 
-/** The inflated data set (PS3.5 §A.5). Throws zlib's error on damage, or when it exceeds `maximum` bytes. */
-export function inflate(bytes: Buffer, maximum: number): Buffer {
-  return inflateRawSync(bytes, { maxOutputLength: maximum });
+/** Bytes of the beginning of a deflated data set that are inflated for its header: no bomb makes them more than 264 MB. */
+const BEGINNING = 256 << 10;
+
+/**
+ * The inflated data set (PS3.5 §A.5), or its beginning where `bytes` are only a part of the deflated one. Throws zlib's error
+ * on damage, or when it exceeds `maximum` bytes.
+ */
+export function inflate(bytes: Buffer, maximum: number, part: boolean): Buffer {
+  return part
+    ? inflateRawSync(bytes.subarray(0, BEGINNING), { maxOutputLength: maximum, finishFlush: constants.Z_SYNC_FLUSH })
+    : inflateRawSync(bytes, { maxOutputLength: maximum });
 }

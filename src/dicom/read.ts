@@ -44,8 +44,13 @@ export interface PixelData {
 export interface ReadOptions {
   /** Stop at Pixel Data (7FE0,0010), after checking that its length fits; it is the last element of the data set. */
   readonly untilPixelData?: boolean;
-  /** Bytes of the whole file, of which these are the beginning: Pixel Data may then go on past them, and is not entered. */
+  /**
+   * Bytes of the whole file, of which these are the beginning: Pixel Data may then go on past them, and is not entered. It
+   * must begin within them.
+   */
   readonly size?: number;
+  /** Another element that goes on past the bytes, but not past `size`, may stand in the place of Pixel Data. */
+  readonly cut?: boolean;
   /** Bytes that a deflated data set may expand to. */
   readonly maximumInflated?: number;
   /** The bytes end on purpose where Pixel Data begins; it is added as an empty element. */
@@ -75,7 +80,7 @@ function readMeta(bytes: Buffer, start: number): { readonly meta: DataSet; reado
   if (declared !== Number.POSITIVE_INFINITY && end < declared && end + 8 > bytes.length) {
     throw new Malformed('File Meta Information is cut');
   }
-  const scope = wholeScope(end, { keep: 'all', only: undefined, untilPixelData: false, pixelEnd: end });
+  const scope = wholeScope(end, { keep: 'all', only: undefined, untilPixelData: false, pixelEnd: end, cut: false });
   const { dataSet } = readElements(source, start, scope);
   if (dataSet === undefined) throw new Malformed('no File Meta Information');
   return { meta: dataSet, end };
@@ -94,7 +99,9 @@ function read(bytes: Buffer, options: ReadOptions): DicomFile {
   // A private transfer syntax is explicit VR little endian but for its pixels (PS3.5 §A.4).
   const syntax = transferSyntax(uid) ?? transferSyntax(EXPLICIT_LITTLE_ENDIAN);
   if (syntax === undefined) throw new Malformed('no transfer syntax');
-  const body = syntax.deflated ? inflate(bytes.subarray(metaEnd), options.maximumInflated ?? MAXIMUM_INFLATED) : bytes;
+  const goesOn = size > bytes.length;
+  const maximum = options.maximumInflated ?? MAXIMUM_INFLATED;
+  const body = syntax.deflated ? inflate(bytes.subarray(metaEnd), maximum, goesOn) : bytes;
   const source: Source = {
     bytes: body,
     littleEndian: syntax.littleEndian,
@@ -104,11 +111,13 @@ function read(bytes: Buffer, options: ReadOptions): DicomFile {
   const scope = wholeScope(body.length, {
     keep: options.only === undefined ? 'all' : 'only',
     only: options.only,
-    untilPixelData: (options.untilPixelData ?? false) || size > bytes.length,
-    pixelEnd: syntax.deflated ? body.length : size,
+    untilPixelData: (options.untilPixelData ?? false) || goesOn,
+    pixelEnd: !syntax.deflated ? size : goesOn ? maximum : body.length,
+    cut: goesOn && (options.cut ?? false),
   });
-  const { dataSet } = readElements(source, syntax.deflated ? 0 : metaEnd, scope);
+  const { dataSet, end } = readElements(source, syntax.deflated ? 0 : metaEnd, scope);
   if (dataSet === undefined) throw new Malformed('no data set');
+  if (goesOn && end >= body.length) throw new Malformed('the header goes on past what was given');
   if (meta.elements.size === 0 && dataSet.elements.size === 0) throw new Malformed('no elements');
   if (options.truncated === true && !dataSet.elements.has('7fe0,0010')) {
     const at = body.length;

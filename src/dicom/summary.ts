@@ -83,8 +83,8 @@ function expectedInstances(series: Tags): number | undefined {
  * Reads a DICOM file for the index. Throws BadFileFormat where {@link readFile} does, and for a file without the UIDs that place
  * it; BadParameterType where an identifying value is longer than the index takes.
  */
-export function summarize(bytes: Uint8Array, size = bytes.length): Summary {
-  const file = readFile(bytes, { only: READ, size });
+export function summarize(bytes: Uint8Array, size = bytes.length, cut = false): Summary {
+  const file = readFile(bytes, { only: READ, size, cut });
   const { dataSet } = file;
   const tags: Record<Level, Tags> = { Patient: {}, Study: {}, Series: {}, Instance: {} };
   const metadata: Record<Level, Record<string, string>> = { Patient: {}, Study: {}, Series: {}, Instance: {} };

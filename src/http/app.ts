@@ -6,7 +6,7 @@ import type { IncomingMessage, ServerResponse } from 'node:http';
 import { getRequestListener } from '@hono/node-server';
 import { compress } from 'hono/compress';
 import { z } from '@hono/zod-openapi';
-import { asIsenError, IsenError } from '../errors.ts';
+import { asIsenError, type ErrorName, IsenError } from '../errors.ts';
 import type { Reception } from '../ingest/ingest.ts';
 import { log } from '../log.ts';
 import { recordRequest } from '../metrics.ts';
@@ -67,9 +67,13 @@ export function allRoutes(services: Services, ended: AbortSignal): Routes {
   return routes;
 }
 
+/** Errors that clients make, although the reference gives them a status of the server. */
+const OF_CLIENTS: ReadonlySet<ErrorName> = new Set(['UnknownDicomTag', 'NotImplemented']);
+
 /** What went wrong on our side is logged with its cause; what a client did wrong is for the curious only. */
 function report(error: IsenError, method: string, path: string): void {
-  if (error.http >= 500 && error.http !== 503) log.http.error({ err: error, method }, `${method} failed`);
+  if (error.http >= 500 && error.http !== 503 && !OF_CLIENTS.has(error.code))
+    log.http.error({ err: error, method }, `${method} failed`);
   log.http.debug({ method, path, status: error.http }, error.message);
 }
 
@@ -128,7 +132,8 @@ export async function createHttp(services: Services): Promise<HttpServer> {
   const { config } = services;
   const ended = new AbortController();
   const { app } = allRoutes(services, ended.signal);
-  const browse = getRequestListener(app.fetch);
+  // HTTP/1.0 has requests without a Host.
+  const browse = getRequestListener(app.fetch, { hostname: 'localhost' });
 
   const fail = (request: IncomingMessage, response: ServerResponse, thrown: unknown): void => {
     const error = asIsenError(thrown);

@@ -9,7 +9,7 @@ import { IsenError } from '../errors.ts';
 import { empty, emptyObject, json, text } from './answers.ts';
 import { disposition, sendFile } from './files.ts';
 import { contentType, type ContentType, contentTypeName } from './metadata-names.ts';
-import { entityTag } from './metadata.ts';
+import { entityTag, isKnown } from './metadata.ts';
 import { findOne } from './resources.ts';
 import { type Environment, flag, type Routes, Text } from './routes.ts';
 import type { Services } from './services.ts';
@@ -84,7 +84,7 @@ function addLevel(routes: Routes, level: Level): void {
       async (context) => {
         const chosen = await choose(services, level, context);
         const { etag } = chosen;
-        return context.req.header('if-none-match') === etag ? empty(304, { ETag: etag }) : answer(chosen);
+        return isKnown(context, etag) ? empty(304, { ETag: etag }) : answer(chosen);
       },
     );
   };
@@ -169,7 +169,7 @@ function addLevel(routes: Routes, level: Level): void {
       },
       async (context, { filename }) => {
         const { attachment, type, etag } = await choose(services, level, context);
-        if (context.req.header('if-none-match') === etag) return empty(304, { ETag: etag });
+        if (isKnown(context, etag)) return empty(304, { ETag: etag });
         const suffix = type.number === 1 ? '.dcm' : '';
         return sendFile(context, services.storage, attachment, {
           ETag: etag,

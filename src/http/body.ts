@@ -1,10 +1,11 @@
 /** Owns the reading of small request bodies: everything but an upload. */
 
+import { isUtf8 } from 'node:buffer';
 import type { Context } from 'hono';
 import { IsenError } from '../errors.ts';
 import type { Environment } from './routes.ts';
 
-/** The body as UTF-8 text. Throws BadRequest (413) past `limit` bytes. */
+/** The body as UTF-8 text. Throws BadRequest where it is none, and (413) past `limit` bytes. */
 export async function bodyText(context: Context<Environment>, limit = 1024 * 1024): Promise<string> {
   const chunks: Buffer[] = [];
   let size = 0;
@@ -13,7 +14,9 @@ export async function bodyText(context: Context<Environment>, limit = 1024 * 102
     if (size > limit) throw new IsenError('BadRequest', `The body exceeds ${limit} bytes`, { http: 413 });
     chunks.push(chunk);
   }
-  return Buffer.concat(chunks).toString('utf8');
+  const body = Buffer.concat(chunks);
+  if (!isUtf8(body)) throw new IsenError('BadRequest', 'The body is not UTF-8');
+  return body.toString('utf8');
 }
 
 /** The body as one of Orthanc's booleans: `1`, `0`, `true`, `false`. Throws BadFileFormat. */

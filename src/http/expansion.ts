@@ -90,14 +90,17 @@ export interface RequestedTags {
   readonly file: boolean;
 }
 
-/** Reads `requested-tags` (`PatientName;0008-0060`). Throws UnknownDicomTag. */
+/** Reads `requested-tags` (`PatientName;0008-0060`), in which empty elements ask nothing. Throws UnknownDicomTag. */
 export function requestedTags(text: string | undefined, level: Level): RequestedTags | undefined {
-  if (text === undefined || text === '') return undefined;
-  const tags = text.split(';').map((name) => {
-    const tag = parseTag(name.trim());
-    if (tag === undefined) throw new IsenError('UnknownDicomTag', name);
-    return tag;
-  });
+  const names = (text ?? '').split(';').map((name) => name.trim());
+  const tags = names
+    .filter((name) => name !== '')
+    .map((name) => {
+      const tag = parseTag(name);
+      if (tag === undefined) throw new IsenError('UnknownDicomTag', name);
+      return tag;
+    });
+  if (tags.length === 0) return undefined;
   const indexed = LEVELS.slice(0, LEVELS.indexOf(level) + 1).flatMap((each) => LEVEL[each].mainDicomTags);
   return {
     tags,

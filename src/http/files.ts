@@ -1,8 +1,14 @@
-/** Owns how stored bytes go out: streamed at the pace of the client, whole or in a range (RFC 9110 §14). */
+/**
+ * Owns how stored bytes go out: whole or in a range (RFC 9110 §14), and never altered ones as if they were right. A small file
+ * is read and compared with its MD5 before the answer begins. A larger one is streamed at the pace of the client and hashed on
+ * its way, its end held back until the MD5 is known to be right.
+ */
 
+import { createHash } from 'node:crypto';
 import type { Context } from 'hono';
 import type { Attachment } from '../database/database.ts';
 import { IsenError } from '../errors.ts';
+import { log } from '../log.ts';
 import type { Storage } from '../storage/storage.ts';
 import type { Environment } from './routes.ts';
 
@@ -32,7 +38,55 @@ export function disposition(name: string): string {
   return plain === name ? `filename="${plain}"` : `filename="${plain}"; filename*=UTF-8''${encoded}`;
 }
 
-/** The bytes of a stored file as the answer to `context`'s request, ranges and HEAD included. */
+/** Bytes of the largest file that is verified before its answer begins: one slice. */
+const SMALL = 1 << 20;
+
+/** Bytes of small files that may be in memory together for clients that are slow to take them; the next are streamed. */
+const SMALL_TOGETHER = 64 << 20;
+let held = 0;
+
+/** The bytes of a small file, verified. They count as held until the answer has left. Throws CorruptedFile. */
+async function readVerified(
+  context: Context<Environment>,
+  storage: Storage,
+  attachment: Attachment,
+): Promise<Uint8Array> {
+  const { uuid, uncompressedSize: size, uncompressedMD5: md5 } = attachment;
+  held += size;
+  context.env.outgoing.once('close', () => {
+    held -= size;
+  });
+  const bytes = await storage.read(uuid, { start: 0, end: size });
+  if (md5 !== '' && createHash('md5').update(bytes).digest('hex') !== md5) throw altered(uuid);
+  return bytes;
+}
+
+/** `source` as it comes, but for the last chunk, which follows when the MD5 of all is `md5`; else `breakOff` ends the answer. */
+async function* verified(
+  source: AsyncIterable<Uint8Array>,
+  md5: string,
+  breakOff: () => void,
+): AsyncGenerator<Uint8Array, void> {
+  const hash = createHash('md5');
+  let last: Uint8Array | undefined;
+  for await (const chunk of source) {
+    hash.update(chunk);
+    if (last !== undefined) yield last;
+    last = chunk;
+  }
+  if (hash.digest('hex') !== md5) breakOff();
+  else if (last !== undefined) yield last;
+}
+
+const altered = (uuid: string): IsenError =>
+  new IsenError('CorruptedFile', `the stored file ${uuid} is not the one that was stored`);
+
+/**
+ * The bytes of a stored file as the answer to `context`'s request, ranges and HEAD included. Throws CorruptedFile where its
+ * size or (up to a slice) its MD5 is not the indexed one. A larger file that was altered breaks the connection off before its
+ * end, since its status has left by then. Not found: what was altered in a file without MD5 (`StoreMD5ForAttachments`), and
+ * outside of what a range of a large file reads.
+ */
 export async function sendFile(
   context: Context<Environment>,
   storage: Storage,
@@ -40,9 +94,9 @@ export async function sendFile(
   headers: Record<string, string>,
 ): Promise<Response> {
   if (attachment.compression !== 'none') throw new IsenError('NotImplemented', 'the file is stored compressed');
-  const { uuid, uncompressedSize: size } = attachment;
+  const { uuid, uncompressedSize: size, uncompressedMD5: md5 } = attachment;
   // Bytes missing or too many: not the file that was stored.
-  if ((await storage.size(uuid)) !== size) throw new IsenError('CorruptedFile');
+  if ((await storage.size(uuid)) !== size) throw altered(uuid);
   const condition = context.req.header('if-range');
   let range: { start: number; end: number } | undefined;
   try {
@@ -58,10 +112,17 @@ export async function sendFile(
     'Content-Length': String(end - start),
     ...(range && { 'Content-Range': `bytes ${start}-${end - 1}/${size}` }),
   };
-  const bytes = await storage.stream(uuid, { start, end });
-  if (context.req.method === 'HEAD') {
-    await bytes.cancel();
-    return new Response(null, { status: range ? 206 : 200, headers: all });
+  const status = range ? 206 : 200;
+  if (context.req.method === 'HEAD') return new Response(null, { status, headers: all });
+  if (size <= SMALL && held + size <= SMALL_TOGETHER) {
+    const bytes = await readVerified(context, storage, attachment);
+    return new Response((bytes as Uint8Array<ArrayBuffer>).subarray(start, end), { status, headers: all });
   }
-  return new Response(bytes, { status: range ? 206 : 200, headers: all });
+  const source = await storage.stream(uuid, { start, end });
+  if (md5 === '' || end - start < size) return new Response(source, { status, headers: all });
+  const breakOff = (): void => {
+    log.http.error({ err: altered(uuid) }, 'a download was broken off');
+    context.env.outgoing.destroy();
+  };
+  return new Response(ReadableStream.from(verified(source, md5, breakOff)), { status, headers: all });
 }

@@ -17,16 +17,22 @@ const MAXIMUM_VALUE = 10 * 1024 * 1024;
 /** The reference's entity tag: revision and MD5 of the value. */
 export const entityTag = (revision: number, md5: string): string => `"${revision}-${md5}"`;
 
-/** The revision in a header that names one (`"3-d41d8…"`), or undefined. */
-export function revisionOf(header: string | undefined): number | undefined {
-  const digits = /^\s*"?(\d{1,15})(?:-[0-9a-f]*)?"?\s*$/.exec(header ?? '')?.[1];
-  return digits === undefined ? undefined : Number(digits);
+/** Whether the client has what `etag` names already: `If-None-Match` with one tag, several or any, weak ones too (RFC 9110 §13.1.2). */
+export function isKnown(context: Context<Environment>, etag: string): boolean {
+  const header = context.req.header('if-none-match')?.trim() ?? '';
+  return header === '*' || [...header.matchAll(/"[^"]*"/g)].some(([tag]) => tag === etag);
 }
 
-/** The revision that a change expects (`If-Match`), as an operation takes it. */
+/**
+ * The revision that a change expects (`If-Match: "3-d41d8…"`, weak where something on the way compresses), as an operation
+ * takes it. Throws ParameterOutOfRange for a header that cannot be read: a condition must not be passed over.
+ */
 export function expectedRevision(context: Context<Environment>): { revision?: number } {
-  const revision = revisionOf(context.req.header('if-match'));
-  return revision === undefined ? {} : { revision };
+  const header = context.req.header('if-match');
+  if (header === undefined || header.trim() === '*') return {};
+  const digits = /^\s*(?:W\/)?"?(\d{1,15})(?:-[0-9a-f]*)?"?\s*$/.exec(header)?.[1];
+  if (digits === undefined) throw new IsenError('ParameterOutOfRange', 'If-Match holds no entity tag of ours');
+  return { revision: Number(digits) };
 }
 
 const md5 = (value: string): string => createHash('md5').update(value).digest('hex');
@@ -81,7 +87,7 @@ function addLevel(routes: Routes, level: Level): void {
       const metadata = key === undefined ? undefined : found.metadata[key.key];
       if (metadata === undefined) throw new IsenError('InexistentItem');
       const etag = entityTag(metadata.revision, md5(metadata.value));
-      if (context.req.header('if-none-match') === etag) return empty(304, { ETag: etag });
+      if (isKnown(context, etag)) return empty(304, { ETag: etag });
       return text(metadata.value, { ETag: etag });
     },
   );

@@ -5,6 +5,9 @@ import { IsenError } from '../errors.ts';
 /** What needs a closer look: an escape, an empty or dotted segment, a slash at the end. */
 const UNUSUAL = /%|\/\/|\/\.|\/$|[^\x21-\x7e]/;
 
+/** Scheme and authority of the absolute form (RFC 9112 §3.2.2), as a proxy's clients send it. */
+const ABSOLUTE = /^https?:\/\/[^/?#]*/i;
+
 /** Longest path and query that are looked at. */
 const MAXIMUM_LENGTH = 16 * 1024;
 
@@ -18,11 +21,13 @@ function decoded(segment: string): string {
 }
 
 /**
- * `//instances/` as `/instances`: the URL with its path in one spelling, each segment escaped again where it must be. Throws
- * UnknownResource for segments that climb (`..`, however escaped) or hold a slash or NUL, which name nothing here.
+ * `//instances/` as `/instances`: the request target in origin form, its path in one spelling, each segment escaped again
+ * where it must be. Throws UnknownResource for segments that climb (`..`, however escaped) or hold a slash or NUL, which name nothing here.
  */
-export function tidyUrl(url: string): string {
-  if (url.length > MAXIMUM_LENGTH) throw new IsenError('UriSyntax', undefined, { http: 414 });
+export function tidyUrl(target: string): string {
+  if (target.length > MAXIMUM_LENGTH) throw new IsenError('UriSyntax', undefined, { http: 414 });
+  const origin = target.startsWith('/') ? target : target.replace(ABSOLUTE, '');
+  const url = origin.startsWith('/') ? origin : `/${origin}`;
   const mark = url.indexOf('?');
   const path = mark < 0 ? url : url.slice(0, mark);
   if (!UNUSUAL.test(path)) return url;

@@ -37,8 +37,15 @@ export interface UploadServices {
 /** Entries of one ZIP, and files of one form, at most. */
 const MOST_FILES = 1_000_000;
 
-/** Milliseconds without a byte after which a client counts as gone. */
-const SILENCE = 60_000;
+/** Milliseconds between two looks at how a body comes. */
+const LOOK = 1000;
+
+/** Looks in a row without a byte after which a client counts as gone. */
+const SILENT_LOOKS = 60;
+
+/** Bytes that must come between two looks, or a client counts as slow; the second time in a row it loses its memory to others. */
+const LEAST_BYTES = 1024;
+const SLOW_LOOKS = 2;
 
 /**
  * Receives the body of a request and stores what is in it. One answer for a file, an array for a ZIP or a form of several.
@@ -92,20 +99,29 @@ function answerOf({ ids, status }: Stored): UploadAnswer {
   };
 }
 
-/** Copies a stream into a slab with the sender paused while storage is behind. Throws BadRequest when it breaks off. */
+/**
+ * Copies a stream into a slab with the sender paused while storage is behind. Throws BadRequest when it breaks off, Busy when
+ * it comes slowly while others wait for the memory: no number of stalled clients keeps an honest one out.
+ */
 function receive(source: Readable, slab: Slab): Promise<void> {
   return new Promise((resolve, reject) => {
     const fail = (thrown: unknown): void => {
-      clearTimeout(silence);
+      clearInterval(looks);
       source.off('data', take);
       reject(asError(thrown));
     };
-    const silence = setTimeout(
-      () => fail(new IsenError('BadRequest', 'the body stopped coming', { http: 408 })),
-      SILENCE,
-    );
+    let [before, silent, slow] = [0, 0, 0];
+    const looks = setInterval(() => {
+      const came = slab.size - before;
+      before = slab.size;
+      // Paused, it is us who are slow.
+      silent = came > 0 || source.isPaused() ? 0 : silent + 1;
+      slow = came >= LEAST_BYTES || source.isPaused() ? 0 : slow + 1;
+      if (silent >= SILENT_LOOKS) fail(new IsenError('BadRequest', 'the body stopped coming', { http: 408 }));
+      else if (slow >= SLOW_LOOKS && slab.wanted)
+        fail(new IsenError('Busy', 'the body comes too slowly for the others'));
+    }, LOOK);
     const take = (chunk: Uint8Array): void => {
-      silence.refresh();
       try {
         const turn = slab.append(chunk);
         if (turn === undefined) return;
@@ -119,7 +135,7 @@ function receive(source: Readable, slab: Slab): Promise<void> {
     const broken = (cause?: Error): void => fail(new IsenError('BadRequest', 'the body broke off', { cause }));
     const early = (): void => broken();
     source.once('end', () => {
-      clearTimeout(silence);
+      clearInterval(looks);
       source.off('close', early);
       resolve();
     });

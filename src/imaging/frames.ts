@@ -32,6 +32,9 @@ export interface FrameSource {
   readonly read: ReadRange;
 }
 
+/** What reading of a file needs to know. */
+type Bytes = Pick<FrameSource, 'size' | 'read'> & { readonly dataSet: Pick<DataSet, 'littleEndian' | 'explicit'> };
+
 /** Where one frame is. */
 export interface FrameLocation {
   /** Concatenated they are the frame; several when it is in several fragments. */
@@ -110,6 +113,25 @@ export function nativeFrame(dataSet: DataSet, value: Range, frames: number, fram
   return { start: value.start + frame * size, end: value.start + (frame + 1) * size };
 }
 
+/**
+ * Walks the items of encapsulated Pixel Data whose tag is at `at`, unless it is native: a few reads a megabyte.
+ * @throws {IsenError} BadFileFormat where they do not end with their delimiter within the file.
+ */
+export async function checkFragments({ size, read }: Pick<FrameSource, 'size' | 'read'>, at: number): Promise<void> {
+  const source = { size, read, dataSet: { littleEndian: true, explicit: true } };
+  const { value, length } = await pixelDataHead(source, at);
+  if (length !== UNDEFINED_LENGTH) return;
+  const items = new Items(source);
+  for (let [position, count] = [value, 0]; ; count += 1) {
+    if (!items.holds(position) || count > MAXIMUM_FRAGMENTS) throw bad('an encapsulated value does not end');
+    const item = await items.at(position);
+    if (item.tag === SEQUENCE_END) return;
+    if (item.tag !== ITEM || !items.within(item))
+      throw bad('an encapsulated value holds something else than fragments');
+    position = item.end;
+  }
+}
+
 /** Media type of a raw frame: that of its codec where the reference says one. */
 export function rawFrameType(transferSyntaxUid: string): string {
   switch (transferSyntaxUid) {
@@ -131,7 +153,7 @@ function unsignedShort({ elements, bytes, littleEndian }: DataSet, tag: string):
 }
 
 async function pixelDataHead(
-  source: FrameSource,
+  source: Bytes,
   at: number,
 ): Promise<{ readonly vr: string; readonly value: number; readonly length: number }> {
   const { littleEndian, explicit } = source.dataSet;
@@ -144,7 +166,7 @@ async function pixelDataHead(
 }
 
 /** The `size` bytes at `at`. */
-async function readExactly(source: FrameSource, at: number, size: number): Promise<DataView> {
+async function readExactly(source: Bytes, at: number, size: number): Promise<DataView> {
   if (at + size > source.size) throw bad();
   const bytes = await source.read(at, at + size);
   if (bytes.length !== size) throw bad();
@@ -226,11 +248,11 @@ async function walk(items: Items, first: number, frames: number, frame: number, 
 
 /** The item headers of encapsulated Pixel Data, read through a window so that small fragments share a read. */
 class Items {
-  readonly #source: FrameSource;
+  readonly #source: Bytes;
   #start = 0;
   #window: DataView = new DataView(new ArrayBuffer(0));
 
-  constructor(source: FrameSource) {
+  constructor(source: Bytes) {
     this.#source = source;
   }
 

@@ -29,7 +29,10 @@ export interface TagsRequest {
   readonly only?: readonly string[];
 }
 
-/** Everything throws InexistentFile or CorruptedFile where storage does not hold what the index says, Busy. */
+/**
+ * Everything throws InexistentFile or CorruptedFile where storage does not hold what the index says, Busy. What is altered in
+ * place is found where a file is read whole (it has no pixels, or is deflated): the MD5 of a part is not known.
+ */
 export interface Headers {
   /** The data set as JSON text. */
   tags(file: StoredFile, request: TagsRequest): Promise<string>;
@@ -119,11 +122,11 @@ export function createHeaders(storage: Storage, options: HeadersOptions = {}): H
     question: Question,
     whole = false,
   ): Promise<HeaderAnswer<Question>> =>
-    withBytes(
-      file,
-      whole,
-      (bytes, truncated) => pool.run({ bytes, truncated, question }, [bytes.buffer]) as Promise<HeaderAnswer<Question>>,
-    );
+    withBytes(file, whole, (bytes, truncated) => {
+      const { uncompressedMD5, uncompressedSize } = file.attachment;
+      const md5 = bytes.length === uncompressedSize && uncompressedMD5 !== '' ? { md5: uncompressedMD5 } : {};
+      return pool.run({ bytes, truncated, question, ...md5 }, [bytes.buffer]) as Promise<HeaderAnswer<Question>>;
+    });
 
   /** Like {@link ask}, for answers worth keeping. */
   const askText = async (file: StoredFile, question: Exclude<HeaderQuestion, { kind: 'content' }>): Promise<string> => {

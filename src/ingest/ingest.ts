@@ -16,6 +16,8 @@ export interface Slab {
    * as the storage does; `BadRequest` past the largest body (`MaximumRequestBodySizeMB`).
    */
   append(chunk: Uint8Array): Promise<void> | undefined;
+  /** Others wait for the memory that this holds: a sender too slow to be worth it should lose it. */
+  readonly wanted: boolean;
   /** Bytes appended so far. */
   readonly size: number;
   /** The first bytes, all of them unless {@link Slab.blob} is set; valid until the release. */
@@ -52,7 +54,10 @@ export interface Ingest {
    * caller bounds how many do.
    */
   receive(options?: { readonly overdraw: boolean }): Promise<Slab>;
-  /** Stores a received image and releases its slab, whatever happens. Throws BadFileFormat, FullStorage, Busy… */
+  /**
+   * Stores a received image and releases its slab, whatever happens. One that is there already is replaced all the same when
+   * its stored file is gone or cut short. Throws BadFileFormat, FullStorage, Busy…
+   */
   store(slab: Slab, reception: Reception): Promise<Stored>;
   /** Commits one change of the index through the same single writer. Throws the IsenError of a refused outcome. */
   apply(operation: Operation): Promise<Exclude<Outcome, { kind: 'refused' }>>;

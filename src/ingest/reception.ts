@@ -12,9 +12,13 @@ import {
   type Operation,
   type Outcome,
   type OverwriteMode,
+  type StoreOperation,
 } from '../database/database.ts';
 import type { Parsed, ParseTask } from '../dicom/parsing.ts';
+import type { Summary } from '../dicom/summary.ts';
+import { transferSyntax } from '../dicom/transfer-syntaxes.ts';
 import { asError, IsenError } from '../errors.ts';
+import { checkFragments } from '../imaging/frames.ts';
 import { log } from '../log.ts';
 import { recordDepth, recordInstance, recordStage } from '../metrics.ts';
 import type { Pool } from '../pool.ts';
@@ -22,15 +26,18 @@ import type { Storage } from '../storage/storage.ts';
 import { timestamp } from '../timestamp.ts';
 import type { Ingest, Reception, Stored } from './ingest.ts';
 import { Parser } from './parser.ts';
-import { Removal } from './removal.ts';
+import { createRemoval } from './removal.ts';
 import { type PooledSlab, SlabPool } from './slabs.ts';
-import { Stability } from './stability.ts';
+import { createStability } from './stability.ts';
 import { Writer } from './writer.ts';
 
 /** Milliseconds between two looks at the free space. */
 const DISK_CHECK = 1000;
 
-/** How much of a body that went to storage is read again when its header is longer than what stayed in memory. */
+/**
+ * How much of a body that went to storage is read again when its header is longer than what stayed in memory. An element
+ * that passes even this (an encapsulated document, say) ends the header.
+ */
 const LARGEST_HEADER = 64 << 20;
 
 export interface IngestOptions {
@@ -66,10 +73,10 @@ export async function openIngest(options: IngestOptions): Promise<Ingest> {
     await changes.announce(committed.changes);
     stability.wake();
   });
-  const removal = new Removal(database, storage, async (uuids) => {
+  const removal = createRemoval(database, storage, async (uuids) => {
     await writer.submit({ kind: 'forget', uuids });
   });
-  const stability = new Stability(database, async (now, limit) => {
+  const stability = createStability(database, async (now, limit) => {
     const outcome = await writer.submit({ kind: 'stabilize', now, limit });
     return outcome.kind === 'stabilized' ? outcome.count : 0;
   });
@@ -109,6 +116,17 @@ export async function openIngest(options: IngestOptions): Promise<Ingest> {
     return outcome;
   };
 
+  /** Whether the file of a stored instance is gone, or has not the size that it had. */
+  const isLost = async (id: string): Promise<boolean> => {
+    const [found] = await database.find({ level: 'Instance', id });
+    const attachment = found?.attachments.find(({ contentType }) => contentType === DICOM_ATTACHMENT);
+    if (attachment === undefined) return false;
+    return storage.size(attachment.uuid).then(
+      (size) => size !== attachment.compressedSize,
+      () => true,
+    );
+  };
+
   /** Parses and makes durable, at the same time; when either fails the blob is gone. */
   const parseAndWrite = async (slab: PooledSlab): Promise<{ parsed: Parsed; attachment: Attachment }> => {
     const spilled = slab.blob !== undefined;
@@ -122,6 +140,7 @@ export async function openIngest(options: IngestOptions): Promise<Ingest> {
       if (written.status === 'fulfilled' && !spilled) track('removing a refused file', storage.remove(uuid));
       throw written.status === 'rejected' ? asError(written.reason) : asError((parsed as PromiseRejectedResult).reason);
     }
+    if (spilled) await checkPixels(uuid, slab.size, parsed.value);
     const md5 = spilled && options.hash ? (written.value?.md5 ?? '') : parsed.value.md5;
     return {
       parsed: parsed.value,
@@ -137,6 +156,17 @@ export async function openIngest(options: IngestOptions): Promise<Ingest> {
     };
   };
 
+  /** The fragments of a body that was never whole in memory; what is in memory the parser walks itself. */
+  const checkPixels = async (uuid: string, size: number, parsed: Parsed): Promise<void> => {
+    const { metadata } = JSON.parse(parsed.summary) as Summary;
+    const { PixelDataOffset: offset, TransferSyntax: syntax = '' } = metadata.Instance;
+    if (offset === undefined || transferSyntax(syntax)?.encapsulated !== true) return;
+    await checkFragments({ size, read: (start, end) => storage.read(uuid, { start, end }) }, Number(offset));
+  };
+
+  /** Headers too long for what stayed in memory are read again one at a time: that memory is outside of the budget. */
+  let largeHeader: Promise<unknown> = Promise.resolve();
+
   const put = async (uuid: string, bytes: Uint8Array): Promise<undefined> => {
     const began = performance.now();
     await storage.put(uuid, bytes);
@@ -145,14 +175,20 @@ export async function openIngest(options: IngestOptions): Promise<Ingest> {
 
   const parse = async (bytes: Uint8Array, slab: PooledSlab, spilled: boolean): Promise<Parsed> => {
     const task = { bytes, size: slab.size, hash: options.hash && !spilled };
-    if (!spilled) return parser.parse(task);
+    const more = Math.min(slab.size, LARGEST_HEADER);
+    const blob = slab.blob;
+    if (blob === undefined) return parser.parse(task);
+    if (bytes.length >= more) return parser.parse({ ...task, cut: true });
     try {
       return await parser.parse(task);
-    } catch (thrown) {
-      const more = Math.min(slab.size, LARGEST_HEADER);
-      const blob = slab.blob;
-      if (blob === undefined || bytes.length >= more) throw thrown;
-      return parser.parse({ ...task, bytes: await storage.read(blob, { start: 0, end: more }) });
+    } catch {
+      // In its turn, whatever became of the one before.
+      const read = largeHeader.then(async () => {
+        const beginning = await storage.read(blob, { start: 0, end: more });
+        return parser.parse({ ...task, bytes: beginning, cut: true });
+      });
+      largeHeader = read.catch(() => {});
+      return read;
     }
   };
 
@@ -175,14 +211,19 @@ export async function openIngest(options: IngestOptions): Promise<Ingest> {
         const { parsed, attachment } = await parseAndWrite(slab);
         let outcome: Outcome;
         try {
-          outcome = await commit({
+          const operation: StoreOperation = {
             kind: 'store',
             ids: parsed.ids,
             summary: parsed.summary,
             attachment,
             metadata: metadataOf(reception),
             overwrite: options.overwrite,
-          });
+          };
+          outcome = await commit(operation);
+          if (outcome.kind === 'stored' && outcome.status === 'AlreadyStored' && (await isLost(parsed.ids.Instance))) {
+            log.generic.warn(`instance ${parsed.ids.Instance}: its lost file is replaced by the one sent again`);
+            outcome = await commit({ ...operation, overwrite: 'Always' });
+          }
         } catch (thrown) {
           if (isOutcomeUnknown(thrown)) slab.adopt();
           else if (slab.blob === undefined) track('removing a refused file', storage.remove(attachment.uuid));

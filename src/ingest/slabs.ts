@@ -2,7 +2,8 @@
  * Owns the memory of uploads: a budget of shared slabs that is also the back-pressure (no free slab, no reading).
  *
  * A slab is a SharedArrayBuffer, so that the main thread fills it, libuv writes it to disk and a worker parses and hashes
- * it without a copy. Slabs are reused, the hottest first: unpooled shared memory costs seven times as much at 100 uploads.
+ * it without a copy. Every buffer is used again, the hottest first, and none is ever given up: shared memory is freed when
+ * each thread that saw it has collected its garbage, which one that makes little garbage does not.
  */
 
 import { createHash, type Hash } from 'node:crypto';
@@ -14,8 +15,11 @@ import type { Slab } from './ingest.ts';
 /** Bytes of a pooled slab. */
 const SLAB = 1 << 20;
 
-/** A body of more bytes than this goes to storage as it comes: its header alone stays in memory. */
-const LARGEST_IN_MEMORY = 64 << 20;
+/**
+ * Bytes of a large buffer, for a body that passes its slab; half of the budget is for them. A body that passes this as well,
+ * or finds none, goes to storage as it comes: its beginning alone stays in memory.
+ */
+const LARGE = 16 << 20;
 
 export interface SlabOptions {
   /** Bytes that all uploads together may hold (`MaximumInFlightMB`). */
@@ -38,12 +42,18 @@ export class SlabPool {
   readonly #options: SlabOptions;
   readonly #storage: Storage;
   readonly #idle: SharedArrayBuffer[] = [];
+  readonly #idleLarge: SharedArrayBuffer[] = [];
+  /** Large buffers and bytes of slabs that may yet be taken. */
+  #larges: number;
+  #free: number;
   readonly #waiters: { give: () => void }[] = [];
   #held = 0;
 
   constructor(storage: Storage, options: SlabOptions) {
     this.#storage = storage;
     this.#options = options;
+    this.#larges = Math.floor(options.budget / 2 / LARGE);
+    this.#free = options.budget - this.#larges * LARGE;
   }
 
   /** Bytes held by uploads now. */
@@ -58,22 +68,26 @@ export class SlabPool {
 
   /** A slab when one is free, within the patience, or at once past the budget (`overdraw`). Throws Busy. */
   async take(overdraw = false): Promise<PooledSlab> {
-    if (overdraw) this.#held += SLAB;
-    else if (this.#waiters.length > 0 || !this.#reserve(SLAB)) await this.#turn();
+    if (overdraw) this.#free -= SLAB;
+    else if (this.#waiters.length > 0 || !this.#reserve()) await this.#turn();
+    this.#held += SLAB;
     return new PoolSlab(this.#idle.pop() ?? allocatePages(SLAB), this.#storage, this.#options.largestBody, {
-      grow: (from, to) => {
-        if (!this.#reserve(to)) return undefined;
-        const buffer = allocatePages(to);
+      grow: (from) => {
+        if (this.#larges === 0) return undefined;
+        this.#larges -= 1;
+        this.#held += LARGE;
+        const buffer = this.#idleLarge.pop() ?? allocatePages(LARGE);
         this.#give(from);
         return buffer;
       },
       give: (buffer) => this.#give(buffer),
+      wanted: () => !overdraw && this.#waiters.length > 0,
     });
   }
 
-  #reserve(bytes: number): boolean {
-    if (this.#held + bytes > this.#options.budget) return false;
-    this.#held += bytes;
+  #reserve(): boolean {
+    if (this.#free < SLAB) return false;
+    this.#free -= SLAB;
     return true;
   }
 
@@ -96,15 +110,23 @@ export class SlabPool {
 
   #give(buffer: SharedArrayBuffer): void {
     this.#held -= buffer.byteLength;
-    if (buffer.byteLength === SLAB) this.#idle.push(buffer);
-    while (this.#waiters.length > 0 && this.#reserve(SLAB)) this.#waiters.shift()?.give();
+    if (buffer.byteLength === LARGE) {
+      this.#idleLarge.push(buffer);
+      this.#larges += 1;
+      return;
+    }
+    this.#idle.push(buffer);
+    this.#free += SLAB;
+    while (this.#waiters.length > 0 && this.#reserve()) this.#waiters.shift()?.give();
   }
 }
 
 interface Memory {
-  /** A larger buffer in exchange for `from`, or undefined when the budget has none. Does not copy. */
-  grow(from: SharedArrayBuffer, to: number): SharedArrayBuffer | undefined;
+  /** A large buffer in exchange for `from`, or undefined when there is none. The caller copies `from` at once. */
+  grow(from: SharedArrayBuffer): SharedArrayBuffer | undefined;
   give(buffer: SharedArrayBuffer): void;
+  /** Whether others wait for what this upload would give. */
+  wanted(): boolean;
 }
 
 class PoolSlab implements PooledSlab {
@@ -126,6 +148,10 @@ class PoolSlab implements PooledSlab {
     this.#storage = storage;
     this.#largestBody = largestBody;
     this.#memory = memory;
+  }
+
+  get wanted(): boolean {
+    return this.#memory.wanted();
   }
 
   get size(): number {
@@ -157,10 +183,8 @@ class PoolSlab implements PooledSlab {
   #enlarge(size: number): void {
     const buffer = this.#buffer;
     if (buffer === undefined) throw new IsenError('BadSequenceOfCalls', 'this upload has ended');
-    let wanted = this.#view.length * 2;
-    while (wanted < size) wanted *= 2;
     const old = this.head;
-    const larger = wanted > LARGEST_IN_MEMORY ? undefined : this.#memory.grow(buffer, wanted);
+    const larger = size > LARGE || buffer.byteLength === LARGE ? undefined : this.#memory.grow(buffer);
     if (larger === undefined) {
       const uuid = this.#storage.name();
       const hash = createHash('md5');

@@ -4,6 +4,7 @@
  */
 
 import type { Database } from '../database/database.ts';
+import { Background } from './background.ts';
 
 /** Resources marked in one transaction. */
 const LIMIT = 500;
@@ -11,56 +12,20 @@ const LIMIT = 500;
 /** Milliseconds between a failed attempt and the next. */
 const RETRY = 1000;
 
-export class Stability {
-  readonly #database: Database;
-  readonly #stabilize: (now: number, limit: number) => Promise<number>;
-  #timer: NodeJS.Timeout | undefined;
-  #running: Promise<void> | undefined;
-  #closed = false;
-
-  /** `stabilize` commits a `stabilize` operation and answers how many resources it marked. */
-  constructor(database: Database, stabilize: (now: number, limit: number) => Promise<number>) {
-    this.#database = database;
-    this.#stabilize = stabilize;
-  }
-
-  /** Looks for the nearest deadline, unless awake already: at the start, and whenever images came in. */
-  wake(): void {
-    if (this.#closed || this.#timer !== undefined || this.#running !== undefined) return;
-    this.#running = this.#run().finally(() => {
-      this.#running = undefined;
-    });
-  }
-
-  async close(): Promise<void> {
-    this.#closed = true;
-    clearTimeout(this.#timer);
-    await this.#running;
-  }
-
-  async #run(): Promise<void> {
-    try {
-      while (!this.#closed) {
-        const next = await this.#database.nextStable();
-        if (next === undefined) return;
-        const wait = next - Date.now();
-        if (wait > 0) return this.#sleep(wait);
-        if ((await this.#stabilize(Date.now(), LIMIT)) === 0) return this.#sleep(RETRY);
-      }
-    } catch {
-      this.#sleep(RETRY);
-    }
-  }
-
-  #sleep(milliseconds: number): void {
-    if (this.#closed) return;
-    // A long StableAge must not overflow the timer; waking early only looks again.
-    this.#timer = setTimeout(
-      () => {
-        this.#timer = undefined;
-        this.wake();
-      },
-      Math.min(milliseconds + 5, 3_600_000),
-    );
-  }
+/**
+ * To be woken at the start, and whenever images came in. `stabilize` commits a `stabilize` operation and answers how many
+ * resources it marked.
+ */
+export function createStability(
+  database: Database,
+  stabilize: (now: number, limit: number) => Promise<number>,
+): Background {
+  return new Background(async () => {
+    const next = await database.nextStable();
+    if (next === undefined) return undefined;
+    const wait = next - Date.now();
+    // A little late rather than early.
+    if (wait > 0) return wait + 5;
+    return (await stabilize(Date.now(), LIMIT)) === 0 ? RETRY : 0;
+  }, RETRY);
 }

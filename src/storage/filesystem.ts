@@ -19,7 +19,8 @@ import {
 import type { FileHandle } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import { Readable } from 'node:stream';
-import { IsenError } from '../errors.ts';
+import { asError, IsenError } from '../errors.ts';
+import { makeFolder } from '../folder.ts';
 import { isPageAligned, PAGE } from './pages.ts';
 import type { BlobWriter, ByteRange, Storage } from './storage.ts';
 
@@ -45,8 +46,8 @@ export interface FilesystemOptions {
 interface OpenFolder {
   /** Four hexadecimal digits. */
   readonly digits: string;
-  /** Its marker is durable. */
-  readonly ready: Promise<void>;
+  /** Its marker is durable; undefined when that failed, as on a full disk, and is to be tried again. */
+  ready: Promise<void> | undefined;
   readonly provisional: Set<string>;
   /** Names that it may still give out. */
   names: number;
@@ -65,11 +66,12 @@ function writeError(thrown: unknown): IsenError {
 export async function openFilesystem({ root, sync }: FilesystemOptions): Promise<Storage> {
   const markers = join(root, 'open');
   try {
-    await fs.mkdir(markers, { recursive: true });
+    makeFolder(markers);
     // A new folder is durable only once its parent is.
     for (const folder of [markers, root, dirname(root)]) await syncFolder(folder);
   } catch (thrown) {
-    throw new IsenError('CannotWriteFile', `the storage folder ${root} cannot be written`, { cause: thrown });
+    const details = `the storage folder ${root} cannot be written: ${asError(thrown).message}`;
+    throw new IsenError('CannotWriteFile', details, { cause: thrown });
   }
   // Synchronous writes save the round trip of a separate fdatasync. On ext4, XFS and btrfs the sync of a new file makes
   // its folder entry durable as well.
@@ -87,19 +89,27 @@ export async function openFilesystem({ root, sync }: FilesystemOptions): Promise
   /** Folders with provisional blobs, by their digits. */
   const open = new Map<string, OpenFolder>();
 
+  const prepare = async (digits: string): Promise<void> => {
+    const marker = await fs.open(join(markers, digits), 'w');
+    await marker.close();
+    await syncFolder(markers);
+    await fs.mkdir(folderOf(digits), { recursive: true });
+  };
+  const prepared = (folder: OpenFolder): Promise<void> => {
+    folder.ready ??= prepare(folder.digits).catch((thrown: unknown) => {
+      folder.ready = undefined;
+      throw thrown;
+    });
+    return folder.ready;
+  };
+
   const begin = (number: number): OpenFolder => {
     const digits = (number % FOLDERS).toString(16).padStart(4, '0');
-    const prepare = async (): Promise<void> => {
-      const marker = await fs.open(join(markers, digits), 'w');
-      await marker.close();
-      await syncFolder(markers);
-      await fs.mkdir(folderOf(digits), { recursive: true });
-    };
     // An earlier run may have left this very folder open: what is provisional in it stays so.
     const provisional = open.get(digits)?.provisional ?? new Set<string>();
-    const folder = { digits, ready: prepare(), provisional, names: FOLDER_NAMES };
+    const folder: OpenFolder = { digits, ready: undefined, provisional, names: FOLDER_NAMES };
     // Whoever puts a blob there meets the failure.
-    folder.ready.catch(() => {});
+    prepared(folder).catch(() => {});
     open.set(digits, folder);
     return folder;
   };
@@ -113,7 +123,7 @@ export async function openFilesystem({ root, sync }: FilesystemOptions): Promise
     const folder = open.get(uuid.slice(0, 4));
     if (!folder?.provisional.has(uuid))
       throw new IsenError('CannotWriteFile', 'this name was not given for a new file');
-    await folder.ready;
+    await prepared(folder);
   };
 
   /** A blob is provisional no more: when it was the last of a folder with no names left, so is the folder. */
@@ -136,7 +146,7 @@ export async function openFilesystem({ root, sync }: FilesystemOptions): Promise
     try {
       return await fs.open(pathOf(uuid), 'r');
     } catch (thrown) {
-      throw new IsenError('InexistentFile', `the storage holds no file ${uuid}`, { cause: thrown });
+      throw missing(uuid, thrown);
     }
   };
 
@@ -157,7 +167,7 @@ export async function openFilesystem({ root, sync }: FilesystemOptions): Promise
       let file: FileHandle;
       try {
         await ready(uuid);
-        file = await fs.open(path, flags, 0o644);
+        file = await fs.open(path, 'wx', 0o644);
       } catch (thrown) {
         settle(uuid);
         throw writeError(thrown);
@@ -178,6 +188,8 @@ export async function openFilesystem({ root, sync }: FilesystemOptions): Promise
         },
         async finish() {
           try {
+            // Once, at the end: the pieces are small.
+            if (sync) await file.datasync();
             await file.close();
           } catch (thrown) {
             await abort();
@@ -270,11 +282,11 @@ export async function openFilesystem({ root, sync }: FilesystemOptions): Promise
       return found;
     },
     async size(uuid) {
-      const file = await openBlob(uuid);
+      const path = pathOf(uuid);
       try {
-        return (await file.stat()).size;
-      } finally {
-        await file.close();
+        return (await fs.stat(path)).size;
+      } catch (thrown) {
+        throw missing(uuid, thrown);
       }
     },
     async free() {
@@ -297,6 +309,9 @@ function within(uuid: string, size: number, range: ByteRange | undefined): ByteR
   if (end > size) throw new IsenError('CorruptedFile', `the stored file ${uuid} is shorter than indexed`);
   return { start, end };
 }
+
+const missing = (uuid: string, cause: unknown): IsenError =>
+  new IsenError('InexistentFile', `the storage holds no file ${uuid}`, { cause });
 
 // By callback: the promise forms cost the main thread twice as much, and every stored image pays them.
 

@@ -349,6 +349,36 @@ export function databaseContract(backend: string, open: OpenDatabase): void {
     assert.deepEqual(await ids(database, { level: 'Instance', where, since: 2, limit: 2 }), all.slice(2, 4));
   });
 
+  check(
+    'a list goes on after a public id, whichever way it is searched, and whatever became of that one',
+    async (database) => {
+      const all = [...population].map((each) => each.ids.Instance).sort();
+      const [first = '', second = '', third = ''] = all;
+      const ways: Partial<FindRequest>[] = [
+        {},
+        { where: [{ tag: '0010,0020', caseSensitive: false, match: 'wildcard', value: '*' }] },
+        { where: [{ tag: '0010,0020', caseSensitive: false, match: 'list', values: ['A', 'B'] }] },
+      ];
+      for (const way of ways) {
+        const list = (request: Partial<FindRequest>) => ids(database, { level: 'Instance', ...way, ...request });
+        assert.deepEqual(await list({ after: second }), all.slice(2));
+        assert.deepEqual(await list({ after: second, limit: 1 }), all.slice(2, 3));
+        assert.deepEqual(await list({ after: first, since: 2, limit: 1 }), all.slice(3, 4));
+        assert.deepEqual(await list({ after: all.at(-1) ?? '' }), []);
+        assert.deepEqual(await list({ after: 'no id' }), []);
+        assert.deepEqual(await list({ after: '0'.repeat(8) + '-00000000'.repeat(4) }), all);
+      }
+      const of = { level: 'Patient', id: publicIdOf(A) } as const;
+      const below = await ids(database, { level: 'Instance', of });
+      assert.equal(below.length, 4);
+      assert.deepEqual(await ids(database, { level: 'Instance', of, after: below[1] ?? '' }), below.slice(2));
+      await database.commit([{ kind: 'delete', level: 'Instance', id: second }]);
+      for (const way of ways) {
+        assert.deepEqual(await ids(database, { level: 'Instance', ...way, after: second, limit: 1 }), [third]);
+      }
+    },
+  );
+
   check('an id that is unknown, or none at all, finds nothing', async (database) => {
     const levels = ['Patient', 'Study', 'Series', 'Instance'] as const;
     for (const level of levels) {
@@ -924,6 +954,31 @@ export function databaseContract(backend: string, open: OpenDatabase): void {
       await outcome(database, { kind: 'label', level: 'Study', id: series('1.1.1'), label: 'a', present: true }),
       unknownResource,
     );
+  });
+
+  check('the labels in use are listed once each, sorted, and go with the last that has them', async (database) => {
+    const set = (level: Level, id: string, label: string, present = true): Operation => ({
+      kind: 'label',
+      level,
+      id,
+      label,
+      present,
+    });
+    assert.deepEqual(await database.labels(), []);
+    await database.commit([
+      set('Study', study('1.1'), 'b'),
+      set('Study', study('1.2'), 'b'),
+      set('Series', series('1.1.1'), 'c'),
+      set('Patient', publicIdOf(A), 'a'),
+      set('Instance', instance('1.1.1.1'), 'B'),
+    ]);
+    assert.deepEqual(await database.labels(), ['B', 'a', 'b', 'c']);
+    await database.commit([set('Study', study('1.1'), 'b', false)]);
+    assert.deepEqual(await database.labels(), ['B', 'a', 'b', 'c']);
+    await database.commit([set('Study', study('1.2'), 'b', false)]);
+    assert.deepEqual(await database.labels(), ['B', 'a', 'c']);
+    await database.commit([{ kind: 'delete', level: 'Study', id: study('1.1') }]);
+    assert.deepEqual(await database.labels(), ['a']);
   });
 
   check('properties', async (database, reopen) => {

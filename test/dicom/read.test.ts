@@ -12,6 +12,7 @@ import { numbersOf, tagsOf, textOf, valueOf } from '../../src/dicom/value.ts';
 import { VR, type Vr } from '../../src/dicom/vr.ts';
 import { IsenError } from '../../src/errors.ts';
 import { shared, withoutShared } from '../peer.ts';
+import { make } from './made.ts';
 import {
   BIG,
   EXPLICIT,
@@ -381,6 +382,24 @@ test('the samples are read as dicom-parser reads them', { skip: withoutShared },
     compared += 1;
   }
   assert.ok(compared > 100, `${compared} compared`);
+});
+
+test('the beginning of a file is enough when Pixel Data begins in it, and only then', () => {
+  const whole = make({ rows: 64, columns: 64 });
+  const offset = readFile(whole).pixelData?.offset ?? 0;
+  assert.ok(offset > 300);
+  const read = (length: number, options = {}) =>
+    readFile(whole.subarray(0, length), { size: whole.length, ...options });
+  for (let length = 1; length < offset + 12; length++) {
+    assert.throws(() => read(length), { code: 'BadFileFormat' }, `cut at ${length}`);
+  }
+  assert.equal(read(offset + 12).pixelData?.offset, offset);
+  assert.throws(() => readFile(whole.subarray(0, offset + 12), { size: whole.length - 1 }), { code: 'BadFileFormat' });
+  const document = make({ pixels: false, extra: [{ tag: '0042,0011', vr: 'OB', value: new Uint8Array(5000) }] });
+  const cut = document.subarray(0, 1000);
+  assert.throws(() => readFile(cut, { size: document.length }), { code: 'BadFileFormat' });
+  assert.ok(readFile(cut, { size: document.length, cut: true }).dataSet.elements.has('0020,000d'));
+  assert.throws(() => readFile(cut, { size: 2000, cut: true }), { code: 'BadFileFormat' });
 });
 
 test('the deeply nested sample is refused at once', { skip: withoutShared }, () => {

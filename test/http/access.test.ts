@@ -174,6 +174,14 @@ test('Expect, broken requests and silence', async () => {
     const odd = await converse(server.port, `GET /system HTTP/1.1\r\nHost: x\r\nExpect: tea\r\n\r\n`);
     assert.match(odd, /^HTTP\/1\.1 417/);
     assert.match(await converse(server.port, 'NOT HTTP\r\n\r\n'), /^HTTP\/1\.1 400/);
+    assert.match(await converse(server.port, 'GET /system HTTP/1.0\r\n\r\n'), /^HTTP\/1\.1 200[^]*"ApiVersion"/);
+    assert.match(await converse(server.port, 'GET /system HTTP/1.1\r\n\r\n'), /^HTTP\/1\.1 400/);
+    for (const target of ['http://127.0.0.1/system', 'HTTPS://a.example:8042//system/?x=1', 'http://host/tools/now']) {
+      const answer = await converse(server.port, `GET ${target} HTTP/1.1\r\nHost: host\r\n\r\n`, 200);
+      assert.match(answer, /^HTTP\/1\.1 200/, target);
+    }
+    const absolute = `POST http://host/instances HTTP/1.1\r\nHost: host\r\nContent-Length: 4\r\n\r\njunk`;
+    assert.match(await converse(server.port, absolute, 200), /"Uri" : "\/instances"/);
     const long = `GET / HTTP/1.1\r\nHost: x\r\nX: ${'y'.repeat(40_000)}\r\n\r\n`;
     assert.match(await converse(server.port, long), /^HTTP\/1\.1 431/);
 

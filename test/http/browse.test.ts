@@ -7,6 +7,7 @@ import { request as httpRequest } from 'node:http';
 import { join } from 'node:path';
 import { after, before, describe, test } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
+import { log } from '../../src/log.ts';
 import { make } from '../dicom/made.ts';
 import { raw, type Served, serve } from './served.ts';
 
@@ -120,6 +121,17 @@ test('entity tags of attachments and metadata answer 304', async () => {
       headers: { 'if-none-match': first.headers.etag ?? '' },
     });
     assert.equal(again.status, 304, path);
+    const etag = first.headers.etag ?? '';
+    for (const [header, status] of [
+      [`W/${etag}`, 304],
+      [`"0-${'0'.repeat(32)}", W/${etag}`, 304],
+      ['*', 304],
+      [`W/"9", "0-${'0'.repeat(32)}"`, 200],
+      [etag.slice(1, -1), 200],
+    ] as const) {
+      const answer = await raw(server.port, `/instances/${ids.ID}/${path}`, { headers: { 'if-none-match': header } });
+      assert.equal(answer.status, status, header);
+    }
   }
   const md5 = createHash('md5').update(file).digest('hex');
   assert.equal((await raw(server.port, `/instances/${ids.ID}/attachments/dicom/md5`)).body.toString(), md5);
@@ -171,6 +183,30 @@ test('queries that make no sense are refused or ignored as by the reference', as
   assert.equal(await status(`/instances/${ids.ID}?requested-tags=NoSuchTag`), 500);
   assert.equal(await status(`/instances/${ids.ID}/frames/99/raw`), 400);
   assert.equal(await status(`/instances/${ids.ID}/content/NoSuchTag`), 500);
+});
+
+test('empty elements of requested-tags ask nothing', async () => {
+  for (const [query, keys] of [
+    ['PatientID;', ['PatientID']],
+    [';PatientID;;Modality; ', ['Modality', 'PatientID']],
+    [';', []],
+  ] as const) {
+    const { status, body } = await raw(
+      server.port,
+      `/studies/${ids.ParentStudy}?requested-tags=${query.replace(' ', '+')}`,
+    );
+    assert.equal(status, 200, query);
+    const { RequestedTags = {} } = JSON.parse(body.toString()) as { RequestedTags?: Record<string, string> };
+    assert.deepEqual(Object.keys(RequestedTags), keys, query);
+  }
+});
+
+test("the log blames no client's mistake on the server", async (context) => {
+  const error = context.mock.method(log.http, 'error', () => {});
+  assert.equal((await raw(server.port, `/studies/${ids.ParentStudy}?requested-tags=NoSuchTag`)).status, 500);
+  assert.equal((await raw(server.port, `/instances/${ids.ID}/content/NoSuchTag`)).status, 500);
+  assert.equal((await raw(server.port, `/instances/${ids.ID}/file?transcode=1.2.840.10008.1.2`)).status, 501);
+  assert.equal(error.mock.callCount(), 0);
 });
 
 test('a list longer than a page is whole, in order and without doubles', async () => {
@@ -272,6 +308,15 @@ test('labels, metadata and protection are written, read, and removed', async () 
   assert.equal((await send('GET', `${study}/labels/urgent`)).status, 404);
 
   assert.equal((await send('PUT', `${study}/metadata/4000`, 'välue')).status, 200);
+  assert.equal((await send('GET', `${study}/metadata/4000`)).body.toString(), 'välue');
+  const latin1 = await raw(server.port, `${study}/metadata/4000`, { method: 'PUT' }, Buffer.from('v\xe4lue', 'latin1'));
+  assert.equal(latin1.status, 400, 'what is not UTF-8 is refused, not altered');
+  for (const condition of ['"7"', 'W/"7-0"']) {
+    const headers = { 'if-match': condition };
+    assert.equal((await raw(server.port, `${study}/metadata/4000`, { method: 'PUT', headers }, 'x')).status, 409);
+  }
+  const unread = await raw(server.port, `${study}/metadata/4000`, { method: 'PUT', headers: { 'if-match': 'x' } }, 'x');
+  assert.equal(unread.status, 400);
   assert.equal((await send('GET', `${study}/metadata/4000`)).body.toString(), 'välue');
   assert.equal((await send('PUT', `${study}/metadata/LastUpdate`, 'x')).status, 403);
   assert.equal((await send('PUT', `${study}/metadata/NoSuchName`, 'x')).status, 400);

@@ -3,6 +3,7 @@
 import assert from 'node:assert/strict';
 import { spawnSync } from 'node:child_process';
 import { randomBytes } from 'node:crypto';
+import { once } from 'node:events';
 import { mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { connect } from 'node:net';
 import { join } from 'node:path';
@@ -204,4 +205,42 @@ test('a client that claims 2 GB, or is gone in the middle, leaves nothing and ta
   // Seventy of them would otherwise hold all sixty-four slabs for good.
   const answers = await Promise.all(Array.from({ length: 100 }, () => post(fresh())));
   for (const answer of answers) assert.equal(answer.status, 200);
+});
+
+test('clients that stall or trickle do not keep an honest one out', async () => {
+  const own = await serve({ MaximumInFlightMB: 64 });
+  const head = 'POST /instances HTTP/1.1\r\nHost: x\r\nContent-Length: 100000\r\n\r\n';
+  const sockets = Array.from({ length: 128 }, () => {
+    const socket = connect(own.port, '127.0.0.1');
+    socket.on('error', () => {});
+    socket.write(head + 'x');
+    return socket;
+  });
+  const trickle = setInterval(() => {
+    for (const socket of sockets.slice(0, 64)) if (socket.writable) socket.write('x');
+  }, 100);
+  try {
+    const answers: string[] = [];
+    for (const socket of sockets) socket.once('data', (data) => answers.push(String(data)));
+    await sleep(500);
+    const began = performance.now();
+    const answer = await fetch(`${own.url}/instances`, { method: 'POST', body: new Uint8Array(fresh()) });
+    assert.equal(answer.status, 200, await answer.text());
+    assert.ok(performance.now() - began < 10_000);
+    assert.match(answers[0] ?? '', /^HTTP\/1\.1 503[^]*Retry-After[^]*too slowly/i);
+    // Alone with the memory, a slow client may take its time.
+    const slow = connect(own.port, '127.0.0.1');
+    const body = fresh();
+    slow.write(`POST /instances HTTP/1.1\r\nHost: x\r\nContent-Length: ${body.length}\r\n\r\n`);
+    slow.write(body.subarray(0, 10));
+    for (const socket of sockets) socket.destroy();
+    await sleep(3000);
+    slow.write(body.subarray(10));
+    assert.match(String((await once(slow, 'data'))[0]), /^HTTP\/1\.1 200/);
+    slow.destroy();
+  } finally {
+    clearInterval(trickle);
+    for (const socket of sockets) socket.destroy();
+    await own.close();
+  }
 });

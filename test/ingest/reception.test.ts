@@ -2,7 +2,7 @@
 
 import assert from 'node:assert/strict';
 import { createHash, randomBytes } from 'node:crypto';
-import { mkdirSync, readdirSync } from 'node:fs';
+import { mkdirSync, readdirSync, rmSync, truncateSync } from 'node:fs';
 import { join } from 'node:path';
 import { test } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
@@ -56,7 +56,7 @@ async function openRoom(folder: string, options: RoomOptions = {}): Promise<Room
     overwrite: options.overwrite ?? 'Never',
     hash: true,
     budget: options.budget ?? 16 << 20,
-    largestBody: 64 << 20,
+    largestBody: 128 << 20,
     minimumFree: options.minimumFree ?? 0,
   });
   return {
@@ -257,6 +257,79 @@ test('below the watermark of the disk nothing is taken in, and the answer says t
   await assert.rejects(room.ingest.receive(), (thrown: unknown) => {
     return thrown instanceof IsenError && thrown.code === 'FullStorage' && thrown.http === 503;
   });
+  await room.close();
+});
+
+test('an instance whose stored file is lost or cut short is healed by the next upload of it', async () => {
+  for (const overwrite of ['Never', 'IfChanged'] as const) {
+    const folder = temporaryFolder();
+    const room = await openRoom(folder, { overwrite });
+    const bytes = make({ sopUid: '1.2.66' });
+    const { ids } = await put(room, bytes);
+    for (const damage of [
+      rmSync,
+      (path: string) => truncateSync(path, 100),
+      (path: string) => truncateSync(path, 1e5),
+    ]) {
+      assert.equal((await put(room, bytes)).status, 'AlreadyStored');
+      // The file of the repeated upload goes in the background.
+      await soon(() => blobs(folder).length === 1);
+      for (const blob of blobs(folder)) damage(join(folder, 'storage', blob));
+      assert.deepEqual(await put(room, bytes), { status: 'Success', ids });
+      const [found] = await room.database.find({ level: 'Instance', id: ids.Instance });
+      const uuid = found?.attachments[0]?.uuid ?? '';
+      assert.deepEqual(Buffer.from(await room.storage.read(uuid)), bytes);
+      await soon(() => blobs(folder).length === 1);
+    }
+    assert.equal((await room.database.statistics())?.instances, 1);
+    await room.close();
+  }
+});
+
+test('bodies too large for memory are stored whole in any form, and refused when they are damaged', async () => {
+  const folder = temporaryFolder();
+  const room = await openRoom(folder, { budget: 1 << 20 });
+  const pixels = randomBytes(66 << 20);
+  const deflated = '1.2.840.10008.1.2.1.99';
+  const bodies = {
+    native: make({ sopUid: '1.2.70', pixels }),
+    deflated: make({ sopUid: '1.2.71', pixels, transferSyntax: deflated }),
+    document: make({
+      sopUid: '1.2.72',
+      pixels: false,
+      extra: [{ tag: '0042,0011', vr: 'OB', value: pixels }],
+    }),
+  };
+  for (const [form, body] of Object.entries(bodies)) {
+    const { status, ids } = await put(room, body);
+    assert.equal(status, 'Success', form);
+    const [found] = await room.database.find({ level: 'Instance', id: ids.Instance });
+    const attachment = found?.attachments[0];
+    assert.equal(attachment?.uncompressedMD5, createHash('md5').update(body).digest('hex'), form);
+    assert.equal(found?.metadata['PixelDataOffset'] !== undefined, form === 'native', form);
+  }
+  const cut = bodies.native.subarray(0, bodies.native.length - 1);
+  await assert.rejects(put(room, cut), refuses('BadFileFormat'), 'native and cut');
+  await assert.rejects(put(room, bodies.document.subarray(0, -1)), refuses('BadFileFormat'), 'a document and cut');
+  await soon(() => blobs(folder).length === 3);
+  await room.close();
+});
+
+test('the fragments of a body too large for memory are walked', async () => {
+  const folder = temporaryFolder();
+  const room = await openRoom(folder, { budget: 1 << 20 });
+  const fragments = Array.from({ length: 40 }, (_, index) => randomBytes(index % 2 === 0 ? 10 : 200_000));
+  const whole = make({ sopUid: '1.2.80', transferSyntax: '1.2.840.10008.1.2.4.50', pixels: { fragments } });
+  assert.ok(whole.length > 3 << 20);
+  for (const length of [whole.length - 1, whole.length - 8, whole.length - 100_000, 2 << 20]) {
+    await assert.rejects(put(room, whole.subarray(0, length)), refuses('BadFileFormat'), String(length));
+  }
+  const altered = Buffer.from(whole);
+  const at = altered.indexOf(fragments[31] ?? '') - 8;
+  altered[at] = 0;
+  await assert.rejects(put(room, altered), refuses('BadFileFormat'));
+  await soon(() => blobs(folder).length === 0);
+  assert.equal((await put(room, whole)).status, 'Success');
   await room.close();
 });
 

@@ -1,0 +1,119 @@
+/** Owns the proof that altered files never go out as if they were right: small ones, large ones, and parts of them. */
+
+import assert from 'node:assert/strict';
+
+import { closeSync, openSync, readdirSync, readSync, writeSync } from 'node:fs';
+import { get } from 'node:http';
+import { join } from 'node:path';
+import { after, test } from 'node:test';
+import { log } from '../../src/log.ts';
+import { make } from '../dicom/made.ts';
+import { raw, serve } from './served.ts';
+
+const server = await serve();
+after(() => server.close());
+
+/** Stores a file of `rows` × 512 16-bit pixels; what it is, its paths, and its blob. */
+async function store(rows: number): Promise<{ bytes: Buffer; paths: string[]; blob: string; id: string }> {
+  const bytes = Buffer.from(make({ rows, columns: 512, sopUid: `1.2.840.99.${rows}.${Date.now()}` }));
+  const answer = await raw(server.port, '/instances', { method: 'POST' }, bytes);
+  assert.equal(answer.status, 200);
+  const { ID: id } = JSON.parse(answer.body.toString()) as { ID: string };
+  const info = await raw(server.port, `/instances/${id}/attachments/dicom/info`);
+  const { Uuid } = JSON.parse(info.body.toString()) as { Uuid: string };
+  const blob = readdirSync(server.storage, { recursive: true }).find((name) => String(name).endsWith(Uuid));
+  return {
+    bytes,
+    id,
+    paths: ['file', 'attachments/dicom/data', 'attachments/dicom/compressed-data'].map(
+      (of) => `/instances/${id}/${of}`,
+    ),
+    blob: join(server.storage, String(blob)),
+  };
+}
+
+/** Flips one bit in place. */
+function alter(path: string, at: number): void {
+  const file = openSync(path, 'r+');
+  const byte = Buffer.alloc(1);
+  readSync(file, byte, 0, 1, at);
+  writeSync(file, Buffer.from([(byte[0] ?? 0) ^ 1]), 0, 1, at);
+  closeSync(file);
+}
+
+/** How a download ends: its bytes, and whether they are all that was announced. */
+async function download(path: string): Promise<{ status: number; body: Buffer; complete: boolean }> {
+  return new Promise((resolve, reject) => {
+    get({ host: '127.0.0.1', port: server.port, path, agent: false }, (response) => {
+      const chunks: Buffer[] = [];
+      response.on('data', (chunk: Buffer) => chunks.push(chunk));
+      response.on('error', () => {});
+      response.on('close', () =>
+        resolve({ status: response.statusCode ?? 0, body: Buffer.concat(chunks), complete: response.complete }),
+      );
+    }).on('error', reject);
+  });
+}
+
+test('a small file altered in place is 500 with the error that says so, ranges of it too', async () => {
+  for (const at of [10, 400, 200_000]) {
+    const { bytes, paths, blob } = await store(256);
+    const range = { headers: { range: 'bytes=0-99' } };
+    for (const path of paths) {
+      assert.deepEqual((await raw(server.port, path)).body, bytes);
+      assert.deepEqual((await raw(server.port, path, range)).body, bytes.subarray(0, 100));
+    }
+    alter(blob, at);
+    for (const path of paths) {
+      for (const options of [{}, range]) {
+        const answer = await raw(server.port, path, options);
+        assert.equal(answer.status, 500);
+        const error = JSON.parse(answer.body.toString()) as { OrthancStatus: number; Uri: string };
+        assert.deepEqual([error.OrthancStatus, error.Uri], [20, path]);
+      }
+    }
+    alter(blob, at);
+    assert.deepEqual((await raw(server.port, paths[0] ?? '')).body, bytes);
+  }
+});
+
+test('a large file altered in place breaks off before its end, and the log says why', async (context) => {
+  const { bytes, paths, blob } = await store(3000);
+  const error = context.mock.method(log.http, 'error', () => {});
+  for (const path of paths) {
+    const { status, body, complete } = await download(path);
+    assert.equal(status, 200);
+    assert.ok(complete && body.equals(bytes));
+  }
+  assert.equal(error.mock.callCount(), 0);
+  for (const at of [200, 1_000_000, bytes.length - 1]) {
+    alter(blob, at);
+    for (const path of paths) {
+      const { body, complete } = await download(path);
+      assert.equal(complete, false, `${path} altered at ${at}`);
+      assert.ok(body.length < bytes.length);
+    }
+    alter(blob, at);
+  }
+  assert.equal(error.mock.callCount(), 9);
+  assert.ok((await download(paths[0] ?? '')).complete);
+});
+
+test('more small files at once than are held in memory are right all the same', async () => {
+  const { bytes, paths } = await store(900);
+  const answers = await Promise.all(Array.from({ length: 150 }, () => download(paths[0] ?? '')));
+  for (const { body, complete } of answers) assert.ok(complete && body.equals(bytes));
+});
+
+test('a file that is read whole for its header is compared with its MD5', async () => {
+  const bytes = make({ sopUid: `1.2.840.98.${Date.now()}`, without: ['7fe0,0010'] });
+  const { body } = await raw(server.port, '/instances', { method: 'POST' }, bytes);
+  const { ID } = JSON.parse(body.toString()) as { ID: string };
+  const info = await raw(server.port, `/instances/${ID}/attachments/dicom/info`);
+  const { Uuid } = JSON.parse(info.body.toString()) as { Uuid: string };
+  const blob = readdirSync(server.storage, { recursive: true }).find((name) => String(name).endsWith(Uuid));
+  alter(join(server.storage, String(blob)), bytes.length - 1);
+  for (const path of ['tags', 'simplified-tags', 'header', 'content']) {
+    assert.equal((await raw(server.port, `/instances/${ID}/${path}`)).status, 500, path);
+  }
+});
