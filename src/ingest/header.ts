@@ -11,6 +11,7 @@ import type { Level } from '../dicom/levels.ts';
 import { type DicomFile, readFile } from '../dicom/read.ts';
 import { IsenError } from '../errors.ts';
 import { countFrames, locateFrame, rawFrameType } from '../imaging/frames.ts';
+import { KeptTexts } from '../kept.ts';
 import { createPool, type Pool } from '../pool.ts';
 import type { Storage } from '../storage/storage.ts';
 
@@ -47,7 +48,7 @@ export interface Headers {
 }
 
 export interface HeadersOptions {
-  /** Characters of answers that are kept. */
+  /** Characters of answers that are kept, with their questions. */
   readonly cached?: number;
   /** Bytes of headers that may be in memory at once; a larger one goes alone. */
   readonly inFlight?: number;
@@ -74,22 +75,9 @@ const PIXEL_DATA = '7fe0,0010';
 export function createHeaders(storage: Storage, options: HeadersOptions = {}): Headers {
   const { cached = 64 * 2 ** 20, inFlight = 256 * 2 ** 20, deadline = 30_000 } = options;
   const pool: Pool<HeaderTask, HeaderAnswer> = createPool({ file: 'read', deadline });
-  const answers = new Map<string, string>();
-  let kept = 0;
+  const answers = new KeptTexts(cached);
   let reading = 0;
   const turns: (() => void)[] = [];
-
-  const remember = (key: string, answer: string): void => {
-    if (answer.length > cached / 16) return;
-    answers.set(key, answer);
-    kept += answer.length;
-    // The oldest go first: a Map keeps the order of insertion.
-    for (const [oldest, text] of answers) {
-      if (kept <= cached) break;
-      answers.delete(oldest);
-      kept -= text.length;
-    }
-  };
 
   const reserve = async (size: number): Promise<void> => {
     while (reading > 0 && reading + size > inFlight) {
@@ -136,14 +124,9 @@ export function createHeaders(storage: Storage, options: HeadersOptions = {}): H
   const askText = async (file: StoredFile, question: Exclude<HeaderQuestion, { kind: 'content' }>): Promise<string> => {
     const key = `${file.attachment.uuid} ${JSON.stringify(question)}`;
     const known = answers.get(key);
-    if (known !== undefined) {
-      // Asked for again: the last to go.
-      answers.delete(key);
-      answers.set(key, known);
-      return known;
-    }
+    if (known !== undefined) return known;
     const answer = await ask(file, question);
-    if (!answers.has(key)) remember(key, answer);
+    answers.add(key, answer);
     return answer;
   };
 
