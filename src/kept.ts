@@ -5,7 +5,7 @@ export class KeptTexts {
   readonly #limit: number;
   #size = 0;
 
-  /** `limit`: characters of keys and texts. A text that would take a sixteenth of them is not kept. */
+  /** `limit`: characters of keys and texts. A text that would take more than a sixteenth of them is not kept. */
   constructor(limit: number) {
     this.#limit = limit;
   }
