@@ -1,13 +1,16 @@
 /**
  * Owns `npm run bench -- browse`: answers per second of the browse routes, Isen and the reference server holding the same
- * instances, in one run and alternating; and how much the REST API slows down under full ingest.
+ * instances, in one run and alternating, what was never asked for apart from what was asked for before (Isen keeps
+ * answers); and how much the REST API slows down under full ingest.
  */
 
 import { ImageSource } from './images.ts';
 import { getPaths, percentile, sendImages } from './sender.ts';
 import { type Running, startServer } from './servers.ts';
 
-const INSTANCES = 2000;
+/** Two a study: so that there are two thousand studies, one to warm the servers up with and one to measure. */
+const INSTANCES = 4000;
+const IDS = 1000;
 const REQUESTS = 4000;
 const CLIENTS = 4;
 
@@ -35,11 +38,19 @@ function shuffled(values: readonly string[]): string[] {
   return result;
 }
 
-async function pathsOf(port: number, route: (typeof ROUTES)[number]): Promise<string[]> {
-  if (route.kind === 'changes') return [`/changes${route.suffix}`];
-  return shuffled(await ids(port, route.kind))
-    .slice(0, 1000)
-    .map((id) => `/${route.kind}/${id}${route.suffix}`);
+/** What a route is asked for: a thousand paths to warm up with, then a thousand others. */
+async function pathsOf(port: number, { kind, suffix }: (typeof ROUTES)[number]): Promise<[string[], string[]]> {
+  const paths =
+    kind === 'changes'
+      ? Array.from({ length: 2 * IDS }, (_, index) => `/changes${suffix}&since=${2 * IDS - index}`)
+      : shuffled(await ids(port, kind)).map((id) => `/${kind}/${id}${suffix}`);
+  return [paths.slice(IDS, 2 * IDS), paths.slice(0, IDS)];
+}
+
+async function rate(server: Running, paths: readonly string[], count: number): Promise<number> {
+  const got = await getPaths(server.port, paths, CLIENTS, count);
+  if (got.failures > 0) throw new Error(`${server.subject} failed ${got.failures} of ${paths[0]}`);
+  return got.count / got.seconds;
 }
 
 const median = (values: readonly number[]): number => percentile(values, 0.5);
@@ -53,19 +64,23 @@ export async function run(args: readonly string[]): Promise<void> {
     for (const subject of ['isen', 'reference'] as const) {
       const server = await startServer(subject);
       servers.push(server);
-      const source = new ImageSource({ rows: 128, columns: 128, instancesPerSeries: 20, seed: 1 });
+      const source = new ImageSource({ rows: 128, columns: 128, instancesPerSeries: 2, seed: 1 });
       const sent = await sendImages(server.port, source, 4, INSTANCES);
       if (sent.failures > 0) throw new Error(`${subject} refused ${sent.failures} uploads`);
     }
     const lines: string[] = [];
     for (const route of ROUTES) {
       const rates = new Map<string, number[]>();
+      const first: string[] = [];
+      for (const server of servers) {
+        const [others, paths] = await pathsOf(server.port, route);
+        await rate(server, others, IDS);
+        first.push(`${server.subject} ${(await rate(server, paths, IDS)).toFixed(0)}/s`);
+      }
       for (let round = 0; round < rounds; round++) {
         for (const server of round % 2 === 0 ? servers : [...servers].reverse()) {
-          const paths = await pathsOf(server.port, route);
-          const got = await getPaths(server.port, paths, CLIENTS, REQUESTS);
-          if (got.failures > 0) throw new Error(`${server.subject} failed ${got.failures} of ${route.name}`);
-          rates.set(server.subject, [...(rates.get(server.subject) ?? []), got.count / got.seconds]);
+          const [, paths] = await pathsOf(server.port, route);
+          rates.set(server.subject, [...(rates.get(server.subject) ?? []), await rate(server, paths, REQUESTS)]);
         }
       }
       const ours = rates.get('isen') ?? [];
@@ -73,7 +88,7 @@ export async function run(args: readonly string[]): Promise<void> {
       const ratio = median(ours) / median(theirs);
       const raw = (values: readonly number[]): string => values.map((value) => value.toFixed(0)).join(' ');
       lines.push(
-        `${ratio.toFixed(2)} ${route.name} (bar ${route.least}: ${ratio >= route.least ? 'met' : 'MISSED'})  isen ${median(ours).toFixed(0)}/s [${raw(ours)}]  reference ${median(theirs).toFixed(0)}/s [${raw(theirs)}]`,
+        `${ratio.toFixed(2)} ${route.name} (bar ${route.least}: ${ratio >= route.least ? 'met' : 'MISSED'})  isen ${median(ours).toFixed(0)}/s [${raw(ours)}]  reference ${median(theirs).toFixed(0)}/s [${raw(theirs)}]  never asked before: ${first.join(', ')}`,
       );
     }
     process.stdout.write(`isen : reference, ${CLIENTS} clients, over 1,000 random ids\n${lines.join('\n')}\n`);

@@ -329,6 +329,11 @@ export interface Database {
   /** The last Seq ever given, 0 at the beginning; survives clear-changes. */
   lastSeq(): Promise<number>;
   property(name: string): Promise<string | undefined>;
+  /**
+   * A number that is another one once anything was committed: what was read before and after two equal ones is the same.
+   * Undefined where knowing it costs as much as reading.
+   */
+  version(): number | undefined;
   /** Every label in use, sorted. */
   labels(): Promise<readonly string[]>;
   /** Blobs awaiting removal from storage, at most `limit`. */

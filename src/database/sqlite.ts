@@ -90,6 +90,7 @@ export async function openSqlite({ path, limits }: SqliteOptions): Promise<Datab
     changes: async (request) => reader.changes(request),
     lastSeq: async () => reader.lastSeq(),
     property: async (name) => reader.property(name),
+    version: () => reader.version(),
     labels: async () => reader.labels(),
     removals: async (limit) => reader.removals(limit),
     attached: async (uuids) => reader.attached(uuids),

@@ -4,7 +4,9 @@
  */
 
 import { STATUS_CODES } from 'node:http';
+import type { Database } from '../database/database.ts';
 import { ERRORS, type IsenError } from '../errors.ts';
+import { KeptTexts } from '../kept.ts';
 
 const JSON_TYPE = 'application/json; charset=utf-8';
 
@@ -21,6 +23,32 @@ export function json(value: unknown, headers: Record<string, string> = {}): Resp
 /** 200 with JSON text made elsewhere (by a worker). */
 export function jsonOf(text: string, headers: Record<string, string> = {}): Response {
   return new Response(text, { headers: { 'Content-Type': JSON_TYPE, ...headers } });
+}
+
+/** Characters of answers that are kept. */
+const KEPT = 32 * 2 ** 20;
+
+/** JSON text by URL: the text that is kept, else what `make` reads from the index; undefined (never kept) where there is none. */
+export type KeptAnswers = <Text extends string | undefined>(url: string, make: () => Promise<Text>) => Promise<Text>;
+
+/**
+ * Keeps answers that follow from the index alone for as long as nothing is committed: between uploads clients ask for the
+ * same pages and resources again and again. None is older than what reading the index would give.
+ */
+export function keepAnswers(database: Database): KeptAnswers {
+  const texts = new KeptTexts(KEPT);
+  let version: number | undefined;
+  return async (url, make) => {
+    const current = database.version();
+    if (current !== version) texts.clear();
+    version = current;
+    const known = texts.get(url);
+    if (known !== undefined) return known as Awaited<ReturnType<typeof make>>;
+    const text = await make();
+    // Of another version when someone asked meanwhile: it may have been read before that.
+    if (text !== undefined && current !== undefined && current === version) texts.add(url, text);
+    return text;
+  };
 }
 
 /** 200 with a body of `type`. */

@@ -50,8 +50,8 @@ async function page(
   services: Services,
   query: { last: string | undefined; limit: number | undefined; since: number | undefined; to: number | undefined },
   types: { types?: ChangeType[] },
-): Promise<Response> {
-  const last = await services.changes.last();
+  last: number,
+): Promise<string> {
   const { since, to } = query;
   let limit = query.limit ?? DEFAULT_LIMIT;
   if (query.last !== undefined) {
@@ -72,7 +72,7 @@ async function page(
 }
 
 /** A page as JSON text. Written by hand: the general way takes most of the time of this most polled of answers. */
-function answer(changes: readonly Change[], done: boolean, last: number): Response {
+function answer(changes: readonly Change[], done: boolean, last: number): string {
   const rows = changes.map(
     ({ type, date, id, level, seq }) => `      {
          "ChangeType": "${type}",
@@ -86,7 +86,7 @@ function answer(changes: readonly Change[], done: boolean, last: number): Respon
   const list = rows.length === 0 ? '[]' : `[\n${rows.join(',\n')}\n   ]`;
   const first = changes[0] === undefined ? '' : `   "First": ${changes[0].seq},\n`;
   const end = changes.at(-1)?.seq ?? last;
-  return jsonOf(`{\n   "Changes": ${list},\n   "Done": ${done},\n${first}   "Last": ${end}\n}\n`);
+  return `{\n   "Changes": ${list},\n   "Done": ${done},\n${first}   "Last": ${end}\n}\n`;
 }
 
 /** The log from `since` on, as events, for as long as the client stays. */
@@ -142,7 +142,7 @@ function live(
 
 /** Adds the routes of this file. Live streams end when `ended` aborts. */
 export function addChanges(routes: Routes, ended: AbortSignal): void {
-  const { services } = routes;
+  const { services, kept } = routes;
   const tag = 'Changes';
   routes.add(
     {
@@ -170,7 +170,11 @@ export function addChanges(routes: Routes, ended: AbortSignal): void {
     },
     async (context, query) => {
       const types = typesOf(query.type);
-      if (!/\btext\/event-stream\b/.test(context.req.header('accept') ?? '')) return page(services, query, types);
+      if (!/\btext\/event-stream\b/.test(context.req.header('accept') ?? '')) {
+        const last = await services.changes.last();
+        // With the log's own end: it need not be in the index.
+        return jsonOf(await kept(`${last} ${context.req.url}`, () => page(services, query, types, last)));
+      }
       const resumed = /^\d{1,15}$/.exec(context.req.header('last-event-id') ?? '');
       const since = resumed ? Number(resumed[0]) : query.since;
       const chosen = types.types && new Set(types.types);

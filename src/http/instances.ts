@@ -28,7 +28,7 @@ const fileFor = (services: Services, context: Context<Environment>): Promise<Sto
   fileOf(services, context.req.param('id') ?? '');
 
 function addTags(routes: Routes): void {
-  const { services } = routes;
+  const { services, kept } = routes;
   const tag = 'Instances';
   const answers = { 200: { description: 'The data set', type: 'application/json', schema: Dataset } };
   routes.add(
@@ -42,7 +42,8 @@ function addTags(routes: Routes): void {
     },
     async (context, query) => {
       const request = { format: formatOf(query, 'Full'), ignoreLength: ignoredLength(query['ignore-length']) };
-      return jsonOf(await services.headers.tags(await fileFor(services, context), request));
+      const tags = async (): Promise<string> => services.headers.tags(await fileFor(services, context), request);
+      return jsonOf(await kept(context.req.url, tags));
     },
   );
   routes.add(
@@ -56,7 +57,8 @@ function addTags(routes: Routes): void {
     },
     async (context, query) => {
       const request = { format: 'Simplify', ignoreLength: ignoredLength(query['ignore-length']) } as const;
-      return jsonOf(await services.headers.tags(await fileFor(services, context), request));
+      const tags = async (): Promise<string> => services.headers.tags(await fileFor(services, context), request);
+      return jsonOf(await kept(context.req.url, tags));
     },
   );
   routes.add(

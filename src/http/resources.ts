@@ -5,7 +5,7 @@ import type { Found, FindRequest, Remaining } from '../database/database.ts';
 import type { TagsFormat } from '../dicom/json.ts';
 import { LEVEL, LEVELS, type Level } from '../dicom/levels.ts';
 import { IsenError } from '../errors.ts';
-import { empty, json, text } from './answers.ts';
+import { empty, json, jsonOf, jsonText, text } from './answers.ts';
 import { bodyBoolean } from './body.ts';
 import { expand, expansionRequest, requestedTags } from './expansion.ts';
 import { arrayText, mapOrdered, streamText } from './lists.ts';
@@ -138,7 +138,7 @@ function pageOf(
 }
 
 function addLevel(routes: Routes, level: Level): void {
-  const { services } = routes;
+  const { services, kept } = routes;
   const { path } = LEVEL[level];
   const one = `/${path}/{id}`;
   const tag = path[0]?.toUpperCase() + path.slice(1);
@@ -177,13 +177,15 @@ function addLevel(routes: Routes, level: Level): void {
       },
     },
     async (context, query) => {
-      const id = context.req.param('id') ?? '';
-      const requested = requestedTags(query['requested-tags'], level);
-      const [found] = PUBLIC_ID.test(id)
-        ? await services.database.find({ level, id, ...expansionRequest(level, requested) })
-        : [];
-      if (found === undefined) return empty(404);
-      return json(await expand(services, found, formatOf(query, 'Simplify'), requested));
+      const answer = await kept(context.req.url, async () => {
+        const id = context.req.param('id') ?? '';
+        const requested = requestedTags(query['requested-tags'], level);
+        const [found] = PUBLIC_ID.test(id)
+          ? await services.database.find({ level, id, ...expansionRequest(level, requested) })
+          : [];
+        return found && jsonText(await expand(services, found, formatOf(query, 'Simplify'), requested));
+      });
+      return answer === undefined ? empty(404) : jsonOf(answer);
     },
   );
 

@@ -8,6 +8,7 @@ import type { HttpBindings } from '@hono/node-server';
 import type { Context } from 'hono';
 import { asIsenError, IsenError } from '../errors.ts';
 import { recordRequest } from '../metrics.ts';
+import { type KeptAnswers, keepAnswers } from './answers.ts';
 import type { Services } from './services.ts';
 
 /** Bindings of the Node adapter: `c.env.incoming` is the raw request. */
@@ -57,6 +58,8 @@ export type Handler<Query extends QueryShape> = (
 export interface Routes {
   readonly services: Services;
   readonly app: OpenAPIHono<Environment>;
+  /** For answers that follow from the index alone. */
+  readonly kept: KeptAnswers;
   /** Registers a route: served, documented and listed for `Allow`. */
   add<const Query extends QueryShape = Record<never, never>>(route: Route<Query>, handler: Handler<Query>): void;
   /** Methods that exist at a path, in Orthanc's order; empty for an unknown path. */
@@ -100,12 +103,17 @@ export const Text = z.string().max(8192).optional();
 /** A last parameter named `path` takes the rest of the path, slashes included. */
 const openEnded = (path: string): boolean => path.endsWith('/{path}');
 
-function check(query: z.ZodType, names: readonly string[], context: Context<Environment>): unknown {
-  if (names.length === 0) return {};
-  const given = query.safeParse(context.req.query());
-  if (given.success) return given.data;
-  const problem = given.error.issues[0];
-  throw new IsenError('BadParameterType', `${problem?.path.join('.') ?? 'query'}: ${problem?.message ?? ''}`);
+/** What checks the query of a request against its schema. */
+function checker(query: z.ZodType): (context: Context<Environment>) => unknown {
+  const absent = query.safeParse({});
+  const initial = absent.success ? Object.freeze(absent.data) : undefined;
+  return (context) => {
+    if (initial !== undefined && !context.req.url.includes('?')) return initial;
+    const given = query.safeParse(context.req.query());
+    if (given.success) return given.data;
+    const problem = given.error.issues[0];
+    throw new IsenError('BadParameterType', `${problem?.path.join('.') ?? 'query'}: ${problem?.message ?? ''}`);
+  };
 }
 
 const ORDER: readonly Method[] = ['get', 'post', 'put', 'delete'];
@@ -118,11 +126,13 @@ export function createRoutes(services: Services): Routes {
   return {
     services,
     app,
+    kept: keepAnswers(services.database),
     registered,
     add(route, handler) {
       const shape = route.query ?? {};
       const names = Object.keys(shape);
       const query = z.object(shape);
+      const check = checker(query);
       const parameters = [...route.path.matchAll(/\{(\w+)\}/g)].map((match) => match[1] ?? '');
       app.openAPIRegistry.registerPath({
         method: route.method,
@@ -167,7 +177,7 @@ export function createRoutes(services: Services): Routes {
         let status = 500;
         try {
           if (readOnly) throw new IsenError('ReadOnly', undefined, { http: 403 });
-          const answer = await handler(context, check(query, names, context) as never);
+          const answer = await handler(context, check(context) as never);
           status = answer.status;
           return answer;
         } catch (thrown) {

@@ -1,16 +1,17 @@
 /**
- * Owns the reading of stored headers: the bytes up to Pixel Data come from storage, a worker turns them into JSON text,
- * and the latest answers are kept. Memory is bounded: the answers kept, and the headers being read.
+ * Owns the reading of stored headers: the bytes up to Pixel Data come from storage, a worker (or this thread, where they
+ * are few) turns them into JSON text, and the latest answers are kept. Memory is bounded: the answers kept, and the headers being read.
  */
 
 import type { Attachment, Metadata } from '../database/database.ts';
 import { parseTag, tagNumber } from '../dicom/dictionary.ts';
-import type { HeaderAnswer, HeaderQuestion, HeaderTask } from '../dicom/header.ts';
+import { answerHeader, type HeaderAnswer, type HeaderQuestion, type HeaderTask } from '../dicom/header.ts';
 import type { TagsFormat } from '../dicom/json.ts';
 import type { Level } from '../dicom/levels.ts';
 import { type DicomFile, readFile } from '../dicom/read.ts';
 import { IsenError } from '../errors.ts';
 import { countFrames, locateFrame, rawFrameType } from '../imaging/frames.ts';
+import { KeptTexts } from '../kept.ts';
 import { createPool, type Pool } from '../pool.ts';
 import type { Storage } from '../storage/storage.ts';
 
@@ -50,7 +51,7 @@ export interface Headers {
 }
 
 export interface HeadersOptions {
-  /** Characters of answers that are kept. */
+  /** Characters of answers that are kept, with their questions. */
   readonly cached?: number;
   /** Bytes of headers that may be in memory at once; a larger one goes alone. */
   readonly inFlight?: number;
@@ -60,6 +61,12 @@ export interface HeadersOptions {
 
 /** Readers that may wait for their turn. */
 const WAITING = 4096;
+
+/**
+ * Bytes up to which a header is read on this thread: waking a worker costs more. A tenth of a millisecond as a rule, one
+ * where every element is empty.
+ */
+const SMALL = 16 * 1024;
 
 /** What locating a frame needs of a header. */
 const FRAME_TAGS: ReadonlySet<number> = new Set(
@@ -71,22 +78,9 @@ const PIXEL_DATA = '7fe0,0010';
 export function createHeaders(storage: Storage, options: HeadersOptions = {}): Headers {
   const { cached = 64 * 2 ** 20, inFlight = 256 * 2 ** 20, deadline = 30_000 } = options;
   const pool: Pool<HeaderTask, HeaderAnswer> = createPool({ file: 'read', deadline });
-  const answers = new Map<string, string>();
-  let kept = 0;
+  const answers = new KeptTexts(cached);
   let reading = 0;
   const turns: (() => void)[] = [];
-
-  const remember = (key: string, answer: string): void => {
-    if (answer.length > cached / 16) return;
-    answers.set(key, answer);
-    kept += answer.length;
-    // The oldest go first: a Map keeps the order of insertion.
-    for (const [oldest, text] of answers) {
-      if (kept <= cached) break;
-      answers.delete(oldest);
-      kept -= text.length;
-    }
-  };
 
   const reserve = async (size: number): Promise<void> => {
     while (reading > 0 && reading + size > inFlight) {
@@ -125,21 +119,19 @@ export function createHeaders(storage: Storage, options: HeadersOptions = {}): H
     withBytes(file, whole, (bytes, truncated) => {
       const { uncompressedMD5, uncompressedSize } = file.attachment;
       const md5 = bytes.length === uncompressedSize && uncompressedMD5 !== '' ? { md5: uncompressedMD5 } : {};
-      return pool.run({ bytes, truncated, question, ...md5 }, [bytes.buffer]) as Promise<HeaderAnswer<Question>>;
+      const task = { bytes, truncated, question, ...md5 };
+      // A file without Pixel Data may be deflated, and large once it is not.
+      const answer = truncated && bytes.length <= SMALL ? answerHeader(task) : pool.run(task, [bytes.buffer]);
+      return answer as HeaderAnswer<Question> | Promise<HeaderAnswer<Question>>;
     });
 
   /** Like {@link ask}, for answers worth keeping. */
   const askText = async (file: StoredFile, question: Exclude<HeaderQuestion, { kind: 'content' }>): Promise<string> => {
     const key = `${file.attachment.uuid} ${JSON.stringify(question)}`;
     const known = answers.get(key);
-    if (known !== undefined) {
-      // Asked for again: the last to go.
-      answers.delete(key);
-      answers.set(key, known);
-      return known;
-    }
+    if (known !== undefined) return known;
     const answer = await ask(file, question);
-    if (!answers.has(key)) remember(key, answer);
+    answers.add(key, answer);
     return answer;
   };
 

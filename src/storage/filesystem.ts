@@ -11,9 +11,11 @@ import {
   closeSync,
   constants,
   createReadStream,
+  fstatSync,
   promises as fs,
   open as openFile,
   openSync,
+  read as readFile,
   write as writeFile,
 } from 'node:fs';
 import type { FileHandle } from 'node:fs/promises';
@@ -209,7 +211,7 @@ export async function openFilesystem({ root, sync }: FilesystemOptions): Promise
           if (at === 0) direct = false;
           fd = openSync(path, syncFlags | constants.O_CREAT, 0o644);
         } else {
-          fd = await openNew(path, flags);
+          fd = await openFd(path, flags);
         }
         try {
           while (at < bytes.length) at += await writeSome(fd, bytes, at, bytes.length);
@@ -227,19 +229,21 @@ export async function openFilesystem({ root, sync }: FilesystemOptions): Promise
       settle(uuid);
     },
     async read(uuid, range) {
-      const file = await openBlob(uuid);
+      const fd = await openFd(pathOf(uuid), constants.O_RDONLY).catch((thrown: unknown) => {
+        throw missing(uuid, thrown);
+      });
       try {
-        const { start, end } = range ?? { start: 0, end: (await file.stat()).size };
+        const { start, end } = range ?? { start: 0, end: fstatSync(fd).size };
         if (start < 0 || start > end) throw new IsenError('BadRange');
         const bytes = new Uint8Array(end - start);
         for (let at = 0; at < bytes.length; ) {
-          const { bytesRead } = await file.read(bytes, at, bytes.length - at, start + at);
-          if (bytesRead === 0) throw new IsenError('CorruptedFile', `the stored file ${uuid} is shorter than indexed`);
-          at += bytesRead;
+          const count = await readSome(fd, bytes, at, start + at);
+          if (count === 0) throw new IsenError('CorruptedFile', `the stored file ${uuid} is shorter than indexed`);
+          at += count;
         }
         return bytes;
       } finally {
-        await file.close();
+        closeSync(fd);
       }
     },
     async stream(uuid, range) {
@@ -310,12 +314,13 @@ function within(uuid: string, size: number, range: ByteRange | undefined): ByteR
   return { start, end };
 }
 
-const missing = (uuid: string, cause: unknown): IsenError =>
-  new IsenError('InexistentFile', `the storage holds no file ${uuid}`, { cause });
+function missing(uuid: string, cause: unknown): IsenError {
+  return new IsenError('InexistentFile', `the storage holds no file ${uuid}`, { cause });
+}
 
-// By callback: the promise forms cost the main thread twice as much, and every stored image pays them.
+// By callback: the promise forms cost the main thread twice as much, and every stored image and every header read pays them.
 
-function openNew(path: string, flags: number): Promise<number> {
+function openFd(path: string, flags: number): Promise<number> {
   return new Promise((resolve, reject) => {
     openFile(path, flags, 0o644, (error, fd) => (error ? reject(error) : resolve(fd)));
   });
@@ -327,6 +332,12 @@ function writeSome(fd: number, bytes: Uint8Array, at: number, end: number): Prom
   });
 }
 
+function readSome(fd: number, bytes: Uint8Array, at: number, position: number): Promise<number> {
+  return new Promise((resolve, reject) => {
+    readFile(fd, bytes, at, bytes.length - at, position, (error, count) => (error ? reject(error) : resolve(count)));
+  });
+}
+
 /**
  * Begins a new file with the whole pages of `bytes` past the page cache: filling fresh pages of it is most of what a large
  * write costs. Answers how many bytes were written, 0 where the file system takes no direct writes (the file may be there
@@ -335,7 +346,7 @@ function writeSome(fd: number, bytes: Uint8Array, at: number, end: number): Prom
 async function putDirect(path: string, bytes: Uint8Array): Promise<number> {
   let fd: number | undefined;
   try {
-    fd = await openNew(path, constants.O_WRONLY | constants.O_CREAT | constants.O_EXCL | constants.O_DIRECT);
+    fd = await openFd(path, constants.O_WRONLY | constants.O_CREAT | constants.O_EXCL | constants.O_DIRECT);
     // At least one byte is left for the synchronous write.
     return await writeSome(fd, bytes, 0, Math.floor((bytes.length - 1) / PAGE) * PAGE);
   } catch (thrown) {

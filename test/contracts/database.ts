@@ -981,6 +981,20 @@ export function databaseContract(backend: string, open: OpenDatabase): void {
     assert.deepEqual(await database.labels(), ['a']);
   });
 
+  check('the version is another one after a commit, and only then', async (database) => {
+    const id = study('1.1');
+    const populated = database.version();
+    if (populated === undefined) return;
+    await one(database, { level: 'Study', id });
+    assert.equal(database.version(), populated);
+    await database.commit([{ kind: 'label', level: 'Study', id, label: 'a', present: true }]);
+    const labelled = database.version();
+    assert.notEqual(labelled, populated);
+    assert.equal(database.version(), labelled);
+    await database.commit([{ kind: 'clear-changes' }]);
+    assert.notEqual(database.version(), labelled);
+  });
+
   check('properties', async (database, reopen) => {
     const set = (value: string | undefined): Operation => ({
       kind: 'property',

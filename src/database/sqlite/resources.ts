@@ -52,8 +52,22 @@ function joinBelow(level: Level, bottom: Level): string {
   return `FROM ${TABLE[path[0] ?? bottom]} b0 ${joins.join(' ')} WHERE b0.parent = r.id`;
 }
 
-/** SELECT … FROM … for resources of the request's level, aliased `r`; a WHERE follows. */
-export function selectResources(request: FindRequest): string {
+/** Statements by what they are asked for: building one, and finding it again by its text, costs more than running it. */
+const SELECTS = new Map<string, string>();
+
+/** The SELECT of resources of the request's level, aliased `r`, in order. `where` is one of a few constant conditions. */
+export function selectResources(request: FindRequest, where: string): string {
+  const { level, children = false, ancestors = false, instance = false, computed = false } = request;
+  const key = `${level} ${children} ${ancestors} ${instance} ${computed} ${where}`;
+  let sql = SELECTS.get(key);
+  if (sql === undefined) {
+    sql = `${select(request)} WHERE ${where} ORDER BY r.public_id`;
+    SELECTS.set(key, sql);
+  }
+  return sql;
+}
+
+function select(request: FindRequest): string {
   const { level } = request;
   const number = levelNumber(level);
   const parent = LEVEL[level].parent;
@@ -129,7 +143,7 @@ function computed(level: Level): string {
 
 export function foundOf(request: FindRequest, row: FoundRow): Found {
   const { level } = request;
-  const found: Found = {
+  const found: { -readonly [Key in keyof Found]: Found[Key] } = {
     level,
     id: publicId(row.id),
     parent: row.parent === null ? undefined : publicId(row.parent),
@@ -138,20 +152,18 @@ export function foundOf(request: FindRequest, row: FoundRow): Found {
       level,
       JSON.parse(row.metadata) as RowMetadata,
       row.last_update,
-      row.set_metadata === '{}' ? {} : (JSON.parse(row.set_metadata) as SetMetadata),
+      row.set_metadata === '{}' ? undefined : (JSON.parse(row.set_metadata) as SetMetadata),
     ),
-    attachments: (JSON.parse(row.attachments) as AttachmentRow[]).map(attachmentOf),
+    attachments: row.attachments === '[]' ? [] : (JSON.parse(row.attachments) as AttachmentRow[]).map(attachmentOf),
     labels: row.labels === '[]' ? [] : (JSON.parse(row.labels) as string[]),
     isStable: row.unstable === 0,
     isProtected: row.protected === 1,
   };
-  return {
-    ...found,
-    ...(row.children === undefined ? {} : { children: (JSON.parse(row.children) as string[]).map(publicId) }),
-    ...(request.ancestors === true ? { ancestors: ancestorsIn(level, row) } : {}),
-    ...(row.instance === undefined || row.instance === null ? {} : { instance: instanceIn(row.instance) }),
-    ...(row.computed === undefined ? {} : { computed: computedIn(row.computed) }),
-  };
+  if (row.children !== undefined) found.children = (JSON.parse(row.children) as string[]).map(publicId);
+  if (request.ancestors === true) found.ancestors = ancestorsIn(level, row);
+  if (typeof row.instance === 'string') found.instance = instanceIn(row.instance);
+  if (row.computed !== undefined) found.computed = computedIn(row.computed);
+  return found;
 }
 
 function ancestorsIn(level: Level, row: FoundRow): NonNullable<Found['ancestors']> {

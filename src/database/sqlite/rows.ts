@@ -94,20 +94,14 @@ export function attachmentOf(row: AttachmentRow): RevisedAttachment {
   };
 }
 
-/** A row of the changes log. */
-export interface ChangeRow {
-  readonly seq: number;
-  readonly type: number;
-  readonly level: number;
-  readonly id: string;
-  readonly date: number;
-}
+/** A row of the changes log: seq, type, level, public id in hex, seconds since the epoch. */
+export type ChangeRow = readonly [seq: number, type: number, level: number, id: string, date: number];
 
-export function changeOf(row: ChangeRow): Change {
-  const type = CHANGE_TYPES[row.type];
-  const level = LEVELS[row.level];
+export function changeOf([seq, number, levelNumber, id, date]: ChangeRow): Change {
+  const type = CHANGE_TYPES[number];
+  const level = LEVELS[levelNumber];
   if (type === undefined || level === undefined) throw new IsenError('Database', 'A change of unknown type');
-  return { seq: row.seq, type, level, id: publicId(row.id), date: dateText(row.date) };
+  return { seq, type, level, id: publicId(id), date: dateText(date) };
 }
 
 const SIGNATURE: Readonly<Record<Level, string>> = {
@@ -130,16 +124,13 @@ export function metadataOf(
   level: Level,
   row: RowMetadata,
   lastUpdate: number | null,
-  set: SetMetadata,
+  set?: SetMetadata,
 ): Readonly<Record<string, Metadata>> {
   const all: Record<string, Metadata> = {};
-  for (const [name, value] of Object.entries(row)) {
-    all[name] = { value, revision: 0 };
-  }
+  for (const name of Object.keys(row)) all[name] = { value: row[name] ?? '', revision: 0 };
   if (lastUpdate !== null) all['LastUpdate'] = { value: dateText(lastUpdate), revision: 0 };
   all['MainDicomTagsSignature'] ??= { value: SIGNATURE[level], revision: 0 };
-  for (const [name, [value, revision]] of Object.entries(set)) {
-    all[name] = { value, revision };
-  }
+  if (set === undefined) return all;
+  for (const [name, [value, revision]] of Object.entries(set)) all[name] = { value, revision };
   return all;
 }

@@ -1,0 +1,58 @@
+/** Answers kept while the index stays as it is, on a whole server: none is older than the last commit. */
+
+import assert from 'node:assert/strict';
+import { after, before, test } from 'node:test';
+import { make } from '../dicom/made.ts';
+import { type Served, serve } from './served.ts';
+
+let server: Served;
+let study: string;
+before(async () => {
+  server = await serve();
+  const answer = await fetch(`${server.url}/instances`, { method: 'POST', body: new Uint8Array(make()) });
+  study = ((await answer.json()) as { ParentStudy: string }).ParentStudy;
+});
+after(() => server.close());
+
+const get = async (path: string): Promise<string> => (await fetch(`${server.url}${path}`)).text();
+const send = async (method: string, path: string): Promise<void> => {
+  assert.equal((await fetch(`${server.url}${path}`, { method })).status, 200);
+};
+
+test('a resource asked for again is as it is now', async () => {
+  const first = await get(`/studies/${study}`);
+  assert.equal(await get(`/studies/${study}`), first);
+  for (let round = 0; round < 20; round++) {
+    await send('PUT', `/studies/${study}/labels/round-${round}`);
+    assert.match(await get(`/studies/${study}`), new RegExp(`"round-${round}"`));
+    await send('DELETE', `/studies/${study}/labels/round-${round}`);
+    assert.equal(await get(`/studies/${study}`), first);
+  }
+});
+
+test('forms of one resource are kept apart', async () => {
+  const forms = await Promise.all(['', '?short', '?full'].map((query) => get(`/studies/${study}${query}`)));
+  assert.equal(new Set(forms).size, 3);
+  for (const [index, query] of ['', '?short', '?full'].entries()) {
+    assert.equal(await get(`/studies/${study}${query}`), forms[index]);
+  }
+});
+
+test('a page of the log shows what was committed since, and nothing once it is emptied', async () => {
+  const first = await get('/changes?limit=100');
+  assert.equal(await get('/changes?limit=100'), first);
+  const answer = await fetch(`${server.url}/instances`, {
+    method: 'POST',
+    body: new Uint8Array(make({ sopUid: '2.25.2' })),
+  });
+  assert.equal(answer.status, 200);
+  assert.notEqual(await get('/changes?limit=100'), first);
+  await send('DELETE', '/changes');
+  assert.match(await get('/changes?limit=100'), /"Changes": \[\]/);
+});
+
+test('what is deleted is gone, and stays so', async () => {
+  assert.equal((await fetch(`${server.url}/studies/${study}`)).status, 200);
+  await send('DELETE', `/studies/${study}`);
+  for (let round = 0; round < 2; round++) assert.equal((await fetch(`${server.url}/studies/${study}`)).status, 404);
+});
