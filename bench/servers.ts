@@ -64,12 +64,27 @@ function command(subject: Subject, port: number, folder: string): [string, strin
   }
 }
 
+/** Folders of servers that have run. */
+const folders: string[] = [];
+
+const remove = (): void => {
+  for (const folder of folders.splice(0)) rmSync(folder, { recursive: true, force: true });
+};
+process.once('exit', remove);
+
+/**
+ * Removes what the servers that have run have stored, and waits: ext4 looks around every inode deleted in the last 35
+ * seconds when it makes a file, so that whoever is measured next would pay for the cleaning.
+ */
+export async function clean(): Promise<void> {
+  remove();
+  await new Promise((resolve) => setTimeout(resolve, 40_000));
+}
+
 /** Starts a server and waits until it answers. The folder is on the file system of `ISEN_BENCH_FOLDER`, by default the temporary one. */
 export async function startServer(subject: Subject): Promise<Running> {
   const folder = mkdtempSync(join(process.env['ISEN_BENCH_FOLDER'] ?? tmpdir(), `isen-bench-${subject}-`));
-  // Not at the end of each measurement: ext4 looks around every inode deleted in the last seconds when it makes a file,
-  // so that whoever is measured next would pay for the cleaning.
-  process.once('exit', () => rmSync(folder, { recursive: true, force: true }));
+  folders.push(folder);
   const port = await freePort();
   const [program, args] = command(subject, port, folder);
   const child = spawn(program, args, {

@@ -8,7 +8,7 @@ import type { Database } from '../database/database.ts';
 import { ERRORS, type IsenError } from '../errors.ts';
 import { KeptTexts } from '../kept.ts';
 
-const JSON_TYPE = 'application/json; charset=utf-8';
+export const JSON_TYPE = 'application/json; charset=utf-8';
 
 /** A value as the JSON text of an answer: indented by three spaces, in the order of its keys. */
 export function jsonText(value: unknown): string {
@@ -28,8 +28,13 @@ export function jsonOf(text: string, headers: Record<string, string> = {}): Resp
 /** Characters of answers that are kept. */
 const KEPT = 32 * 2 ** 20;
 
-/** JSON text by URL: the text that is kept, else what `make` reads from the index; undefined (never kept) where there is none. */
-export type KeptAnswers = <Text extends string | undefined>(url: string, make: () => Promise<Text>) => Promise<Text>;
+/** JSON texts by key: of a plain answer, its URL from the path on. */
+export interface KeptAnswers {
+  /** The text that is kept, else what `make` reads from the index; undefined (never kept) where there is none. */
+  of<Text extends string | undefined>(key: string, make: () => Promise<Text>): Promise<Text>;
+  /** The text, when it is kept. */
+  known(key: string): string | undefined;
+}
 
 /**
  * Keeps answers that follow from the index alone for as long as nothing is committed: between uploads clients ask for the
@@ -38,17 +43,29 @@ export type KeptAnswers = <Text extends string | undefined>(url: string, make: (
 export function keepAnswers(database: Database): KeptAnswers {
   const texts = new KeptTexts(KEPT);
   let version: number | undefined;
-  return async (url, make) => {
+  const known = (key: string): string | undefined => {
     const current = database.version();
     if (current !== version) texts.clear();
     version = current;
-    const known = texts.get(url);
-    if (known !== undefined) return known as Awaited<ReturnType<typeof make>>;
-    const text = await make();
-    // Of another version when someone asked meanwhile: it may have been read before that.
-    if (text !== undefined && current !== undefined && current === version) texts.add(url, text);
-    return text;
+    return texts.get(key);
   };
+  return {
+    known,
+    async of(key, make) {
+      const kept = known(key);
+      if (kept !== undefined) return kept as Awaited<ReturnType<typeof make>>;
+      const read = version;
+      const text = await make();
+      // Of another version when someone asked meanwhile: it may have been read before that.
+      if (text !== undefined && read !== undefined && read === version) texts.add(key, text);
+      return text;
+    },
+  };
+}
+
+/** The key of a plain answer: what follows the host in an absolute URL. */
+export function keyOf(url: string): string {
+  return url.slice(url.indexOf('/', 'https://'.length));
 }
 
 /** 200 with a body of `type`. */

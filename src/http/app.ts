@@ -11,7 +11,7 @@ import type { Reception } from '../ingest/ingest.ts';
 import { log } from '../log.ts';
 import { recordRequest } from '../metrics.ts';
 import { admit } from './access.ts';
-import { empty, errorAnswer, jsonText } from './answers.ts';
+import { empty, errorAnswer, JSON_TYPE, jsonText } from './answers.ts';
 import { addAttachments } from './attachments.ts';
 import { addChanges } from './changes.ts';
 import { addDatasets } from './datasets.ts';
@@ -30,6 +30,9 @@ import { addTools } from './tools.ts';
 import { upload } from './upload.ts';
 
 const UPLOAD = '/instances';
+
+/** URLs of answers that may be kept: a resource, or something of it. */
+const KEPT_ROUTE = /^\/(patients|studies|series|instances)\/[^/?]+(\/[^?]+)?(?:\?|$)/;
 
 /** Every route over `services`; live streams end when `ended` aborts. */
 export function allRoutes(services: Services, ended: AbortSignal): Routes {
@@ -131,7 +134,7 @@ function reception(request: IncomingMessage, username: string): Reception {
 export async function createHttp(services: Services): Promise<HttpServer> {
   const { config } = services;
   const ended = new AbortController();
-  const { app } = allRoutes(services, ended.signal);
+  const { app, kept } = allRoutes(services, ended.signal);
   // HTTP/1.0 has requests without a Host.
   const browse = getRequestListener(app.fetch, { hostname: 'localhost' });
 
@@ -169,6 +172,19 @@ export async function createHttp(services: Services): Promise<HttpServer> {
     recordRequest(UPLOAD, 'POST', status, (performance.now() - started) / 1000);
   };
 
+  /** The shortest way for an answer that is kept: whether there was one. */
+  const answerKept = (request: IncomingMessage, response: ServerResponse): boolean => {
+    if (request.method !== 'GET' || config.HttpCompressionEnabled) return false;
+    const route = KEPT_ROUTE.exec(request.url ?? '');
+    const body = route && kept.known(request.url ?? '');
+    if (!route || body === undefined || body === null) return false;
+    const started = performance.now();
+    response.writeHead(200, { 'Content-Type': JSON_TYPE, 'Content-Length': Buffer.byteLength(body) });
+    response.end(body);
+    recordRequest(`/${route[1]}/{id}${route[2] ?? ''}`, 'GET', 200, (performance.now() - started) / 1000);
+    return true;
+  };
+
   const handle = async (request: IncomingMessage, response: ServerResponse): Promise<void> => {
     try {
       const admission = await admit(config, request);
@@ -183,7 +199,7 @@ export async function createHttp(services: Services): Promise<HttpServer> {
       }
       request.url = tidyUrl(request.url ?? '/');
       if (request.method === 'POST' && request.url === UPLOAD) await receive(request, response, admission.user);
-      else await browse(request, response);
+      else if (!answerKept(request, response)) await browse(request, response);
     } catch (thrown) {
       fail(request, response, thrown);
     }

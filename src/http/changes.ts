@@ -173,7 +173,7 @@ export function addChanges(routes: Routes, ended: AbortSignal): void {
       if (!/\btext\/event-stream\b/.test(context.req.header('accept') ?? '')) {
         const last = await services.changes.last();
         // With the log's own end: it need not be in the index.
-        return jsonOf(await kept(`${last} ${context.req.url}`, () => page(services, query, types, last)));
+        return jsonOf(await kept.of(`${last} ${context.req.url}`, () => page(services, query, types, last)));
       }
       const resumed = /^\d{1,15}$/.exec(context.req.header('last-event-id') ?? '');
       const since = resumed ? Number(resumed[0]) : query.since;

@@ -7,7 +7,7 @@ import type { Context } from 'hono';
 import { DICOM_ATTACHMENT } from '../database/database.ts';
 import { IsenError } from '../errors.ts';
 import type { StoredFile } from '../ingest/header.ts';
-import { empty, json, jsonOf } from './answers.ts';
+import { empty, json, jsonOf, keyOf } from './answers.ts';
 import { disposition, sendFile } from './files.ts';
 import { checkId, findOne } from './resources.ts';
 import { type Environment, type Routes, Text } from './routes.ts';
@@ -43,7 +43,7 @@ function addTags(routes: Routes): void {
     async (context, query) => {
       const request = { format: formatOf(query, 'Full'), ignoreLength: ignoredLength(query['ignore-length']) };
       const tags = async (): Promise<string> => services.headers.tags(await fileFor(services, context), request);
-      return jsonOf(await kept(context.req.url, tags));
+      return jsonOf(await kept.of(keyOf(context.req.url), tags));
     },
   );
   routes.add(
@@ -58,7 +58,7 @@ function addTags(routes: Routes): void {
     async (context, query) => {
       const request = { format: 'Simplify', ignoreLength: ignoredLength(query['ignore-length']) } as const;
       const tags = async (): Promise<string> => services.headers.tags(await fileFor(services, context), request);
-      return jsonOf(await kept(context.req.url, tags));
+      return jsonOf(await kept.of(keyOf(context.req.url), tags));
     },
   );
   routes.add(

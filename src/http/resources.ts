@@ -5,7 +5,7 @@ import type { Found, FindRequest, Remaining } from '../database/database.ts';
 import type { TagsFormat } from '../dicom/json.ts';
 import { LEVEL, LEVELS, type Level } from '../dicom/levels.ts';
 import { IsenError } from '../errors.ts';
-import { empty, json, jsonOf, jsonText, text } from './answers.ts';
+import { empty, json, jsonOf, jsonText, keyOf, text } from './answers.ts';
 import { bodyBoolean } from './body.ts';
 import { expand, expansionRequest, requestedTags } from './expansion.ts';
 import { arrayText, mapOrdered, streamText } from './lists.ts';
@@ -177,7 +177,7 @@ function addLevel(routes: Routes, level: Level): void {
       },
     },
     async (context, query) => {
-      const answer = await kept(context.req.url, async () => {
+      const answer = await kept.of(keyOf(context.req.url), async () => {
         const id = context.req.param('id') ?? '';
         const requested = requestedTags(query['requested-tags'], level);
         const [found] = PUBLIC_ID.test(id)
