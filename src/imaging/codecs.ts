@@ -16,6 +16,8 @@ export type Bits = readonly [minimum: number, maximum: number];
 export interface Limits {
   readonly grey: Bits | undefined;
   readonly colour: Bits | undefined;
+  /** Of samples with a sign, where those are fewer; undefined: none with a sign. */
+  readonly signed: Bits | undefined;
 }
 
 export interface Capability {
@@ -26,13 +28,16 @@ export interface Capability {
   readonly lossy: boolean;
 }
 
+const limits = (grey: Bits, colour = grey, signed: Bits | undefined = grey): Limits => ({ grey, colour, signed });
 const NATIVE: Capability = {
   codec: 'native',
-  decode: { grey: [1, 64], colour: [8, 32] },
-  encode: { grey: [1, 64], colour: [8, 32] },
+  decode: limits([1, 64], [1, 32]),
+  encode: limits([1, 64], [1, 32]),
   lossy: false,
 };
-const both = (bits: Bits, colour = bits): Limits => ({ grey: bits, colour });
+// The pinned codecs encode colour of more than 8 bits, and signs of fewer than 9, so that nobody can decode them.
+const JPEG_2000_ENCODE = limits([2, 16], [2, 8], [9, 16]);
+const HTJ2K_ENCODE = limits([2, 16], [2, 8]);
 const row = (codec: Codec, decode: Limits, encode?: Limits, lossy = false): Capability => ({
   codec,
   decode,
@@ -47,26 +52,31 @@ export const CAPABILITIES: Readonly<Record<string, Capability>> = {
   '1.2.840.10008.1.2.1.98': NATIVE,
   '1.2.840.10008.1.2.1.99': NATIVE,
   '1.2.840.10008.1.2.2': NATIVE,
-  '1.2.840.10008.1.2.4.50': row('jpeg', both([8, 8]), both([8, 8]), true),
-  '1.2.840.10008.1.2.4.51': row('jpeg', both([8, 12])),
-  '1.2.840.10008.1.2.4.53': row('jpeg', both([8, 12])),
-  '1.2.840.10008.1.2.4.55': row('jpeg', both([8, 12])),
-  '1.2.840.10008.1.2.4.57': row('jpeg', both([2, 16]), both([2, 16])),
-  '1.2.840.10008.1.2.4.70': row('jpeg', both([2, 16]), both([2, 16])),
-  '1.2.840.10008.1.2.4.80': row('jpeg-ls', both([2, 16]), both([2, 16])),
-  '1.2.840.10008.1.2.4.81': row('jpeg-ls', both([2, 16]), both([2, 16]), true),
-  '1.2.840.10008.1.2.4.90': row('jpeg-2000', both([2, 16]), both([2, 16], [2, 8])),
-  '1.2.840.10008.1.2.4.91': row('jpeg-2000', both([2, 16]), both([2, 16], [2, 8]), true),
-  '1.2.840.10008.1.2.4.201': row('htj2k', both([2, 16]), both([2, 16], [2, 8])),
-  '1.2.840.10008.1.2.4.202': row('htj2k', both([2, 16]), both([2, 16], [2, 8])),
-  '1.2.840.10008.1.2.4.203': row('htj2k', both([2, 16])),
-  '1.2.840.10008.1.2.5': row('rle', both([1, 32]), both([1, 32])),
+  '1.2.840.10008.1.2.4.50': row('jpeg', limits([8, 8]), { grey: [8, 8], colour: [8, 8], signed: undefined }, true),
+  '1.2.840.10008.1.2.4.51': row('jpeg', limits([8, 12])),
+  '1.2.840.10008.1.2.4.53': row('jpeg', limits([8, 12])),
+  '1.2.840.10008.1.2.4.55': row('jpeg', limits([8, 12])),
+  '1.2.840.10008.1.2.4.57': row('jpeg', limits([2, 16]), limits([2, 16])),
+  '1.2.840.10008.1.2.4.70': row('jpeg', limits([2, 16]), limits([2, 16])),
+  '1.2.840.10008.1.2.4.80': row('jpeg-ls', limits([2, 16]), limits([2, 16])),
+  '1.2.840.10008.1.2.4.81': row('jpeg-ls', limits([2, 16]), limits([2, 16]), true),
+  '1.2.840.10008.1.2.4.90': row('jpeg-2000', limits([2, 16]), JPEG_2000_ENCODE),
+  '1.2.840.10008.1.2.4.91': row('jpeg-2000', limits([2, 16]), JPEG_2000_ENCODE, true),
+  '1.2.840.10008.1.2.4.201': row('htj2k', limits([2, 16]), HTJ2K_ENCODE),
+  '1.2.840.10008.1.2.4.202': row('htj2k', limits([2, 16]), HTJ2K_ENCODE),
+  '1.2.840.10008.1.2.4.203': row('htj2k', limits([2, 16])),
+  '1.2.840.10008.1.2.5': row('rle', limits([1, 32]), limits([1, 32])),
 };
 
 /** Whether the limits hold an image of these bits and samples. */
-export function within(limits: Limits | undefined, { samplesPerPixel, highBit }: PixelAttributes): boolean {
-  const bits = samplesPerPixel === 1 ? limits?.grey : samplesPerPixel === 3 ? limits?.colour : undefined;
-  return bits !== undefined && highBit + 1 >= bits[0] && highBit + 1 <= bits[1];
+export function within(
+  limits: Limits | undefined,
+  { samplesPerPixel, highBit, signed }: Pick<PixelAttributes, 'samplesPerPixel' | 'highBit' | 'signed'>,
+): boolean {
+  const holds = (bits: Bits | undefined): boolean =>
+    bits !== undefined && highBit + 1 >= bits[0] && highBit + 1 <= bits[1];
+  if (limits === undefined || (samplesPerPixel !== 1 && samplesPerPixel !== 3)) return false;
+  return holds(samplesPerPixel === 1 ? limits.grey : limits.colour) && (!signed || holds(limits.signed));
 }
 
 /**

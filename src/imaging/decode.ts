@@ -4,7 +4,7 @@ import { IsenError } from '../errors.ts';
 import { capability } from './codecs.ts';
 import { type Codestream, readJpeg, readJpeg2000 } from './codestream.ts';
 import type { Frame, PixelAttributes, Samples } from './image.ts';
-import { decodeNative, frameOf, samplesOf } from './native.ts';
+import { decodeNative, samplesOf, shown, type StoredFrame, storedOf } from './native.ts';
 import { type CodecName, decodeWith } from './native-codecs.ts';
 import { decodeWithOpenjpeg } from './openjpeg.ts';
 import { decodeRle } from './rle.ts';
@@ -19,6 +19,11 @@ const LOSSLESS_JPEG: ReadonlySet<string> = new Set(['1.2.840.10008.1.2.4.57', '1
  * decoded, IncompatibleImageFormat for samples or colours that cannot be shown.
  */
 export function decodeFrame(bytes: Uint8Array, attributes: PixelAttributes): Frame {
+  return shown(decodeStored(bytes, attributes), attributes);
+}
+
+/** As {@link decodeFrame}, its colours left as they are stored where converting would round them: what is to be encoded again. */
+export function decodeStored(bytes: Uint8Array, attributes: PixelAttributes): StoredFrame {
   const { codec } = capability(attributes.transferSyntax);
   switch (codec) {
     case 'native':
@@ -27,7 +32,7 @@ export function decodeFrame(bytes: Uint8Array, attributes: PixelAttributes): Fra
       const { rows, columns, samplesPerPixel, bitsAllocated } = attributes;
       if (bitsAllocated < 8 || attributes.float) throw new IsenError('NotImplemented', 'RLE of single bits');
       const decoded = decodeRle(bytes, rows * columns, samplesPerPixel, bitsAllocated / 8);
-      return frameOf(samplesOf(decoded, attributes), attributes, 0);
+      return storedOf(samplesOf(decoded, attributes), attributes, 0);
     }
     case 'jpeg':
       return decodeCodestream('Jpeg', readJpeg(bytes), attributes);
@@ -41,7 +46,7 @@ export function decodeFrame(bytes: Uint8Array, attributes: PixelAttributes): Fra
 }
 
 /** A codestream that agrees with what the data set says of it: whatever is decoded is then of a size that was bounded. */
-function decodeCodestream(codec: CodecName, codestream: Codestream, attributes: PixelAttributes): Frame {
+function decodeCodestream(codec: CodecName, codestream: Codestream, attributes: PixelAttributes): StoredFrame {
   const { rows, columns, samplesPerPixel, bitsAllocated, signed, float } = attributes;
   const { bits } = codestream;
   if (codestream.rows !== rows || codestream.columns !== columns || codestream.samplesPerPixel !== samplesPerPixel)
@@ -52,7 +57,7 @@ function decodeCodestream(codec: CodecName, codestream: Codestream, attributes: 
   const words = bits <= 8 ? 8 : 16;
   if (codec !== 'Jpeg' && codec !== 'JpegLs' && samplesPerPixel === 3 && bits > 8) {
     const decoded = samplesOf(decodeWithOpenjpeg(codestream.bytes), { ...attributes, bitsAllocated: 16 });
-    return frameOf(
+    return storedOf(
       widened(decoded, bitsAllocated, signed),
       { ...attributes, photometricInterpretation: colour.kept },
       0,
@@ -67,7 +72,7 @@ function decodeCodestream(codec: CodecName, codestream: Codestream, attributes: 
   // The codec may have chosen other words.
   if (decoded.bitsAllocated !== 8 && decoded.bitsAllocated !== 16) throw new IsenError('IncompatibleImageFormat');
   const samples = samplesOf(decoded.bytes, { ...attributes, bitsAllocated: decoded.bitsAllocated });
-  return frameOf(
+  return storedOf(
     widened(samples, bitsAllocated, signed),
     { ...attributes, photometricInterpretation: colour.kept },
     decoded.planarConfiguration,

@@ -4,6 +4,7 @@
  */
 
 import { endianness } from 'node:os';
+import { swapped } from '../dicom/reencode.ts';
 import { IsenError } from '../errors.ts';
 import type { Frame, PixelAttributes, Samples } from './image.ts';
 
@@ -26,17 +27,17 @@ export function isSubsampled({ photometricInterpretation, samplesPerPixel }: Pix
 
 /**
  * One native frame. Its samples may be a view of `bytes`.
- * @throws {IsenError} BadFileFormat for fewer bytes than the frame has, IncompatibleImageFormat for a colour space that is unknown.
+ * @throws {IsenError} BadFileFormat for fewer bytes than the frame has, IncompatibleImageFormat for subsampling of other than 8 bits.
  */
-export function decodeNative(bytes: Uint8Array, attributes: PixelAttributes): Frame {
+export function decodeNative(bytes: Uint8Array, attributes: PixelAttributes): StoredFrame {
   const size = nativeFrameSize(attributes);
   if (bytes.length < size) throw new IsenError('BadFileFormat', 'Pixel Data is shorter than its frame');
   const stored = bytes.subarray(0, size);
   if (isSubsampled(attributes)) {
     if (attributes.bitsAllocated !== 8 || attributes.columns % 2 !== 0) throw new IsenError('IncompatibleImageFormat');
-    return frameOf(expand422(stored), { ...attributes, photometricInterpretation: 'YBR_FULL' }, 0);
+    return storedOf(expand422(stored), { ...attributes, photometricInterpretation: 'YBR_FULL' }, 0);
   }
-  return frameOf(samplesOf(stored, attributes), attributes, attributes.planarConfiguration);
+  return storedOf(samplesOf(stored, attributes), attributes, attributes.planarConfiguration);
 }
 
 /** Little endian bytes as the samples that they are; a view of them where alignment allows. */
@@ -46,7 +47,10 @@ export function samplesOf(bytes: Uint8Array, attributes: Bits): Samples {
     case 1:
       return unpackBits(bytes);
     case 8:
-      return signed ? new Int8Array(bytes.buffer, bytes.byteOffset, bytes.length) : bytes;
+      // Never a Buffer, whose slice is no copy.
+      return signed
+        ? new Int8Array(bytes.buffer, bytes.byteOffset, bytes.length)
+        : new Uint8Array(bytes.buffer, bytes.byteOffset, bytes.length);
     case 16: {
       const { buffer, byteOffset, length } = aligned(bytes, 2);
       return signed
@@ -73,14 +77,7 @@ export function samplesOf(bytes: Uint8Array, attributes: Bits): Samples {
 /** `bytes` where a typed array of words of `size` bytes can begin and in the order of this machine: the same or a copy. */
 function aligned(bytes: Uint8Array, size: 2 | 4 | 8): Uint8Array {
   if (LITTLE_ENDIAN_HOST && bytes.byteOffset % size === 0) return bytes;
-  const copy = Uint8Array.from(bytes);
-  if (!LITTLE_ENDIAN_HOST) {
-    const words = Buffer.from(copy.buffer, 0, copy.length - (copy.length % size));
-    if (size === 2) words.swap16();
-    else if (size === 4) words.swap32();
-    else words.swap64();
-  }
-  return copy;
+  return LITTLE_ENDIAN_HOST ? Uint8Array.from(bytes) : swapped(bytes, size);
 }
 
 /** One sample a byte; the first pixel is in the least significant bit (PS3.5 §8.1.1). */
@@ -92,36 +89,65 @@ function unpackBits(bytes: Uint8Array): Uint8Array {
   return samples;
 }
 
+/** One frame as its codec left it: like {@link Frame}, but its colours may still be YBR_FULL. */
+export interface StoredFrame {
+  readonly rows: number;
+  readonly columns: number;
+  readonly samplesPerPixel: number;
+  readonly photometricInterpretation: string;
+  readonly samples: Samples;
+}
+
 /**
- * A {@link Frame} of decoded samples in their words: bits resolved, planes interleaved, YBR_FULL converted.
- * `planar` says how they lie, whatever the attributes do.
+ * The stored values of decoded samples in their words: bits resolved, planes interleaved. `planar` says how they lie, whatever the
+ * attributes do.
+ * @throws {IsenError} BadFileFormat for fewer samples than the frame has.
  */
-export function frameOf(samples: Samples, attributes: PixelAttributes, planar: 0 | 1): Frame {
+export function storedOf(samples: Samples, attributes: PixelAttributes, planar: 0 | 1): StoredFrame {
   const { rows, columns, samplesPerPixel, photometricInterpretation } = attributes;
   const count = rows * columns * samplesPerPixel;
   if (samples.length < count) throw new IsenError('BadFileFormat', 'Pixel Data is shorter than its frame');
   // The last byte of single bits, and the padding of an odd value, hold more samples than there are.
-  let resolved = resolveBits(samples.length === count ? samples : samples.subarray(0, count), attributes);
-  if (samplesPerPixel === 1) {
-    const grey =
-      photometricInterpretation === 'MONOCHROME1' || photometricInterpretation === 'PALETTE COLOR'
-        ? photometricInterpretation
-        : 'MONOCHROME2';
-    return { rows, columns, samplesPerPixel, photometricInterpretation: grey, samples: resolved };
+  const resolved = resolveBits(samples.length === count ? samples : samples.subarray(0, count), attributes);
+  return {
+    rows,
+    columns,
+    samplesPerPixel,
+    photometricInterpretation,
+    samples: planar === 1 && samplesPerPixel > 1 ? interleave(resolved, samplesPerPixel) : resolved,
+  };
+}
+
+/**
+ * A frame to be shown: what is YBR becomes RGB.
+ * @throws {IsenError} IncompatibleImageFormat for a colour space that is unknown.
+ */
+export function shown(stored: StoredFrame, attributes: Bits): Frame {
+  const { photometricInterpretation: photometric } = stored;
+  if (stored.samplesPerPixel === 1) {
+    const isNamed = photometric === 'MONOCHROME1' || photometric === 'PALETTE COLOR';
+    return { ...stored, photometricInterpretation: isNamed ? photometric : 'MONOCHROME2' };
   }
-  if (samplesPerPixel !== 3) throw new IsenError('IncompatibleImageFormat', 'an image of four samples per pixel');
-  if (planar === 1) resolved = interleave(resolved, rows * columns);
-  switch (photometricInterpretation) {
-    case 'RGB':
-      break;
-    case 'YBR_FULL':
-    case 'YBR_FULL_422':
-      resolved = rgbOfYbr(resolved, attributes);
-      break;
-    default:
-      throw new IsenError('IncompatibleImageFormat', 'a colour space that is not known');
+  if (stored.samplesPerPixel !== 3)
+    throw new IsenError('IncompatibleImageFormat', 'an image of four samples per pixel');
+  if (photometric === 'RGB') return { ...stored, photometricInterpretation: 'RGB' };
+  if (photometric !== 'YBR_FULL' && photometric !== 'YBR_FULL_422')
+    throw new IsenError('IncompatibleImageFormat', 'a colour space that is not known');
+  return { ...stored, photometricInterpretation: 'RGB', samples: rgbOfYbr(stored.samples, attributes) };
+}
+
+/** Samples as little endian bytes, colour by pixel; single bits packed, the first pixel in the least significant (PS3.5 §8.1.1). */
+export function bytesOf(samples: Samples, bitsAllocated: number): Uint8Array {
+  if (bitsAllocated === 1) {
+    const packed = new Uint8Array(Math.ceil(samples.length / 8));
+    for (let at = 0; at < samples.length; at += 1)
+      if (samples[at] === 1) packed[at >> 3] = (packed[at >> 3] ?? 0) | (1 << (at & 7));
+    return packed;
   }
-  return { rows, columns, samplesPerPixel, photometricInterpretation: 'RGB', samples: resolved };
+  const bytes = new Uint8Array(samples.buffer, samples.byteOffset, samples.byteLength);
+  return LITTLE_ENDIAN_HOST
+    ? bytes
+    : swapped(bytes, bitsAllocated === 8 ? 1 : bitsAllocated === 16 ? 2 : bitsAllocated === 32 ? 4 : 8);
 }
 
 /** The stored values: Bits Stored bits below High Bit, with their sign; the same array when nothing else is in it. */
@@ -135,14 +161,11 @@ export function resolveBits(samples: Samples, { bitsAllocated, bitsStored, highB
   return resolved;
 }
 
-/** Samples colour by pixel, of three planes of `pixels` each. */
-function interleave(planes: Samples, pixels: number): Samples {
+/** Samples colour by pixel, of `count` planes. */
+function interleave(planes: Samples, count: number): Samples {
   const samples = planes.slice();
-  for (let pixel = 0, at = 0; pixel < pixels; pixel += 1, at += 3) {
-    samples[at] = planes[pixel] ?? 0;
-    samples[at + 1] = planes[pixel + pixels] ?? 0;
-    samples[at + 2] = planes[pixel + 2 * pixels] ?? 0;
-  }
+  for (let plane = 0, from = 0; plane < count; plane += 1)
+    for (let at = plane; at < samples.length; at += count, from += 1) samples[at] = planes[from] ?? 0;
   return samples;
 }
 
