@@ -1,6 +1,6 @@
-/** Owns Orthanc's public identifiers: the SHA-1 of the DICOM identifiers, as five groups of eight hex digits. */
+/** Owns Orthanc's public identifiers: the SHA-1 of the DICOM identifiers, as five groups of eight hex digits. And new UIDs. */
 
-import { createHash } from 'node:crypto';
+import { createHash, randomUUID } from 'node:crypto';
 import type { Identifiers } from './summary.ts';
 
 /** Digests of parents kept: instances of one series come one after another. */
@@ -33,4 +33,9 @@ export function identifiers(patient: string, study: string, series: string, inst
     Series: parentIdentifier(`${patient}|${study}|${series}`),
     Instance: identifier(`${patient}|${study}|${series}|${instance}`),
   };
+}
+
+/** A UID made of a random UUID (PS3.5 §B.2). */
+export function generateUid(): string {
+  return `2.25.${BigInt(`0x${randomUUID().replaceAll('-', '')}`)}`;
 }

@@ -2,6 +2,7 @@
 
 import { randomUUID } from 'node:crypto';
 import { z } from '@hono/zod-openapi';
+import { generateUid } from '../dicom/ids.ts';
 import { TRANSFER_SYNTAXES } from '../dicom/transfer-syntaxes.ts';
 import { IsenError } from '../errors.ts';
 import { LOG_CATEGORIES, LOG_LEVELS, type LogCategory, type LogLevel, logLevel, setLogLevel } from '../log.ts';
@@ -16,11 +17,6 @@ import type { Services } from './services.ts';
 
 const tag = 'Tools';
 const plain = (description: string) => ({ 200: { description, type: 'text/plain' } });
-
-/** A UID of a UUID (PS3.5 §B.2). */
-export function generateUid(): string {
-  return `2.25.${BigInt(`0x${randomUUID().replaceAll('-', '')}`)}`;
-}
 
 function addClock(routes: Routes): void {
   routes.add(
