@@ -27,7 +27,15 @@ export interface PixelAttributes {
 }
 
 /** Samples of one frame, in the type that holds their stored values. */
-export type Samples = Uint8Array | Int8Array | Uint16Array | Int16Array | Uint32Array | Int32Array | Float32Array | Float64Array;
+export type Samples =
+  | Uint8Array
+  | Int8Array
+  | Uint16Array
+  | Int16Array
+  | Uint32Array
+  | Int32Array
+  | Float32Array
+  | Float64Array;
 
 /** One decoded frame: interleaved samples (colour by pixel), stored values, bits above Bits Stored resolved (sign or zero). */
 export interface Frame {
