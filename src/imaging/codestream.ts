@@ -1,0 +1,134 @@
+/**
+ * Owns what a codestream says of itself before anything is decoded: its size and samples, to be compared with those of the data
+ * set, and whether it is whole, since decoders fill up in silence what was cut off. JPEG: ITU-T T.81 Annex B; JPEG-LS: T.87 Annex
+ * C; JPEG 2000: T.800 Annex A.
+ */
+
+import { IsenError } from '../errors.ts';
+
+/** The picture of a codestream. */
+export interface Codestream {
+  /** From its first to its last marker, without what is around it. */
+  readonly bytes: Uint8Array;
+  readonly rows: number;
+  readonly columns: number;
+  readonly samplesPerPixel: number;
+  /** Of the widest component. */
+  readonly bits: number;
+  /** JPEG 2000: the decoder undoes a transform of RGB into luminance and chrominance. */
+  readonly colourTransform: boolean;
+}
+
+const bad = (why: string): IsenError => new IsenError('BadFileFormat', `the codestream ${why}`);
+
+const START_OF_SCAN = 0xda;
+const END_OF_IMAGE = 0xd9;
+const START_OF_JPEG_LS_FRAME = 0xf7;
+
+/** Markers of JPEG frames (T.81 table B.1): SOF0 to SOF15 without DHT, JPG and DAC. */
+const isFrame = (marker: number): boolean =>
+  marker === START_OF_JPEG_LS_FRAME ||
+  (marker >= 0xc0 && marker <= 0xcf && marker !== 0xc4 && marker !== 0xc8 && marker !== 0xcc);
+
+/**
+ * Reads a JPEG or JPEG-LS codestream.
+ * @throws {IsenError} BadFileFormat when it is not one or is cut.
+ */
+export function readJpeg(bytes: Uint8Array): Codestream {
+  const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.length);
+  if (bytes.length < 4 || view.getUint16(0) !== 0xffd8) throw bad('is not JPEG');
+  let frame: Omit<Codestream, 'bytes'> | undefined;
+  for (let at = 2; ; ) {
+    if (at + 4 > bytes.length) throw bad('ends before its picture');
+    if (bytes[at] !== 0xff) throw bad('has something else than a marker');
+    const marker = bytes[at + 1] ?? 0;
+    // Any number of FF may stand before a marker (T.81 §B.1.1.2).
+    if (marker === 0xff) {
+      at += 1;
+      continue;
+    }
+    const length = view.getUint16(at + 2);
+    if (length < 2 || at + 2 + length > bytes.length) throw bad('has a segment that passes its end');
+    if (isFrame(marker)) {
+      if (frame !== undefined || length < 8) throw bad('has a bad frame header');
+      frame = {
+        bits: view.getUint8(at + 4),
+        rows: view.getUint16(at + 5),
+        columns: view.getUint16(at + 7),
+        samplesPerPixel: view.getUint8(at + 9),
+        colourTransform: false,
+      };
+    }
+    at += 2 + length;
+    if (marker !== START_OF_SCAN) continue;
+    if (frame === undefined) throw bad('has no frame header');
+    return { ...frame, bytes: bytes.subarray(0, endOfImage(bytes, at)) };
+  }
+}
+
+/** After the marker EOI, which cannot occur within coded data: there every FF is followed by a smaller byte. */
+function endOfImage(bytes: Uint8Array, from: number): number {
+  for (let at = bytes.length - 2; at >= from; at -= 1)
+    if (bytes[at] === 0xff && bytes[at + 1] === END_OF_IMAGE) return at + 2;
+  throw bad('is cut');
+}
+
+const SIZE = 0xff51;
+const CODING_STYLE = 0xff52;
+const START_OF_TILE_PART = 0xff90;
+const END_OF_CODESTREAM = 0xffd9;
+
+/**
+ * Reads a JPEG 2000 or HTJ2K codestream, also one in the boxes of a JP2 file, which the Standard forbids (PS3.5 §A.4.4) and files have.
+ * @throws {IsenError} BadFileFormat when it is not one or is cut; NotImplemented with components of unequal size.
+ */
+export function readJpeg2000(file: Uint8Array): Codestream {
+  const bytes = file.subarray(startOfCodestream(file));
+  const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.length);
+  if (bytes.length < 48 || view.getUint16(2) !== SIZE) throw bad('is not JPEG 2000');
+  const samplesPerPixel = view.getUint16(40);
+  let bits = 0;
+  if (42 + samplesPerPixel * 3 > bytes.length) throw bad('has a bad size');
+  for (let component = 0; component < samplesPerPixel; component += 1) {
+    const at = 42 + component * 3;
+    bits = Math.max(bits, (view.getUint8(at) & 0x7f) + 1);
+    if (view.getUint8(at + 1) !== 1 || view.getUint8(at + 2) !== 1)
+      throw new IsenError('NotImplemented', 'JPEG 2000 with components of unequal size');
+  }
+  let colourTransform = false;
+  let at = 2;
+  for (; at + 12 <= bytes.length && view.getUint16(at) !== START_OF_TILE_PART; at += 2 + view.getUint16(at + 2)) {
+    if (view.getUint16(at) === CODING_STYLE) colourTransform = view.getUint8(at + 8) === 1;
+  }
+  return {
+    bytes: bytes.subarray(0, endOfTiles(view, at)),
+    rows: view.getUint32(12) - view.getUint32(20),
+    columns: view.getUint32(8) - view.getUint32(16),
+    samplesPerPixel,
+    bits,
+    colourTransform,
+  };
+}
+
+/** Where SOC and SIZ, which follow one another, are: at the beginning, or in one of the first boxes. */
+function startOfCodestream(bytes: Uint8Array): number {
+  const last = Math.min(bytes.length - 4, bytes[0] === 0xff ? 0 : 64 * 1024);
+  for (let at = 0; at <= last; at += 1)
+    if (bytes[at] === 0xff && bytes[at + 1] === 0x4f && bytes[at + 2] === 0xff && bytes[at + 3] === 0x51) return at;
+  throw bad('is not JPEG 2000');
+}
+
+/** Walks the tile-parts from the first by their lengths (T.800 §A.4.2); answers where the codestream ends. */
+function endOfTiles(view: DataView, first: number): number {
+  for (let at = first; ; ) {
+    // Some writers leave the last marker out; the tile-parts are whole nevertheless.
+    if (at > first && (at + 2 > view.byteLength || view.getUint16(at) === END_OF_CODESTREAM))
+      return Math.min(at + 2, view.byteLength);
+    if (at + 12 > view.byteLength || view.getUint16(at) !== START_OF_TILE_PART) throw bad('is cut');
+    const length = view.getUint32(at + 6);
+    // 0: up to the end, whatever it is.
+    if (length === 0) return view.byteLength;
+    if (length < 12 || at + length > view.byteLength) throw bad('is cut');
+    at += length;
+  }
+}
