@@ -17,11 +17,28 @@ export function answering<Task, Result>(work: (task: Task) => Result): (task: Ta
     try {
       return { ok: work(task) };
     } catch (thrown) {
-      const error = asIsenError(thrown);
-      const cause = error.cause instanceof Error ? error.cause.message : undefined;
-      return { error: { code: error.code, details: error.details ?? cause } };
+      return { error: errorValue(thrown) };
     }
   };
+}
+
+/** The same for work that takes more than one turn. */
+export function answeringLater<Task, Result>(
+  work: (task: Task) => Promise<Result>,
+): (task: Task) => Promise<Answer<Result>> {
+  return async (task) => {
+    try {
+      return { ok: await work(task) };
+    } catch (thrown) {
+      return { error: errorValue(thrown) };
+    }
+  };
+}
+
+function errorValue(thrown: unknown): ErrorValue {
+  const error = asIsenError(thrown);
+  const cause = error.cause instanceof Error ? error.cause.message : undefined;
+  return { code: error.code, details: error.details ?? cause };
 }
 
 /** The error of an {@link Answer}, to be thrown on this side. */

@@ -1,39 +1,40 @@
-/** Owns texts kept in memory by key: at most so many characters in all, and what was not asked for longest goes first. */
+/** Owns values kept in memory by key: at most so much in all, and what was not asked for longest goes first. */
 
-export class KeptTexts {
-  readonly #texts = new Map<string, string>();
+/** Texts (a unit is a character) or bytes. */
+export class Kept<Value extends { readonly length: number }> {
+  readonly #values = new Map<string, Value>();
   readonly #limit: number;
   #size = 0;
 
-  /** `limit`: characters of keys and texts. A text that would take more than a sixteenth of them is not kept. */
+  /** `limit`: length of keys and values. A value that would take more than a sixteenth of it is not kept. */
   constructor(limit: number) {
     this.#limit = limit;
   }
 
-  get(key: string): string | undefined {
-    const text = this.#texts.get(key);
-    if (text === undefined) return undefined;
+  get(key: string): Value | undefined {
+    const value = this.#values.get(key);
+    if (value === undefined) return undefined;
     // A Map keeps the order of insertion: the last to go.
-    this.#texts.delete(key);
-    this.#texts.set(key, text);
-    return text;
+    this.#values.delete(key);
+    this.#values.set(key, value);
+    return value;
   }
 
-  /** Keeps a text; one that has the key already stays. */
-  add(key: string, text: string): void {
-    const size = key.length + text.length;
-    if (size > this.#limit / 16 || this.#texts.has(key)) return;
-    this.#texts.set(key, text);
+  /** Keeps a value; one that has the key already stays. */
+  add(key: string, value: Value): void {
+    const size = key.length + value.length;
+    if (size > this.#limit / 16 || this.#values.has(key)) return;
+    this.#values.set(key, value);
     this.#size += size;
-    for (const [oldest, { length }] of this.#texts) {
+    for (const [oldest, { length }] of this.#values) {
       if (this.#size <= this.#limit) break;
-      this.#texts.delete(oldest);
+      this.#values.delete(oldest);
       this.#size -= oldest.length + length;
     }
   }
 
   clear(): void {
-    this.#texts.clear();
+    this.#values.clear();
     this.#size = 0;
   }
 }

@@ -15,6 +15,7 @@ import { asError, IsenError } from './errors.ts';
 import { makeFolder } from './folder.ts';
 import { createHttp } from './http/app.ts';
 import { createHeaders } from './ingest/header.ts';
+import { createPictures } from './ingest/pictures.ts';
 import { openIngest } from './ingest/reception.ts';
 import { setMetricsEnabled } from './metrics.ts';
 import { createPool } from './pool.ts';
@@ -83,7 +84,18 @@ export async function start({ config }: StartOptions): Promise<Server> {
     if (!config.HttpServerEnabled) return { url: undefined, close };
     const headers = createHeaders(storage);
     closers.push(() => headers.close());
-    const http = await createHttp({ config, database, storage, changes, ingest, headers, version: version() });
+    const pictures = createPictures(headers);
+    closers.push(() => pictures.close());
+    const http = await createHttp({
+      config,
+      database,
+      storage,
+      changes,
+      ingest,
+      headers,
+      pictures,
+      version: version(),
+    });
     const { port } = await http.listen();
     closers.push(() => http.close(GRACE));
     return { url: `http${config.SslEnabled ? 's' : ''}://127.0.0.1:${port}`, close };

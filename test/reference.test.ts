@@ -4,11 +4,13 @@
  */
 
 import assert from 'node:assert/strict';
+import { createHash } from 'node:crypto';
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { after, before, test } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { isDeepStrictEqual } from 'node:util';
+import sharp from 'sharp';
 import { type Served, serve } from './http/served.ts';
 import { shared, withoutShared } from './peer.ts';
 
@@ -25,6 +27,13 @@ interface Line {
   readonly text?: string;
   readonly bytes?: number;
   readonly md5?: string;
+  /** Of an image: Pillow's mode, and the MD5 of its decoded pixels (`I`: 32-bit integers of 16-bit samples). */
+  readonly pixels?: {
+    readonly mode: 'L' | 'RGB' | 'RGBA' | 'I' | 'I;16';
+    readonly width: number;
+    readonly height: number;
+    readonly md5: string;
+  };
 }
 
 /** Lines that differ, and why. A row that no differing line needs fails the test. */
@@ -181,7 +190,8 @@ async function compare(server: Served, line: Line): Promise<string | undefined> 
     ...(body !== undefined && { body: new Uint8Array(bodyOf(body)) }),
     redirect: 'manual',
   });
-  const text = await answer.text();
+  const bytes = Buffer.from(await answer.arrayBuffer());
+  const text = bytes.toString();
   if (answer.status !== line.status)
     return `status: ours ${answer.status} (${text.slice(0, 300)}), theirs ${line.status}`;
   for (const [name, value] of Object.entries(line.headers)) {
@@ -202,7 +212,28 @@ async function compare(server: Served, line: Line): Promise<string | undefined> 
     }
     return difference(ours, theirs);
   }
-  return line.text === undefined ? undefined : difference(shape(text), shape(line.text));
+  if (line.pixels !== undefined && !path.endsWith('/raw')) return pixelsDiffer(bytes, line.pixels);
+  if (line.md5 !== undefined && (bytes.length !== line.bytes || md5(bytes) !== line.md5))
+    return `ours ${bytes.length} bytes, theirs ${line.bytes}, or others`;
+  return line.text === undefined || line.md5 !== undefined ? undefined : difference(shape(text), shape(line.text));
+}
+
+const md5 = (bytes: Uint8Array): string => createHash('md5').update(bytes).digest('hex');
+
+/** Why an image is not the recorded one. */
+async function pixelsDiffer(image: Buffer, theirs: NonNullable<Line['pixels']>): Promise<string | undefined> {
+  const { format, width, height, channels } = await sharp(image).metadata();
+  const wide = theirs.mode === 'I';
+  const pixels = await sharp(image)
+    .toColourspace(wide ? 'grey16' : theirs.mode === 'L' ? 'b-w' : 'srgb')
+    .raw({ depth: wide ? 'ushort' : 'uchar' })
+    .toBuffer();
+  const samples = wide
+    ? Buffer.from(Uint32Array.from(new Uint16Array(pixels.buffer, pixels.byteOffset, pixels.length / 2)).buffer)
+    : pixels;
+  const ours = `${width}x${height} of ${channels}: ${md5(samples)}`;
+  const expected = `${theirs.width}x${theirs.height} of ${theirs.mode === 'RGB' ? 3 : theirs.mode === 'RGBA' ? 4 : 1}: ${theirs.md5}`;
+  return ours === expected ? undefined : `pixels (${format}): ours ${ours}, theirs ${expected}`;
 }
 
 /** A time or a generated identifier as what it is. */
@@ -222,7 +253,7 @@ after(async () => {
   await server?.close();
 });
 
-for (const file of ['upload', 'instances', 'resources', 'changes', 'writes']) {
+for (const file of ['upload', 'instances', 'images', 'resources', 'changes', 'writes']) {
   test(`${file}: every recorded answer`, { skip: withoutShared, timeout: 120_000 }, async (context) => {
     const all = lines(file);
     const wrong: string[] = [];

@@ -6,7 +6,7 @@
 import { STATUS_CODES } from 'node:http';
 import type { Database } from '../database/database.ts';
 import { ERRORS, type IsenError } from '../errors.ts';
-import { KeptTexts } from '../kept.ts';
+import { Kept } from '../kept.ts';
 
 export const JSON_TYPE = 'application/json; charset=utf-8';
 
@@ -41,7 +41,7 @@ export interface KeptAnswers {
  * same pages and resources again and again. None is older than what reading the index would give.
  */
 export function keepAnswers(database: Database): KeptAnswers {
-  const texts = new KeptTexts(KEPT);
+  const texts = new Kept<string>(KEPT);
   let version: number | undefined;
   const known = (key: string): string | undefined => {
     const current = database.version();
@@ -78,8 +78,8 @@ export function emptyObject(headers: Record<string, string> = {}): Response {
   return new Response('{}\n', { headers: { 'Content-Type': 'application/json', ...headers } });
 }
 
-/** A status with no body: what the reference answers for an unknown resource, a wrong method or a refused change. */
-export function empty(status: 304 | 403 | 404 | 405, headers: Record<string, string> = {}): Response {
+/** A status with no body: what the reference answers for an unknown resource, a wrong method, a refused change or what cannot be shown. */
+export function empty(status: 304 | 403 | 404 | 405 | 415, headers: Record<string, string> = {}): Response {
   return new Response(null, { status, headers });
 }
 

@@ -15,6 +15,8 @@ import { empty, errorAnswer, JSON_TYPE, jsonText } from './answers.ts';
 import { addAttachments } from './attachments.ts';
 import { addChanges } from './changes.ts';
 import { addDatasets } from './datasets.ts';
+import { addArrays } from './arrays.ts';
+import { addImages } from './images.ts';
 import { addInstances } from './instances.ts';
 import { addMetadata } from './metadata.ts';
 import { addOpenApi } from './openapi.ts';
@@ -41,6 +43,8 @@ export function allRoutes(services: Services, ended: AbortSignal): Routes {
   if (services.config.HttpCompressionEnabled) app.use(compress());
   addResources(routes);
   addInstances(routes);
+  addImages(routes);
+  addArrays(routes);
   addDatasets(routes);
   addSlices(routes);
   addMetadata(routes);

@@ -4,7 +4,7 @@ import { z } from '@hono/zod-openapi';
 import { promisify } from 'node:util';
 import { gzip } from 'node:zlib';
 import type { Context } from 'hono';
-import { DICOM_ATTACHMENT } from '../database/database.ts';
+import { DICOM_ATTACHMENT, type Found } from '../database/database.ts';
 import { IsenError } from '../errors.ts';
 import type { StoredFile } from '../ingest/header.ts';
 import { empty, json, jsonOf, keyOf } from './answers.ts';
@@ -16,12 +16,16 @@ import type { Services } from './services.ts';
 
 const zip = promisify(gzip);
 
-/** The DICOM file of an instance. Throws UnknownResource. */
-export async function fileOf(services: Services, id: string): Promise<StoredFile> {
-  const { attachments, metadata } = await findOne(services, 'Instance', id);
+/** The DICOM file of an instance that was found. Throws InexistentItem. */
+export function attachedFile({ attachments, metadata }: Found): StoredFile {
   const attachment = attachments.find((each) => each.contentType === DICOM_ATTACHMENT);
   if (attachment === undefined) throw new IsenError('InexistentItem');
   return { attachment, metadata };
+}
+
+/** The DICOM file of an instance. Throws UnknownResource. */
+export async function fileOf(services: Services, id: string): Promise<StoredFile> {
+  return attachedFile(await findOne(services, 'Instance', id));
 }
 
 const fileFor = (services: Services, context: Context<Environment>): Promise<StoredFile> =>
@@ -112,10 +116,21 @@ function addContent(routes: Routes): void {
   );
 }
 
-const FRAME_ROUTES = ['raw', 'raw.gz'];
+/** What `GET /instances/{id}/frames/{frame}` lists. */
+const FRAME_ROUTES = [
+  'image-int16',
+  'image-uint16',
+  'image-uint8',
+  'matlab',
+  'numpy',
+  'preview',
+  'raw',
+  'raw.gz',
+  'rendered',
+];
 
 /** The number of a frame in a path; undefined for what is none. */
-const frameNumber = (text: string | undefined): number | undefined =>
+export const frameNumber = (text: string | undefined): number | undefined =>
   text !== undefined && /^\d{1,9}$/.test(text) ? Number(text) : undefined;
 
 function addFrames(routes: Routes): void {
@@ -149,7 +164,7 @@ function addFrames(routes: Routes): void {
       return json(FRAME_ROUTES);
     },
   );
-  for (const form of FRAME_ROUTES) {
+  for (const form of ['raw', 'raw.gz']) {
     const type = form === 'raw' ? 'application/octet-stream' : 'application/gzip';
     routes.add(
       {

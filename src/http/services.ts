@@ -5,6 +5,7 @@ import type { Config } from '../config.ts';
 import type { Database } from '../database/database.ts';
 import type { Headers } from '../ingest/header.ts';
 import type { Ingest } from '../ingest/ingest.ts';
+import type { Pictures } from '../ingest/pictures.ts';
 import type { Storage } from '../storage/storage.ts';
 
 /** Everything a route may use; built by main. */
@@ -15,6 +16,7 @@ export interface Services {
   readonly changes: Changes;
   readonly ingest: Ingest;
   readonly headers: Headers;
+  readonly pictures: Pictures;
   /** Isen's own version. */
   readonly version: string;
 }

@@ -10,7 +10,7 @@ import type { Routes } from './routes.ts';
 type Vector = readonly [number, number, number];
 
 /** Images of which the order is asked for at most: all of them are held at once. */
-const MOST_INSTANCES = 100_000;
+export const MOST_INSTANCES = 100_000;
 /** How far the cosine of the angle between two parallel planes may be from 1. */
 const PARALLEL = 0.001;
 

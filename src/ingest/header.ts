@@ -3,15 +3,22 @@
  * are few) turns them into JSON text, and the latest answers are kept. Memory is bounded: the answers kept, and the headers being read.
  */
 
+import { Budget } from '../budget.ts';
 import type { Attachment, Metadata } from '../database/database.ts';
 import { parseTag, tagNumber } from '../dicom/dictionary.ts';
 import { answerHeader, type HeaderAnswer, type HeaderQuestion, type HeaderTask } from '../dicom/header.ts';
 import type { TagsFormat } from '../dicom/json.ts';
 import type { Level } from '../dicom/levels.ts';
 import { type DicomFile, readFile } from '../dicom/read.ts';
-import { IsenError } from '../errors.ts';
-import { countFrames, locateFrame, rawFrameType } from '../imaging/frames.ts';
-import { KeptTexts } from '../kept.ts';
+import {
+  countFrames,
+  type FrameLocation,
+  locateFrame,
+  type Range,
+  rawFrameType,
+  type ReadRange,
+} from '../imaging/frames.ts';
+import { Kept } from '../kept.ts';
 import { createPool, type Pool } from '../pool.ts';
 import type { Storage } from '../storage/storage.ts';
 
@@ -30,6 +37,16 @@ export interface TagsRequest {
   readonly only?: readonly string[];
 }
 
+/** What pictures are made of. Each memory is its own, and may be handed to another thread. */
+export interface StoredFrame {
+  /** The file, or its beginning up to Pixel Data. */
+  readonly bytes: Uint8Array<ArrayBuffer>;
+  /** The bytes end where Pixel Data begins. */
+  readonly truncated: boolean;
+  /** The frame, in little endian; absent where the bytes are the whole file, in which it is still to be found. */
+  readonly pixels?: Uint8Array<ArrayBuffer>;
+}
+
 /**
  * Everything throws InexistentFile or CorruptedFile where storage does not hold what the index says, Busy. What is altered in
  * place is found where a file is read whole (it has no pixels, or is deflated): the MD5 of a part is not known.
@@ -44,6 +61,11 @@ export interface Headers {
   /** What a path names: the names below, a raw value, or undefined where there is nothing. Throws UnknownDicomTag. */
   content(file: StoredFile, path: string): Promise<readonly string[] | Uint8Array | undefined>;
   frameCount(file: StoredFile): Promise<number>;
+  /**
+   * Lets `work` have the header of a file and the stored bytes of a frame (counted from 0), within the budget until it ends.
+   * Throws what locating the frame throws, unless that is left to `work`.
+   */
+  withFrame<Result>(file: StoredFile, frame: number, work: (stored: StoredFrame) => Promise<Result>): Promise<Result>;
   /** The stored bytes of a frame (counted from 0) and their media type. Throws BadRequest, ParameterOutOfRange. */
   frame(file: StoredFile, frame: number): Promise<{ readonly bytes: Uint8Array; readonly type: string }>;
   /** Finishes what was begun. */
@@ -53,14 +75,11 @@ export interface Headers {
 export interface HeadersOptions {
   /** Characters of answers that are kept, with their questions. */
   readonly cached?: number;
-  /** Bytes of headers that may be in memory at once; a larger one goes alone. */
+  /** Bytes of headers, and of frames, that may be in memory at once; a larger one goes alone. */
   readonly inFlight?: number;
   /** Milliseconds that one header may take. */
   readonly deadline?: number;
 }
-
-/** Readers that may wait for their turn. */
-const WAITING = 4096;
 
 /**
  * Bytes up to which a header is read on this thread: waking a worker costs more. A tenth of a millisecond as a rule, one
@@ -74,25 +93,21 @@ const FRAME_TAGS: ReadonlySet<number> = new Set(
 );
 const PIXEL_DATA = '7fe0,0010';
 
+const sizeOf = (ranges: readonly Range[]): number => ranges.reduce((sum, { start, end }) => sum + end - start, 0);
+
+/** Big endian words to little endian, in place. */
+function swap(bytes: Uint8Array): void {
+  Buffer.from(bytes.buffer, bytes.byteOffset, bytes.length & ~1).swap16();
+}
+
 /** Starts the workers that read headers. */
 export function createHeaders(storage: Storage, options: HeadersOptions = {}): Headers {
   const { cached = 64 * 2 ** 20, inFlight = 256 * 2 ** 20, deadline = 30_000 } = options;
   const pool: Pool<HeaderTask, HeaderAnswer> = createPool({ file: 'read', deadline });
-  const answers = new KeptTexts(cached);
-  let reading = 0;
-  const turns: (() => void)[] = [];
-
-  const reserve = async (size: number): Promise<void> => {
-    while (reading > 0 && reading + size > inFlight) {
-      if (turns.length >= WAITING) throw new IsenError('Busy');
-      await new Promise<void>((resolve) => turns.push(resolve));
-    }
-    reading += size;
-  };
-  const free = (size: number): void => {
-    reading -= size;
-    for (const turn of turns.splice(0)) turn();
-  };
+  const answers = new Kept<string>(cached);
+  const headers = new Budget(inFlight);
+  // Apart, since who waits for a frame holds a header.
+  const frames = new Budget(inFlight);
 
   /** Reads a file (up to Pixel Data unless `whole`) for `work`, within the budget. */
   const withBytes = async <Result>(
@@ -103,12 +118,9 @@ export function createHeaders(storage: Storage, options: HeadersOptions = {}): H
     const offset = Number(metadata['PixelDataOffset']?.value ?? Number.NaN);
     const truncated = !whole && offset > 0 && offset <= attachment.uncompressedSize;
     const end = truncated ? offset : attachment.uncompressedSize;
-    await reserve(end);
-    try {
-      return await work((await storage.read(attachment.uuid, { start: 0, end })) as Uint8Array<ArrayBuffer>, truncated);
-    } finally {
-      free(end);
-    }
+    return headers.with(end, async () =>
+      work((await storage.read(attachment.uuid, { start: 0, end })) as Uint8Array<ArrayBuffer>, truncated),
+    );
   };
 
   const ask = <Question extends HeaderQuestion>(
@@ -144,6 +156,44 @@ export function createHeaders(storage: Storage, options: HeadersOptions = {}): H
       work(readFile(bytes, { only: FRAME_TAGS, ...(truncated && { truncated }) })),
     );
 
+  /** Reads bytes of a file, or of its inflated data set, in which its frames are counted. */
+  const reader =
+    ({ attachment }: StoredFile, { bytes, pixelData }: DicomFile): ReadRange =>
+    async (start, end) =>
+      pixelData !== undefined && pixelData.offset === undefined
+        ? bytes.subarray(start, end)
+        : storage.read(attachment.uuid, { start, end });
+
+  const locate = (file: StoredFile, dicom: DicomFile, frame: number): Promise<FrameLocation> => {
+    const { bytes, dataSet, transferSyntax, pixelData } = dicom;
+    const inside = pixelData !== undefined && pixelData.offset === undefined;
+    return locateFrame(
+      {
+        dataSet,
+        transferSyntax,
+        pixelData: inside ? dataSet.elements.get(PIXEL_DATA)?.start : pixelData?.offset,
+        size: inside ? bytes.length : file.attachment.uncompressedSize,
+        read: reader(file, dicom),
+      },
+      frame,
+    );
+  };
+
+  const readRanges = async (
+    file: StoredFile,
+    dicom: DicomFile,
+    ranges: readonly Range[],
+  ): Promise<Uint8Array<ArrayBuffer>> => {
+    const read = reader(file, dicom);
+    const all = new Uint8Array(sizeOf(ranges));
+    let at = 0;
+    for (const { start, end } of ranges) {
+      all.set(await read(start, end), at);
+      at += end - start;
+    }
+    return all;
+  };
+
   return {
     tags: (file, { format, ignoreLength = [], only }) =>
       askText(file, { kind: 'tags', format, ignoreLength, ...(only !== undefined && { only }) }),
@@ -157,31 +207,23 @@ export function createHeaders(storage: Storage, options: HeadersOptions = {}): H
       return ask(file, { kind: 'content', path }, tag !== undefined && tag >= PIXEL_DATA);
     },
     frameCount: (file) => withFrames(file, ({ dataSet, transferSyntax }) => countFrames(dataSet, transferSyntax)),
+    withFrame: (file, frame, work) =>
+      withBytes(file, false, async (bytes, truncated) => {
+        if (!truncated) return work({ bytes, truncated });
+        const dicom = readFile(bytes, { only: FRAME_TAGS, truncated });
+        const { ranges, swapped } = await locate(file, dicom, frame);
+        return frames.with(sizeOf(ranges), async () => {
+          const pixels = await readRanges(file, dicom, ranges);
+          if (swapped) swap(pixels);
+          return work({ bytes, truncated, pixels });
+        });
+      }),
     frame: (file, frame) =>
-      withFrames(file, async ({ bytes, dataSet, transferSyntax, pixelData }) => {
-        const { uuid, uncompressedSize } = file.attachment;
-        const inside = pixelData !== undefined && pixelData.offset === undefined;
-        const read = async (start: number, end: number): Promise<Uint8Array> =>
-          inside ? bytes.subarray(start, end) : storage.read(uuid, { start, end });
-        const { ranges, swapped } = await locateFrame(
-          {
-            dataSet,
-            transferSyntax,
-            pixelData: inside ? dataSet.elements.get(PIXEL_DATA)?.start : pixelData?.offset,
-            size: inside ? bytes.length : uncompressedSize,
-            read,
-          },
-          frame,
-        );
-        const size = ranges.reduce((sum, { start, end }) => sum + end - start, 0);
-        const raw = Buffer.allocUnsafe(size);
-        let at = 0;
-        for (const { start, end } of ranges) {
-          raw.set(await read(start, end), at);
-          at += end - start;
-        }
-        if (swapped) raw.subarray(0, size - (size % 2)).swap16();
-        return { bytes: raw, type: rawFrameType(transferSyntax) };
+      withFrames(file, async (dicom) => {
+        const { ranges, swapped } = await locate(file, dicom, frame);
+        const bytes = await readRanges(file, dicom, ranges);
+        if (swapped) swap(bytes);
+        return { bytes, type: rawFrameType(dicom.transferSyntax) };
       }),
     close: () => pool.close(),
   };
