@@ -37,7 +37,36 @@ interface Line {
 }
 
 /** Lines that differ, and why. A row that no differing line needs fails the test. */
-const DIFFERENCES: readonly { readonly line: RegExp; readonly reason: string }[] = [
+const DIFFERENCES: readonly {
+  readonly line: RegExp;
+  /** What differs; anything, where it is left out. */
+  readonly found?: RegExp;
+  readonly reason: string;
+}[] = [
+  {
+    line: /^images: GET/,
+    found: /^status: ours 200 .*theirs (415|500)$/s,
+    reason: 'ours is better: the reference build has no JPEG 2000 (checked against their codestreams below)',
+  },
+  {
+    line: /^images: GET [^?]+\/preview\?returnUnsupportedImage$/,
+    found: /theirs 150x83 of 4: /,
+    reason: 'the picture that stands for one that cannot be shown is our own, and JPEG 2000 can be',
+  },
+  {
+    line: /^images: GET \/instances\/2107b40c-[^/]+\/(rendered|numpy)/,
+    reason:
+      'ours is better: the reference leaves a window and a rescaling aside that were written as UN (PS3.5 §6.2.2)',
+  },
+  {
+    line: /^images: GET [^?]+\/numpy$/,
+    found: /Not implemented yet/,
+    reason: 'the reference names a line of its own source as Details of what is no image',
+  },
+  {
+    line: /^(instances|images): GET \/instances\/815618ed-/,
+    reason: 'pixels in private elements of ELSCINT1 (PMSCT_RLE1), without Pixel Data',
+  },
   {
     line: /^instances: GET \/instances\/905d7e3a-[^/]+\/(tags|simplified-tags|patient|study)/,
     reason: 'ours is better: the reference does not decode ISO 2022 IR 87 after ISO_IR 13 (PS3.3 §C.12.1.1.2)',
@@ -261,7 +290,9 @@ for (const file of ['upload', 'instances', 'images', 'resources', 'changes', 'wr
     for (const line of all) {
       const name = `${file}: ${line.request.method} ${line.request.path}`;
       const found = await compare(server, line);
-      const row = DIFFERENCES.find((each) => each.line.test(name));
+      const row = DIFFERENCES.find(
+        (each) => each.line.test(name) && (each.found === undefined || (found !== undefined && each.found.test(found))),
+      );
       if (found === undefined) equal += 1;
       else if (row === undefined) wrong.push(`${name} ${line.request.body ?? ''}\n    ${found}`);
       else used.add(row.line);

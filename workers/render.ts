@@ -12,5 +12,5 @@ export default async (task: ShowTask): Promise<unknown> => {
   return Piscina.move({
     [Piscina.transferableSymbol]: [value.ok.bytes.buffer],
     [Piscina.valueSymbol]: value,
-  } as unknown as ArrayBuffer);
+  });
 };

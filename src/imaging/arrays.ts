@@ -70,9 +70,15 @@ export function matlabText(shown: Shown): string {
 }
 
 function modality(samples: Samples, grayscale: Grayscale): Float32Array {
-  const value = modalityValue(grayscale);
   const result = new Float32Array(samples.length);
-  for (let at = 0; at < samples.length; at += 1) result[at] = value(samples[at] as number);
+  const { slope, intercept, modality: table } = grayscale;
+  const value = modalityValue(grayscale);
+  for (let at = 0; at < samples.length; at += 1) {
+    const sample = samples[at] as number;
+    // In single precision, as the reference computes.
+    result[at] =
+      table === undefined ? Math.fround(Math.fround(sample) * Math.fround(slope)) + intercept : value(sample);
+  }
   return result;
 }
 

@@ -41,7 +41,9 @@ export function encodedAttributes(
   if (
     !within(encode, { ...attributes, highBit }) ||
     (!isNative && (attributes.float || attributes.bitsAllocated === 1)) ||
-    (lossy && photometric === 'PALETTE COLOR')
+    (lossy && photometric === 'PALETTE COLOR') ||
+    // Its encoder transforms any three samples as if they were RGB, which nobody could undo by the name of YBR_FULL.
+    (codec === 'htj2k' && attributes.samplesPerPixel === 3 && photometric !== 'RGB')
   ) {
     throw new IsenError('IncompatibleImageFormat', `The image cannot be encoded in transfer syntax ${transferSyntax}`);
   }

@@ -2,6 +2,7 @@
 
 import sharp, { type Sharp } from 'sharp';
 import { IsenError } from '../errors.ts';
+import { encodePng } from './png.ts';
 import type { Picture } from './render.ts';
 
 /** The media type of each format, in the order in which they are preferred where a client does not mind. */
@@ -29,19 +30,21 @@ sharp.concurrency(1);
 
 /**
  * A picture as a file.
- * @throws {IsenError} IncompatibleImageFormat for 16 bits in a format that has 8.
+ * @throws {IsenError} IncompatibleImageFormat for 16 bits in a format that has 8, or in another size.
  */
 export async function encodePicture(picture: Picture, { format, quality, size }: EncodeOptions): Promise<Uint8Array> {
   const { width, height, channels, samples } = picture;
   const wide = samples instanceof Uint16Array;
-  if (wide && format !== 'png' && format !== 'pam') throw new IsenError('IncompatibleImageFormat');
+  if (size === undefined && format === 'png') return encodePng(picture);
+  if (size === undefined && format === 'pam') return pamOf(picture);
+  if (wide) throw new IsenError('IncompatibleImageFormat');
   let image = sharp(samples, { raw: { width, height, channels }, limitInputPixels: false });
   if (size !== undefined) image = image.resize(size.width, size.height, { fit: 'fill' });
-  // Without a word sharp makes three channels of one, and of 16 bits 8.
-  if (channels === 1) image = image.toColourspace(wide ? 'grey16' : 'b-w');
+  // Without a word sharp makes three channels of one.
+  if (channels === 1) image = image.toColourspace('b-w');
   switch (format) {
     case 'png':
-      return image.png({ compressionLevel: 6 }).toBuffer();
+      return encodePng(await resampled(image, picture));
     case 'jpeg':
       return image.jpeg({ quality }).toBuffer();
     case 'webp':
@@ -49,17 +52,14 @@ export async function encodePicture(picture: Picture, { format, quality, size }:
     case 'avif':
       return image.avif({ quality, effort: 2 }).toBuffer();
     case 'pam':
-      return size === undefined ? pamOf(picture) : pamOf(await resampled(image, picture, size));
+      return pamOf(await resampled(image, picture));
   }
 }
 
-async function resampled(
-  image: Sharp,
-  { channels }: Picture,
-  size: { readonly width: number; readonly height: number },
-): Promise<Picture> {
-  const samples = new Uint8Array(await image.raw().toBuffer());
-  return { ...size, channels, samples };
+/** The pixels that sharp makes of a picture of 8 bits. */
+async function resampled(image: Sharp, { channels }: Picture): Promise<Picture> {
+  const { data, info } = await image.raw().toBuffer({ resolveWithObject: true });
+  return { width: info.width, height: info.height, channels, samples: new Uint8Array(data) };
 }
 
 /** The format of netpbm's pam(5): a few lines of text, then the samples, of 16 bits the upper byte first. */

@@ -45,13 +45,17 @@ export interface ShowAnswer {
   readonly array?: Omit<FrameArray, 'values'> & { readonly frames: number };
 }
 
+/** Pixel Data and its floating kinds. */
+const PIXEL_TAGS = ['7fe0,0008', '7fe0,0009', '7fe0,0010'];
+
+/** The Image Pixel module, Number of Frames and the Extended Offset Table. */
+const IMAGE_PIXEL_TAGS =
+  '0028,0002 0028,0004 0028,0006 0028,0008 0028,0010 0028,0011 0028,0100 0028,0101 0028,0102 0028,0103 7fe0,0001'.split(
+    ' ',
+  );
+
 const TAGS: ReadonlySet<number> = new Set(
-  [
-    ...['0028,0002', '0028,0004', '0028,0006', '0028,0008', '0028,0010', '0028,0011', '0028,0100', '0028,0101'],
-    ...['0028,0102', '0028,0103', '7fe0,0001', '7fe0,0008', '7fe0,0009', '7fe0,0010'],
-    ...GRAYSCALE_TAGS,
-    ...PALETTE_TAGS,
-  ].map(tagNumber),
+  [...IMAGE_PIXEL_TAGS, ...PIXEL_TAGS, ...GRAYSCALE_TAGS, ...PALETTE_TAGS].map(tagNumber),
 );
 
 /**
@@ -62,6 +66,9 @@ const TAGS: ReadonlySet<number> = new Set(
  */
 export async function show(task: ShowTask): Promise<ShowAnswer> {
   const file = readFile(task.bytes, { only: TAGS, ...(task.truncated && { truncated: true }) });
+  const { elements } = file.dataSet;
+  if (!PIXEL_TAGS.some((tag) => elements.has(tag)))
+    throw new IsenError(elements.has('0028,0100') ? 'BadFileFormat' : 'NotImplemented');
   const attributes = attributesOf(file.dataSet, file.transferSyntax);
   if (task.frame >= attributes.frames) throw new IsenError('ParameterOutOfRange');
   const pixels = task.pixels ?? (await pixelsOf(file, attributes, task.frame));
