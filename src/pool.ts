@@ -5,9 +5,13 @@
 
 import { EventEmitter } from 'node:events';
 import { availableParallelism } from 'node:os';
+import { setTimeout as sleep } from 'node:timers/promises';
 import { Piscina } from 'piscina';
 import { type Answer, errorOf } from './answer.ts';
 import { asIsenError, IsenError } from './errors.ts';
+
+/** Milliseconds that closing waits at most for threads that still load. */
+const LOADING = 10_000;
 
 export interface PoolOptions {
   /** Name of the file in workers/, without its ending. */
@@ -47,6 +51,17 @@ export function createPool<Task, Result>(options: PoolOptions): Pool<Task, Resul
   });
   // A worker that dies rejects its task; the pool starts another by itself.
   piscina.on('error', () => {});
+  // Node ends the whole process when a thread is ended in the middle of loading its modules: closing waits for that.
+  const loaded = Promise.all(
+    piscina.threads.map(
+      (thread) =>
+        new Promise<void>((resolve) => {
+          // Its first message says that it is ready.
+          thread.once('message', () => resolve());
+          thread.once('exit', () => resolve());
+        }),
+    ),
+  );
   return {
     async run(task, transfer) {
       const { deadline } = options;
@@ -79,6 +94,7 @@ export function createPool<Task, Result>(options: PoolOptions): Pool<Task, Resul
       return piscina.queueSize;
     },
     async close() {
+      await Promise.race([loaded, sleep(LOADING, undefined, { ref: false })]);
       await piscina.close();
     },
   };
