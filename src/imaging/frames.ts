@@ -79,7 +79,7 @@ export function countFrames(dataSet: DataSet, transferSyntaxUid: string): number
 /**
  * Where frame `frame` (counted from 0) is.
  * @throws {IsenError} BadRequest without Pixel Data, ParameterOutOfRange for a frame that is not there, BadFileFormat for
- * Pixel Data that does not hold the frames that the header claims.
+ * Pixel Data that does not hold the frames that the header claims, and what {@link nativeFrame} throws.
  */
 export async function locateFrame(source: FrameSource, frame: number): Promise<FrameLocation> {
   if (source.pixelData === undefined)
@@ -98,13 +98,16 @@ export async function locateFrame(source: FrameSource, frame: number): Promise<F
 
 /**
  * The bytes of one of `frames` frames of native Pixel Data whose value is `value` (PS3.5 §8.2).
- * @throws {IsenError} BadFileFormat when the header lacks the size, the value is too short, or frames do not begin at a byte.
+ * @throws {IsenError} NotImplemented when the header lacks the size, IncompatibleImageFormat for no Bits Allocated, BadFileFormat
+ * when the value is too short, or frames do not begin at a byte.
  */
 export function nativeFrame(dataSet: DataSet, value: Range, frames: number, frame: number): Range {
-  const bitsAllocated = unsignedShort(dataSet, '0028,0100') ?? 0;
+  const bitsAllocated = unsignedShort(dataSet, '0028,0100');
   const rows = unsignedShort(dataSet, '0028,0010');
   const columns = unsignedShort(dataSet, '0028,0011');
-  if (rows === undefined || columns === undefined || bitsAllocated === 0) throw bad();
+  if (rows === undefined || columns === undefined || bitsAllocated === undefined)
+    throw new IsenError('NotImplemented', undefined, { http: 500 });
+  if (bitsAllocated === 0) throw new IsenError('IncompatibleImageFormat', 'Image not supported: 0 bits allocated');
   const bits = rows * columns * (unsignedShort(dataSet, '0028,0002') ?? 1) * bitsAllocated;
   // Frames of single bits follow one another without padding, so that the next may begin within a byte (PS3.5 §8.1.1).
   if (bits % 8 !== 0 && frames > 1) throw bad('Bad number of columns for a black-and-white image');
