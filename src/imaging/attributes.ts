@@ -25,6 +25,7 @@ export function attributesOf(dataSet: DataSet, transferSyntax: string): PixelAtt
   const double = !float && dataSet.elements.has('7fe0,0009');
   const bitsAllocated = unsignedShort(dataSet, '0028,0100') ?? (float ? 32 : double ? 64 : undefined);
   if (bitsAllocated === undefined) throw new IsenError('NotImplemented');
+  if (bitsAllocated === 24) throw new IsenError('NotImplemented');
   if (!ALLOCATED.has(bitsAllocated))
     throw new IsenError('IncompatibleImageFormat', `Image not supported: ${bitsAllocated} bits allocated`);
   if (float ? bitsAllocated !== 32 : double !== (bitsAllocated === 64)) throw new IsenError('IncompatibleImageFormat');
@@ -33,6 +34,8 @@ export function attributesOf(dataSet: DataSet, transferSyntax: string): PixelAtt
   if (rows === undefined || columns === undefined) throw new IsenError('NotImplemented');
   if (rows === 0 || columns === 0) throw new IsenError('BadFileFormat', 'an image without Rows or Columns');
   const samplesPerPixel = unsignedShort(dataSet, '0028,0002') ?? 1;
+  if (samplesPerPixel === 0)
+    throw new IsenError('IncompatibleImageFormat', 'Image not supported: samples per pixel is 0');
   if (samplesPerPixel !== 1 && samplesPerPixel !== 3 && samplesPerPixel !== 4)
     throw new IsenError('NotImplemented', 'Samples per Pixel is neither 1, 3 nor 4');
   if (rows * columns * samplesPerPixel * Math.max(1, bitsAllocated / 8) > MAXIMUM_FRAME_BYTES)

@@ -6,6 +6,7 @@
 import assert from 'node:assert/strict';
 import { after, test } from 'node:test';
 import { asIsenError } from '../../src/errors.ts';
+import { log } from '../../src/log.ts';
 import { startReference } from '../debian-reference.ts';
 import { badImages, small } from '../imaging/bad-images.ts';
 import { without } from '../peer.ts';
@@ -35,6 +36,8 @@ const DIFFERENCES: readonly { readonly image: RegExp; readonly route?: RegExp; r
     route: /./,
     reason: 'both refuse: ours because Pixel Data is shorter, before it looks at the bits',
   },
+  { image: /^Rows is empty$/, reason: 'what is empty is not said, as what is absent' },
+  { image: /^JPEG (baseline|lossless), of another/, reason: 'the reference shows a picture that is not of this image' },
   { image: /^Bits Stored (0|above)/, reason: 'ours takes 0 for what is not said; a raw frame is not decoded' },
   { image: /^Pixel Representation 2$/, reason: 'what is not 1 has no sign' },
   { image: /^0 samples$/, route: /raw$/, reason: 'a frame of nothing is nothing' },
@@ -58,9 +61,10 @@ const DIFFERENCES: readonly { readonly image: RegExp; readonly route?: RegExp; r
   { image: /^RLE, (cut|zeros|of another)/, reason: 'the reference shows what it has, and the rest in black' },
   { image: /^(JPEG 2000|HTJ2K),/, reason: 'the reference build has no JPEG 2000' },
 ];
-/** What ends the reference's process, or keeps it busy for minutes. */
-const DEADLY = /an empty fragment$|2147483647/;
+/** What ends the reference's process or keeps it busy for minutes, and what it does not store. */
+const DEADLY = /an empty fragment$|2147483647|, of 65535 × 65535$|^native in an/;
 
+log.http.level = 'silent';
 const server = await serve();
 after(() => server.close());
 
@@ -96,7 +100,7 @@ test('every image that lies is answered in time, without an internal error and w
 
 test('numbers of frames that are none', async () => {
   const id = await store(server.url, small({ sopUid: '2.25.78.1' }));
-  for (const frame of ['1', '9999', '-1', '99999999999999999999', '0x0', '1e0', 'zero', '%00', '0.5', '+0']) {
+  for (const frame of ['1', '9999', '-1', '99999999999999999999', '0x0', '1e0', 'zero', '0.5', '+0']) {
     const answers = [];
     for (const form of ['preview', 'rendered', 'numpy', 'matlab', 'raw', 'raw.gz']) {
       const { status, body } = await raw(server.port, `/instances/${id}/frames/${frame}/${form}`);
