@@ -39,8 +39,22 @@ type Bytes = Pick<FrameSource, 'size' | 'read'> & { readonly dataSet: Pick<DataS
 export interface FrameLocation {
   /** Concatenated they are the frame; several when it is in several fragments. */
   readonly ranges: readonly Range[];
-  /** The bytes of each pair are to be swapped: 16-bit words of a big endian file, which clients are given in little endian. */
+  /**
+   * The bytes of each pair are to be swapped ({@link inLittleEndian}): 16-bit words of a big endian file, which clients are given in
+   * little endian. The range is then of whole words.
+   */
   readonly swapped: boolean;
+  /** Which of the swapped bytes are the frame, which may begin and end within a word. */
+  readonly part?: Range;
+}
+
+/** The frame out of the bytes that its ranges hold; swaps them in place. */
+export function inLittleEndian(
+  bytes: Uint8Array<ArrayBuffer>,
+  { swapped, part }: FrameLocation,
+): Uint8Array<ArrayBuffer> {
+  if (swapped) Buffer.from(bytes.buffer, bytes.byteOffset, bytes.length & ~1).swap16();
+  return part === undefined ? bytes : bytes.subarray(part.start, part.end);
 }
 
 /** Frames that an instance may claim: the listing of its frames must stay bounded. */
@@ -90,10 +104,12 @@ export async function locateFrame(source: FrameSource, frame: number): Promise<F
   if (length === UNDEFINED_LENGTH)
     return { ranges: await encapsulatedFrame(source, value, frames, frame), swapped: false };
   if (value + length > source.size) throw bad();
-  return {
-    ranges: [nativeFrame(source.dataSet, { start: value, end: value + length }, frames, frame)],
-    swapped: !source.dataSet.littleEndian && vr === 'OW',
-  };
+  const range = nativeFrame(source.dataSet, { start: value, end: value + length }, frames, frame);
+  if (source.dataSet.littleEndian || vr !== 'OW') return { ranges: [range], swapped: false };
+  const before = (range.start - value) % 2;
+  const end = Math.min(value + length, range.end + ((range.end - value) % 2));
+  const part = { start: before, end: before + range.end - range.start };
+  return { ranges: [{ start: range.start - before, end }], swapped: true, part };
 }
 
 /**

@@ -8,7 +8,14 @@ import { gunzipSync } from 'node:zlib';
 import { readFile } from '../../src/dicom/read.ts';
 import type { Fragments, NewElement } from '../../src/dicom/write.ts';
 import { asIsenError } from '../../src/errors.ts';
-import { countFrames, type FrameSource, locateFrame, MAXIMUM_FRAMES, rawFrameType } from '../../src/imaging/frames.ts';
+import {
+  countFrames,
+  type FrameSource,
+  inLittleEndian,
+  locateFrame,
+  MAXIMUM_FRAMES,
+  rawFrameType,
+} from '../../src/imaging/frames.ts';
 import { type Made, make } from '../dicom/made.ts';
 import { shared, withoutShared } from '../peer.ts';
 
@@ -39,12 +46,12 @@ function sourceOf(bytes: Uint8Array): FrameSource & { readonly asked: number[] }
 /** The bytes of a frame, as a client is given them. */
 async function rawFrame(bytes: Uint8Array, frame: number): Promise<Buffer> {
   const source = sourceOf(bytes);
-  const { ranges, swapped } = await locateFrame(source, frame);
+  const location = await locateFrame(source, frame);
+  const { ranges } = location;
   const parts = await Promise.all(
     ranges.map(({ start, end }) => (start === end ? Promise.resolve(new Uint8Array(0)) : source.read(start, end))),
   );
-  const whole = Buffer.concat(parts);
-  return swapped ? whole.swap16() : whole;
+  return Buffer.from(inLittleEndian(Buffer.concat(parts), location));
 }
 
 const numbered = (...lengths: readonly number[]): Fragments => ({
@@ -102,6 +109,18 @@ test('16-bit words of a big endian file are given in little endian, bytes as the
     0,
   );
   assert.deepEqual([...byte.subarray(0, 4)], [0, 1, 2, 3]);
+});
+
+test('frames of odd length in words of big endian begin and end within a word', async () => {
+  const pixels = Uint8Array.from({ length: 10 }, (_, index) => index);
+  const extra: NewElement[] = [{ tag: '7fe0,0010', vr: 'OW', value: pixels }];
+  const file = make({ transferSyntax: BIG_ENDIAN, rows: 3, columns: 1, bits: 8, frames: 3, extra });
+  const frames = await Promise.all([0, 1, 2].map(async (frame) => [...(await rawFrame(file, frame))]));
+  assert.deepEqual(frames, [
+    [1, 0, 3],
+    [2, 5, 4],
+    [7, 6, 9],
+  ]);
 });
 
 test('frames of single bits are found where they begin at a byte (PS3.5 §8.1.1)', async () => {
