@@ -3,6 +3,7 @@
 const BENCHMARKS: Readonly<Record<string, () => Promise<{ run(args: readonly string[]): Promise<void> }>>> = {
   ingest: () => import('./ingest.ts'),
   browse: () => import('./browse.ts'),
+  render: () => import('./render.ts'),
   index: () => import('./index-growth.ts'),
 };
 

@@ -25,6 +25,7 @@ export interface Running {
   cpu(): number;
   /** Resident memory in MB. */
   memory(): number;
+  readonly folder: string;
   /** Ends it. Its folder goes at the end of the process. */
   stop(): Promise<void>;
 }
@@ -81,10 +82,17 @@ export async function clean(): Promise<void> {
   await new Promise((resolve) => setTimeout(resolve, 40_000));
 }
 
-/** Starts a server and waits until it answers. The folder is on the file system of `ISEN_BENCH_FOLDER`, by default the temporary one. */
-export async function startServer(subject: Subject): Promise<Running> {
+function newFolder(subject: Subject): string {
   const folder = mkdtempSync(join(process.env['ISEN_BENCH_FOLDER'] ?? tmpdir(), `isen-bench-${subject}-`));
   folders.push(folder);
+  return folder;
+}
+
+/**
+ * Starts a server and waits until it answers. The folder is a new one on the file system of `ISEN_BENCH_FOLDER`, by default
+ * the temporary one, or that of a server which has stopped.
+ */
+export async function startServer(subject: Subject, folder = newFolder(subject)): Promise<Running> {
   const port = await freePort();
   const [program, args] = command(subject, port, folder);
   const child = spawn(program, args, {
@@ -96,6 +104,7 @@ export async function startServer(subject: Subject): Promise<Running> {
   return {
     subject,
     port,
+    folder,
     cpu: () => {
       const fields = readFileSync(`/proc/${pid}/stat`, 'utf8').split(') ')[1]?.split(' ') ?? [];
       return (Number(fields[11]) + Number(fields[12])) / 100;

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
-# Installs from Debian what the suites and benchmarks drive: DCMTK, the reference server, Redis, PostgreSQL, Chromium, wrk.
+# Installs from Debian what the suites and benchmarks drive: DCMTK, GDCM, the reference server, Redis, PostgreSQL, Chromium, wrk.
 set -euo pipefail
-packages=(dcmtk orthanc redis-server postgresql chromium wrk gzip zip)
+packages=(dcmtk libgdcm-tools orthanc redis-server postgresql chromium wrk gzip zip)
 missing=()
 for package in "${packages[@]}"; do
   dpkg-query -W -f='${Status}' "$package" 2>/dev/null | grep -q 'install ok installed' || missing+=("$package")

@@ -13,6 +13,7 @@ import { type DicomFile, readFile } from '../dicom/read.ts';
 import {
   countFrames,
   type FrameLocation,
+  inLittleEndian,
   locateFrame,
   type Range,
   rawFrameType,
@@ -94,11 +95,6 @@ const FRAME_TAGS: ReadonlySet<number> = new Set(
 const PIXEL_DATA = '7fe0,0010';
 
 const sizeOf = (ranges: readonly Range[]): number => ranges.reduce((sum, { start, end }) => sum + end - start, 0);
-
-/** Big endian words to little endian, in place. */
-function swap(bytes: Uint8Array): void {
-  Buffer.from(bytes.buffer, bytes.byteOffset, bytes.length & ~1).swap16();
-}
 
 /** Starts the workers that read headers. */
 export function createHeaders(storage: Storage, options: HeadersOptions = {}): Headers {
@@ -211,18 +207,16 @@ export function createHeaders(storage: Storage, options: HeadersOptions = {}): H
       withBytes(file, false, async (bytes, truncated) => {
         if (!truncated) return work({ bytes, truncated });
         const dicom = readFile(bytes, { only: FRAME_TAGS, truncated });
-        const { ranges, swapped } = await locate(file, dicom, frame);
-        return frames.with(sizeOf(ranges), async () => {
-          const pixels = await readRanges(file, dicom, ranges);
-          if (swapped) swap(pixels);
+        const location = await locate(file, dicom, frame);
+        return frames.with(sizeOf(location.ranges), async () => {
+          const pixels = inLittleEndian(await readRanges(file, dicom, location.ranges), location);
           return work({ bytes, truncated, pixels });
         });
       }),
     frame: (file, frame) =>
       withFrames(file, async (dicom) => {
-        const { ranges, swapped } = await locate(file, dicom, frame);
-        const bytes = await readRanges(file, dicom, ranges);
-        if (swapped) swap(bytes);
+        const location = await locate(file, dicom, frame);
+        const bytes = inLittleEndian(await readRanges(file, dicom, location.ranges), location);
         return { bytes, type: rawFrameType(dicom.transferSyntax) };
       }),
     close: () => pool.close(),
