@@ -4,6 +4,7 @@
  */
 
 import { readFileSync } from 'node:fs';
+import { hostname } from 'node:os';
 import { join } from 'node:path';
 import type { Answer } from './answer.ts';
 import { createEmbeddedChanges } from './changes/embedded.ts';
@@ -21,6 +22,7 @@ import { createTranscoder } from './ingest/transcoder.ts';
 import { setMetricsEnabled } from './metrics.ts';
 import { createPool } from './pool.ts';
 import { openFilesystem } from './storage/filesystem.ts';
+import type { Storage } from './storage/storage.ts';
 
 /** Bytes of a megabyte, as the options count. */
 const MB = 2 ** 20;
@@ -55,7 +57,7 @@ export async function start({ config }: StartOptions): Promise<Server> {
       throw new IsenError('CannotWriteFile', details, { cause: thrown });
     }
     closers.push(lockIndex(join(config.IndexDirectory, 'lock')));
-    const storage = await openFilesystem({ root: config.StorageDirectory, sync: config.SyncStorageArea });
+    const storage = await openStorage(config);
     const database = await openSqlite({
       path: join(config.IndexDirectory, 'index'),
       limits: {
@@ -120,6 +122,27 @@ export async function start({ config }: StartOptions): Promise<Server> {
     await close();
     throw thrown;
   }
+}
+
+/** Where blobs are kept: the folder, or the bucket that the configuration names. */
+async function openStorage(config: Config): Promise<Storage> {
+  const bucket = config.S3 ?? config.AwsS3Storage;
+  if (bucket === null) return openFilesystem({ root: config.StorageDirectory, sync: config.SyncStorageArea });
+  const { AccessKey: accessKeyId, SecretKey: secretAccessKey, Prefix: prefix } = bucket;
+  // Loading the client takes longer than starting the server: only who uses it waits.
+  const { openS3 } = await import('./storage/s3.ts');
+  return openS3({
+    bucket: bucket.Bucket,
+    endpoint: bucket.Endpoint,
+    region: bucket.Region,
+    credentials:
+      accessKeyId === undefined || secretAccessKey === undefined ? undefined : { accessKeyId, secretAccessKey },
+    virtualAddressing: bucket.VirtualAddressing,
+    prefix: prefix === '' || prefix.endsWith('/') ? prefix : `${prefix}/`,
+    node: config.NodeName || hostname(),
+    connectionTimeout: bucket.ConnectionTimeout * 1000,
+    requestTimeout: bucket.RequestTimeout * 1000,
+  });
 }
 
 /** Our own version, of package.json. */

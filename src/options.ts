@@ -90,6 +90,47 @@ const ENCODINGS = [
   'SimplifiedChinese',
 ] as const;
 
+/** A bucket, with our own keys. */
+const bucket = z.strictObject({
+  Bucket: z.string().min(3),
+  Endpoint: z.url().optional(),
+  Region: z.string().min(1).default('us-east-1'),
+  AccessKey: z.string().optional(),
+  SecretKey: z.string().optional(),
+  VirtualAddressing: z.boolean().default(false),
+  Prefix: z
+    .string()
+    .regex(/^[^/].*$|^$/)
+    .default(''),
+  /** Seconds. */
+  ConnectionTimeout: z.number().int().min(1).max(300).default(5),
+  RequestTimeout: z.number().int().min(1).max(3600).default(60),
+});
+
+/** The same with the keys of the reference server's plugin. */
+const awsBucket = z
+  .object({
+    BucketName: z.string().min(3),
+    Region: z.string().min(1).default('us-east-1'),
+    AccessKey: z.string().optional(),
+    SecretKey: z.string().optional(),
+    Endpoint: z.string().optional(),
+    RootPath: z.string().default(''),
+    VirtualAddressing: z.boolean().default(true),
+    ConnectionTimeout: z.number().int().min(1).max(300).default(30),
+    RequestTimeout: z.number().int().min(1).max(3600).default(1200),
+  })
+  .transform(({ BucketName, RootPath, Endpoint, ...rest }) =>
+    bucket.parse({
+      ...rest,
+      Bucket: BucketName,
+      Prefix: RootPath.replace(/^\/+/, ''),
+      ...(Endpoint === undefined || Endpoint === ''
+        ? {}
+        : { Endpoint: /^https?:/.test(Endpoint) ? Endpoint : `https://${Endpoint}` }),
+    }),
+  );
+
 /** Every option, in the order of the documentation. */
 export const OPTIONS = {
   Name: text('read', 'Isen', 'Name of this server, shown by /system and by user interfaces.'),
@@ -97,6 +138,29 @@ export const OPTIONS = {
   IndexDirectory: {
     ...path('read', '', 'Folder that holds the SQLite index.'),
     defaultMeaning: 'the value of StorageDirectory',
+  },
+  S3: {
+    status: 'read' as const,
+    schema: bucket.nullable(),
+    allowed:
+      "an object: Bucket, Endpoint (a URL; without it Amazon), Region, AccessKey and SecretKey (without them the environment's), VirtualAddressing, Prefix, ConnectionTimeout and RequestTimeout in seconds",
+    default: null,
+    meaning:
+      'Keeps the DICOM files and attachments in a bucket of an S3-compatible object storage instead of StorageDirectory.',
+    secret: true as const,
+  },
+  AwsS3Storage: {
+    status: 'read' as const,
+    schema: awsBucket.nullable(),
+    allowed:
+      "an object with the keys of the reference server's plugin: BucketName, Region, AccessKey, SecretKey, Endpoint…",
+    default: null,
+    meaning: 'The same as S3, in the words of a configuration written for the reference server.',
+    secret: true as const,
+  },
+  NodeName: {
+    ...text('read', '', 'Name of this server among those that share its storage; the same after each restart.'),
+    defaultMeaning: 'the name of the machine',
   },
   MaximumStorageSize: whole('read', 0, 'Most disk space the attachments may take, in MB. 0 means no limit.'),
   MaximumPatientCount: whole('read', 0, 'Most patients that may be stored. 0 means no limit.'),
