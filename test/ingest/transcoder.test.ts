@@ -105,9 +105,9 @@ test('what cannot be transcoded, was altered or is gone is said so, and known fr
 });
 
 test('a file that takes too long is given up, and the next one is not', async () => {
-  const { storage, transcoder } = await room({ deadline: 500 });
-  const noise = new Uint8Array(1 << 25).map((_, at) => Math.imul(at, 2654435761) >>> 24);
-  const slow = make({ rows: 4096, columns: 4096, pixels: noise });
+  const { storage, transcoder } = await room({ deadline: 2000 });
+  const noise = new Uint8Array(1 << 27).map((_, at) => Math.imul(at, 2654435761) >>> 24);
+  const slow = make({ rows: 8192, columns: 8192, pixels: noise });
   const quick = await stored(storage, make());
   await transcoder.transcode(quick, JPEG_2000);
   const hanging = transcoder.transcode(await stored(storage, slow), JPEG_2000);
