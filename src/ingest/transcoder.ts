@@ -109,18 +109,16 @@ export function createTranscoder(options: TranscoderOptions): Transcoder {
   };
 
   return {
-    async transcode({ attachment, metadata }, syntax, quality = initial) {
+    async transcode({ attachment }, syntax, quality = initial) {
       const { uuid, uncompressedSize: size, uncompressedMD5: md5 } = attachment;
       if (transferSyntax(syntax) === undefined)
         throw new IsenError('ParameterOutOfRange', `Unknown transfer syntax: ${syntax}`);
       if (size > LARGEST) throw new IsenError('NotEnoughMemory', 'the file is larger than can be transcoded');
-      const isSame = metadata['TransferSyntax']?.value === syntax;
       const key = `${uuid} ${syntax} ${quality}`;
       const known = kept.get(key);
       if (known !== undefined) return known;
       return turns.with(1, async () => {
         const stored = (await storage.read(uuid, { start: 0, end: size })) as Uint8Array<ArrayBuffer>;
-        if (isSame) return stored;
         const { bytes } = await ask({ bytes: stored, syntax, quality, ...(md5 !== '' && { md5 }) });
         if (bytes === undefined) throw new TypeError('the worker answered another question');
         kept.add(key, bytes);

@@ -317,6 +317,15 @@ for (const [program, parameters, ends] of DECODERS) {
   });
 }
 
+/** A file of one frame, colour by plane. */
+function planarOf({ frame }: MadeImage): Buffer {
+  const { rows, columns, samples } = frame;
+  const count = rows * columns;
+  const pixels = new Uint8Array(count * 3).map((_, at) => Number(samples[(at % count) * 3 + Math.floor(at / count)]));
+  const extra: NewElement[] = [{ tag: '0028,0006', vr: 'US', value: [1] }];
+  return make({ rows, columns, samples: 3, bits: 8, pixels, extra });
+}
+
 /** Programs that encode, whether with loss, and what decodes it again. */
 const ENCODERS: readonly (readonly [string, readonly string[], string, string])[] = [
   ['dcmcjpeg', ['+eb'], 'dcmdjpeg', 'grey of 8 bits'],
@@ -331,6 +340,14 @@ const ENCODERS: readonly (readonly [string, readonly string[], string, string])[
   ['dcmcjpls', ['+el'], 'dcmdjpls', 'grey of 16 bits with a sign'],
   ['dcmcjpls', ['+en', '+md', '3'], 'dcmdjpls', 'grey of 12 bits'],
   ['dcmcjpls', ['+el'], 'dcmdjpls', 'colour of 8 bits'],
+  ['dcmcjpls', ['+el'], 'dcmdjpls', 'colour by plane'],
+  ['dcmcjpls', ['+el', '+iv'], 'dcmdjpls', 'colour by plane'],
+  ['dcmcjpls', ['+el', '+in'], 'dcmdjpls', 'colour of 8 bits'],
+  ['dcmcjpls', ['+el', '+is'], 'dcmdjpls', 'colour of 8 bits'],
+  ['dcmcjpls', ['+el', '+fs', '1'], 'dcmdjpls', 'grey of 16 bits with a sign'],
+  ['dcmcjpeg', ['+e1'], 'dcmdjpeg', 'colour by plane'],
+  ['dcmcrle', [], 'dcmdrle', 'colour by plane'],
+  ['gdcmconv', ['-L'], 'gdcmconv', 'colour by plane'],
   ['dcmcrle', [], 'dcmdrle', 'colour of 8 bits'],
   ['dcmcrle', [], 'dcmdrle', 'grey of 16 bits with a sign'],
   ['gdcmconv', ['-K'], 'gdcmconv', 'grey of 16 bits with a sign'],
@@ -339,9 +356,10 @@ const ENCODERS: readonly (readonly [string, readonly string[], string, string])[
 for (const [program, parameters, decoder, name] of ENCODERS) {
   const skip = without(program) || without(decoder);
   test(`${program} ${parameters.join(' ')}: ${name} is decoded here as ${decoder} does`, { skip }, () => {
-    const image = IMAGES[name];
+    const image = IMAGES[name] ?? IMAGES['colour of 8 bits'];
     assert.ok(image);
-    const encoded = written(program, parameters, fileOf(image));
+    const file = name === 'colour by plane' ? planarOf(image) : fileOf(image);
+    const encoded = written(program, parameters, file);
     const expected = framesIn(written(decoder, decoder === 'gdcmconv' ? ['-w'] : [], encoded));
     for (const [index, frame] of framesIn(encoded).entries()) {
       let largest = 0;
