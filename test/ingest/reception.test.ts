@@ -338,12 +338,12 @@ test('what is doubtful and no image is not written', async (context) => {
   const half = make({ sopUid: '1.2.69', rows: 64, columns: 64 }).subarray(0, 3000);
   for (const bytes of [Buffer.from('x'), Buffer.alloc(5000), randomBytes(300_000).fill(0, 0, 8), half]) {
     const slab = await room.ingest.receive();
-    slab.append(bytes);
+    await slab.append(bytes);
     await assert.rejects(room.ingest.store(slab, FROM, { doubtful: true }), refuses('BadFileFormat'));
   }
   assert.equal(write.mock.callCount(), 0);
   const slab = await room.ingest.receive();
-  slab.append(make({ sopUid: '1.2.69' }));
+  await slab.append(make({ sopUid: '1.2.69' }));
   assert.equal((await room.ingest.store(slab, FROM, { doubtful: true })).status, 'Success');
   await room.close();
 });
