@@ -123,7 +123,7 @@ const MOST_LOOKS = 4;
  * Asks once more where a file was not there: one that is being overwritten has another name by now, and its resource was there all
  * the time. What is really lost is so the last time too.
  */
-async function lookingAgain<Result>(work: () => Promise<Result>): Promise<Result> {
+export async function lookingAgain<Result>(work: () => Promise<Result>): Promise<Result> {
   for (let looks = 1; ; looks += 1) {
     try {
       return await work();

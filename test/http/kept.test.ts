@@ -59,22 +59,30 @@ test('what is deleted is gone, and stays so', async () => {
 
 test('an image that is being overwritten is there all the time', async () => {
   const always = await serve({ OverwriteInstances: 'Always' });
-  const send = async (level: number): Promise<string> => {
+  const send = async (level: number): Promise<{ ID: string; ParentSeries: string }> => {
     const bytes = make({ sopUid: '1.2.840.96.1', pixels: Buffer.alloc(48, level) });
     const { body } = await raw(always.port, '/instances', { method: 'POST' }, bytes);
-    return (JSON.parse(body.toString()) as { ID: string }).ID;
+    return JSON.parse(body.toString()) as { ID: string; ParentSeries: string };
   };
-  const id = await send(0);
+  const { ID: id, ParentSeries: series } = await send(0);
+  const sets = `/series/${series}/instances-tags`;
   let overwriting = true;
   const statuses = new Map<string, number>();
-  const readers = ['file', 'tags?short', 'frames/0/raw', 'preview', 'attachments/dicom/data', 'content/0010-0010'].map(
-    async (route) => {
-      while (overwriting) {
-        const { status } = await raw(always.port, `/instances/${id}/${route}`);
-        statuses.set(`${route} ${status}`, (statuses.get(`${route} ${status}`) ?? 0) + 1);
-      }
-    },
-  );
+  const readers = [
+    sets,
+    'file',
+    'tags?short',
+    'frames/0/raw',
+    'preview',
+    'attachments/dicom/data',
+    'content/0010-0010',
+  ].map(async (route) => {
+    while (overwriting) {
+      const { status, body } = await raw(always.port, route.startsWith('/') ? route : `/instances/${id}/${route}`);
+      if (route.startsWith('/')) JSON.parse(body.toString());
+      statuses.set(`${route} ${status}`, (statuses.get(`${route} ${status}`) ?? 0) + 1);
+    }
+  });
   for (let level = 1; level < 250; level++) await send(level);
   overwriting = false;
   await Promise.all(readers);
