@@ -117,18 +117,22 @@ function checker(query: z.ZodType): (context: Context<Environment>) => unknown {
 }
 
 /** Times that a file may be exchanged between looking it up and opening it. */
-const MOST_LOOKS = 4;
+const MOST_LOOKS = 64;
 
 /**
- * Asks once more where a file was not there: one that is being overwritten has another name by now, and its resource was there all
- * the time. What is really lost is so the last time too.
+ * Asks again where a file was not there: one that is being overwritten has another name by now, and its resource was there all the
+ * time. What is missing twice is lost.
  */
 export async function lookingAgain<Result>(work: () => Promise<Result>): Promise<Result> {
+  let missing: string | undefined;
   for (let looks = 1; ; looks += 1) {
     try {
       return await work();
     } catch (thrown) {
-      if (!(thrown instanceof IsenError && thrown.code === 'InexistentFile') || looks === MOST_LOOKS) throw thrown;
+      if (!(thrown instanceof IsenError && thrown.code === 'InexistentFile')) throw thrown;
+      // The message names the file.
+      if (looks === MOST_LOOKS || thrown.message === missing) throw thrown;
+      missing = thrown.message;
     }
   }
 }
