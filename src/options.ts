@@ -274,7 +274,7 @@ export const OPTIONS = {
   RemoteAccessAllowed: flag(
     'read',
     false,
-    'Whether other machines may connect. Unless true, the REST API listens on the loopback interface only.',
+    'Whether other machines may connect. Unless true, every request of theirs is answered 403.',
   ),
   AuthenticationEnabled: {
     ...flag('read', false, 'Whether every request needs the name and password of a registered user (HTTP Basic).'),

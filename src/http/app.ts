@@ -76,7 +76,12 @@ export function allRoutes(services: Services, ended: AbortSignal): Routes {
 }
 
 /** Errors that clients make, although the reference gives them a status of the server. */
-const OF_CLIENTS: ReadonlySet<ErrorName> = new Set(['UnknownDicomTag', 'NotImplemented']);
+const OF_CLIENTS: ReadonlySet<ErrorName> = new Set([
+  'UnknownDicomTag',
+  'NotImplemented',
+  'IncompatibleImageFormat',
+  'IncompatibleImageSize',
+]);
 
 /** What went wrong on our side is logged with its cause; what a client did wrong is for the curious only. */
 function report(error: IsenError, method: string, path: string): void {

@@ -1,21 +1,18 @@
 /** Owns the routes of what one instance's file holds: its bytes, tags, header, content and raw frames. */
 
 import { z } from '@hono/zod-openapi';
-import { promisify } from 'node:util';
-import { gzip } from 'node:zlib';
 import type { Context } from 'hono';
 import { DICOM_ATTACHMENT, type Found } from '../database/database.ts';
 import { IsenError } from '../errors.ts';
 import type { StoredFile } from '../ingest/header.ts';
 import { empty, json, jsonOf, keyOf } from './answers.ts';
 import { disposition, sendFile } from './files.ts';
+import { sendFrame } from './frames.ts';
 import { checkId, findOne } from './resources.ts';
 import { type Environment, type Routes, Text } from './routes.ts';
 import { Dataset, formatOf, formatQuery, ignoredLength, ignoreLength } from './schemas.ts';
 import type { Services } from './services.ts';
 import { lossyQuality, sendTranscoded } from './transcoded.ts';
-
-const zip = promisify(gzip);
 
 /** The DICOM file of an instance that was found. Throws InexistentItem. */
 export function attachedFile({ attachments, metadata }: Found): StoredFile {
@@ -178,11 +175,11 @@ function addFrames(routes: Routes): void {
       async (context) => {
         const frame = frameNumber(context.req.param('frame'));
         if (frame === undefined) return empty(404);
-        const raw = await services.headers.frame(await fileFor(services, context), frame);
-        const body = form === 'raw' ? raw.bytes : await zip(raw.bytes);
-        return new Response(context.req.method === 'HEAD' ? null : (body as Uint8Array<ArrayBuffer>), {
-          headers: { 'Content-Type': form === 'raw' ? raw.type : type, 'Content-Length': String(body.length) },
-        });
+        return sendFrame(
+          context,
+          await services.headers.frame(await fileFor(services, context), frame),
+          form !== 'raw',
+        );
       },
     );
   }

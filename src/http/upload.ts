@@ -69,22 +69,26 @@ export async function upload(
     else throw new IsenError('BadRequest', 'this Content-Encoding is not understood', { http: 415 });
     // From here the client waits for us: its silence is none.
     request.socket.setTimeout(0);
-    return await storeBody(services, slab, reception);
+    return await storeBody(services, slab, reception, () => isGone(request));
   } catch (thrown) {
     slab.release();
     throw thrown;
   }
 }
 
-/** Stores a received body (releasing its slab): an archive's files, or the one file that it is. */
+/** Whether nobody is there any more to answer. */
+const isGone = ({ socket }: IncomingMessage): boolean => socket.destroyed || socket.writableEnded;
+
+/** Stores a received body (releasing its slab): an archive's files, until its sender `isGone`, or the one file that it is. */
 async function storeBody(
   services: UploadServices,
   slab: Slab,
   reception: Reception,
+  isGone: () => boolean,
 ): Promise<UploadAnswer | UploadAnswer[]> {
   const [p, k, three, four] = slab.head;
   const isZip = p === 0x50 && k === 0x4b && three === 3 && four === 4;
-  if (isZip) return uploadZip(services, slab, reception);
+  if (isZip) return uploadZip(services, slab, reception, isGone);
   return answerOf(await services.ingest.store(slab, reception));
 }
 
@@ -189,7 +193,7 @@ async function uploadForm(
         const slab = await services.ingest.receive();
         try {
           await receive(file, slab);
-          const stored = await storeBody(services, slab, reception);
+          const stored = await storeBody(services, slab, reception, () => isGone(request));
           answers.push(...(Array.isArray(stored) ? stored : [stored]));
         } catch (thrown) {
           slab.release();
@@ -218,25 +222,53 @@ async function uploadForm(
   return others.length === 0 ? first : answers;
 }
 
+/** Milliseconds of work after which an archive lets those that wait have its turn, between two of its files. */
+const ARCHIVE_TURN = 1000;
+
+/** Milliseconds of work on one archive without an image, after which it is given up. */
+const FRUITLESS = 30_000;
+
 /**
  * The files of a ZIP, one at a time and each bounded. What is not DICOM is passed over, as the reference does; a damaged
- * archive is BadFileFormat. Releases the slab.
+ * archive is BadFileFormat. What is stored when it is given up (its client is gone, say) stays. Releases the slab.
  */
-async function uploadZip(services: UploadServices, slab: Slab, reception: Reception): Promise<UploadAnswer[]> {
+async function uploadZip(
+  services: UploadServices,
+  slab: Slab,
+  reception: Reception,
+  isGone: () => boolean,
+): Promise<UploadAnswer[]> {
   const answers: UploadAnswer[] = [];
   // One bound over the whole archive: its entries together may not expand to more than one body may be long.
   let left = services.config.MaximumRequestBodySizeMB * 2 ** 20 || Number.POSITIVE_INFINITY;
-  const leave = await enterArchives();
+  // Bytes of the archive that no entry has claimed yet: entries that share them would make much of little.
+  let unclaimed = slab.size;
+  let leave = await enterArchives();
+  let entered = performance.now();
+  let fruitless = 0;
   try {
     const archive = await openZip(services, slab);
     try {
       if (archive.entryCount > MOST_FILES) throw new IsenError('BadRequest', 'the ZIP archive has too many entries');
       for await (const entry of archive.eachEntry()) {
+        if (isGone()) throw new IsenError('BadRequest', 'the client is gone');
         if (isFolder(entry)) continue;
         left -= entry.uncompressedSize;
         if (left < 0) throw new IsenError('BadRequest', 'the ZIP archive expands to too much', { http: 413 });
+        unclaimed -= entry.compressedSize;
+        if (unclaimed < 0) throw new IsenError('BadFileFormat', 'entries of the ZIP archive overlap');
+        const began = performance.now();
         const stored = await uploadEntry(services, archive, entry, reception);
+        const now = performance.now();
+        fruitless = stored === undefined ? fruitless + now - began : 0;
+        if (fruitless > FRUITLESS)
+          throw new IsenError('BadRequest', 'the ZIP archive holds too much that is not DICOM');
         if (stored !== undefined) answers.push(stored);
+        if (archives.waiting.length > 0 && now - entered > ARCHIVE_TURN) {
+          leave();
+          leave = await enterArchives();
+          entered = performance.now();
+        }
       }
     } finally {
       archive.close();
@@ -258,7 +290,7 @@ const MOST_ARCHIVES = 4;
 /** Milliseconds that an archive waits for its turn. */
 const ARCHIVE_PATIENCE = 60_000;
 
-/** Waits for a turn at taking an archive apart; what it answers ends the turn. Throws Busy. */
+/** Waits for a turn at taking an archive apart; what it answers ends the turn, once. Throws Busy. */
 async function enterArchives(): Promise<() => void> {
   if (archives.open < MOST_ARCHIVES) archives.open += 1;
   else {
@@ -274,7 +306,10 @@ async function enterArchives(): Promise<() => void> {
       archives.waiting.push(turn);
     });
   }
+  let entered = true;
   return () => {
+    if (!entered) return;
+    entered = false;
     const next = archives.waiting.shift();
     if (next === undefined) archives.open -= 1;
     else next();
@@ -301,7 +336,7 @@ async function uploadEntry(
     throw new IsenError('BadFileFormat', 'the ZIP archive is damaged', { cause: thrown });
   }
   try {
-    return answerOf(await ingest.store(slab, reception));
+    return answerOf(await ingest.store(slab, reception, { doubtful: true }));
   } catch (thrown) {
     if (thrown instanceof IsenError && thrown.code === 'BadFileFormat') return undefined;
     throw thrown;

@@ -49,10 +49,10 @@ export interface FrameLocation {
 }
 
 /** The frame out of the bytes that its ranges hold; swaps them in place. */
-export function inLittleEndian(
-  bytes: Uint8Array<ArrayBuffer>,
+export function inLittleEndian<Memory extends ArrayBufferLike>(
+  bytes: Uint8Array<Memory>,
   { swapped, part }: FrameLocation,
-): Uint8Array<ArrayBuffer> {
+): Uint8Array<Memory> {
   if (swapped) Buffer.from(bytes.buffer, bytes.byteOffset, bytes.length & ~1).swap16();
   return part === undefined ? bytes : bytes.subarray(part.start, part.end);
 }

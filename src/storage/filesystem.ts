@@ -15,6 +15,7 @@ import {
   promises as fs,
   open as openFile,
   openSync,
+  type Stats,
   read as readFile,
   write as writeFile,
 } from 'node:fs';
@@ -147,6 +148,14 @@ export async function openFilesystem({ root, sync }: FilesystemOptions): Promise
   const openBlob = async (uuid: string): Promise<FileHandle> => {
     try {
       return await fs.open(pathOf(uuid), 'r');
+    } catch (thrown) {
+      throw missing(uuid, thrown);
+    }
+  };
+
+  const statBlob = async (uuid: string): Promise<Stats> => {
+    try {
+      return await fs.stat(pathOf(uuid));
     } catch (thrown) {
       throw missing(uuid, thrown);
     }
@@ -286,12 +295,12 @@ export async function openFilesystem({ root, sync }: FilesystemOptions): Promise
       return found;
     },
     async size(uuid) {
-      const path = pathOf(uuid);
-      try {
-        return (await fs.stat(path)).size;
-      } catch (thrown) {
-        throw missing(uuid, thrown);
-      }
+      return (await statBlob(uuid)).size;
+    },
+    async state(uuid) {
+      // Not the time of modification, which anybody can set.
+      const { size, ctimeMs } = await statBlob(uuid);
+      return { size, changed: ctimeMs };
     },
     async free() {
       const { bavail, bsize } = await fs.statfs(root);

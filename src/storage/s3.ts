@@ -167,13 +167,15 @@ export async function openS3(options: S3Options): Promise<Storage> {
       throw readError(uuid, thrown);
     }
   };
-  const sizeOf = async (uuid: string): Promise<number> => {
+  const stateOf = async (uuid: string): Promise<{ size: number; changed: number }> => {
     try {
-      return (await client.send(new HeadObjectCommand({ Bucket, Key: keyOf(uuid) }))).ContentLength ?? 0;
+      const { ContentLength, LastModified } = await client.send(new HeadObjectCommand({ Bucket, Key: keyOf(uuid) }));
+      return { size: ContentLength ?? 0, changed: LastModified?.getTime() ?? 0 };
     } catch (thrown) {
       throw readError(uuid, thrown);
     }
   };
+  const sizeOf = async (uuid: string): Promise<number> => (await stateOf(uuid)).size;
   /** Engines refuse an empty range: only the object's being there is asked. Throws CorruptedFile past its end. */
   const checkEmpty = async (uuid: string, range: ByteRange): Promise<void> => {
     if (range.end > (await sizeOf(uuid))) throw shorter(uuid);
@@ -340,6 +342,7 @@ export async function openS3(options: S3Options): Promise<Storage> {
       return found;
     },
     size: (uuid) => sizeOf(uuid),
+    state: (uuid) => stateOf(uuid),
     async free() {
       return Number.MAX_SAFE_INTEGER;
     },

@@ -46,6 +46,8 @@ export interface Storage {
   provisional(): Promise<readonly string[]>;
   /** Size of a blob in bytes. Throws `InexistentFile`. */
   size(uuid: string): Promise<number>;
+  /** Its size, and when it (or what is known of it) was last touched, in milliseconds since the epoch. Throws `InexistentFile`. */
+  state(uuid: string): Promise<{ readonly size: number; readonly changed: number }>;
   /** Bytes free for new blobs. */
   free(): Promise<number>;
 }

@@ -123,6 +123,41 @@ export function databaseContract(backend: string, open: OpenDatabase): void {
     return outcomes[0] as Outcome;
   };
 
+  // --- reading while others read and write ----------------------------------------------------------------------
+
+  const many = Array.from({ length: 6000 }, (_, index) =>
+    storing({ patient: 'M', study: '5', series: `5.${index % 3}`, instance: `5.${index % 3}.${index}` }),
+  );
+  check(
+    'what is committed while long searches are under way is seen at once, and found by none of them twice',
+    async (database) => {
+      const [first] = many;
+      assert.ok(first);
+      let running = 4;
+      const searches = Array.from({ length: running }, async () => {
+        const of = { level: 'Patient', id: first.ids.Patient } as const;
+        const found = await ids(database, { level: 'Instance', of });
+        running -= 1;
+        return found;
+      });
+      let meanwhile = 0;
+      while (running > 0) {
+        const version = database.version();
+        const label = `label${meanwhile}`;
+        await database.commit([{ kind: 'label', level: 'Instance', id: first.ids.Instance, label, present: true }]);
+        const { labels } = await one(database, { level: 'Instance', id: first.ids.Instance });
+        assert.ok(labels.includes(label), label);
+        assert.ok(version === undefined || version !== database.version());
+        if (running > 0) meanwhile += 1;
+      }
+      assert.ok(meanwhile > 0, 'a commit fell into the searches');
+      const expected = many.map((each) => each.ids.Instance).sort();
+      for (const found of await Promise.all(searches)) assert.deepEqual(found, expected);
+    },
+    {},
+    many,
+  );
+
   // --- storing -------------------------------------------------------------------------------------------------
 
   check(

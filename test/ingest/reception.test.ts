@@ -2,7 +2,7 @@
 
 import assert from 'node:assert/strict';
 import { createHash, randomBytes } from 'node:crypto';
-import { mkdirSync, readdirSync, rmSync, truncateSync } from 'node:fs';
+import { mkdirSync, readdirSync, rmSync, truncateSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { test } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
@@ -294,6 +294,58 @@ test('an instance whose stored file is lost or cut short is healed by the next u
     assert.equal((await room.database.statistics())?.instances, 1);
     await room.close();
   }
+});
+
+test('healing a lost or altered file leaves the labels and metadata of its instance', async () => {
+  const folder = temporaryFolder();
+  const room = await openRoom(folder);
+  const bytes = make({ sopUid: '1.2.67' });
+  const { ids } = await put(room, bytes);
+  const of = { level: 'Instance', id: ids.Instance } as const;
+  await room.ingest.apply({ kind: 'label', ...of, label: 'kept', present: true });
+  await room.ingest.apply({ kind: 'metadata', ...of, name: '1024', value: 'kept' });
+  const [path = ''] = blobs(folder).map((name) => join(folder, 'storage', name));
+  // Later than the second of its reception: what is touched in it counts as written with it.
+  await sleep(2100);
+  const altered = Buffer.from(bytes);
+  altered[altered.length - 1] = (altered.at(-1) ?? 0) ^ 1;
+  for (const damage of [rmSync, (file: string) => writeFileSync(file, altered)]) {
+    const [blob = path] = blobs(folder).map((name) => join(folder, 'storage', name));
+    damage(blob);
+    assert.equal((await put(room, bytes)).status, 'Success');
+    const [found] = await room.database.find(of);
+    assert.deepEqual([found?.labels, found?.metadata['1024']?.value], [['kept'], 'kept']);
+    assert.deepEqual(Buffer.from(await room.storage.read(found?.attachments[0]?.uuid ?? '')), bytes);
+    await soon(() => blobs(folder).length === 1);
+  }
+  assert.equal((await put(room, bytes)).status, 'AlreadyStored');
+  await room.close();
+});
+
+test('a file that nobody touched since it was received is not read back when it is sent again', async (context) => {
+  const room = await openRoom(temporaryFolder());
+  const bytes = make({ sopUid: '1.2.68' });
+  await put(room, bytes);
+  const read = context.mock.method(room.storage, 'stream');
+  assert.equal((await put(room, bytes)).status, 'AlreadyStored');
+  assert.equal(read.mock.callCount(), 0);
+  await room.close();
+});
+
+test('what is doubtful and no image is not written', async (context) => {
+  const room = await openRoom(temporaryFolder());
+  const write = context.mock.method(room.storage, 'put');
+  const half = make({ sopUid: '1.2.69', rows: 64, columns: 64 }).subarray(0, 3000);
+  for (const bytes of [Buffer.from('x'), Buffer.alloc(5000), randomBytes(300_000).fill(0, 0, 8), half]) {
+    const slab = await room.ingest.receive();
+    await slab.append(bytes);
+    await assert.rejects(room.ingest.store(slab, FROM, { doubtful: true }), refuses('BadFileFormat'));
+  }
+  assert.equal(write.mock.callCount(), 0);
+  const slab = await room.ingest.receive();
+  await slab.append(make({ sopUid: '1.2.69' }));
+  assert.equal((await room.ingest.store(slab, FROM, { doubtful: true })).status, 'Success');
+  await room.close();
 });
 
 test('bodies too large for memory are stored whole in any form, and refused when they are damaged', async () => {

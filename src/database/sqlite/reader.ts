@@ -20,7 +20,8 @@ import { matchesWildcard, normalise } from '../find.ts';
 import { asDatabaseError, openReader } from './connection.ts';
 import { foundOf, type FoundRow, selectResources } from './resources.ts';
 import { type ChangeRow, changeOf, levelNumber, publicId, publicIdBytes, TABLE, uuidBytes, uuidText } from './rows.ts';
-import { type Matching, matchingPlan, type Plan } from './search.ts';
+import { type Matching, matchingPlan } from './search.ts';
+import { walk } from './walk.ts';
 
 /** Resources read by one statement: some 5 ms. */
 const PAGE = 200;
@@ -36,8 +37,7 @@ const NEW_INSTANCE = CHANGE_TYPES.indexOf('NewInstance');
 export class Reader {
   readonly #db: Connection;
   readonly #statements = new Map<string, Statement<unknown[]>>();
-  /** Statements that stay open while the event loop turns. */
-  #walking = 0;
+  #turns: Promise<void> = Promise.resolve();
   #closing = false;
 
   constructor(path: string) {
@@ -53,8 +53,14 @@ export class Reader {
 
   async close(): Promise<void> {
     this.#closing = true;
-    while (this.#walking > 0) await turn();
     this.#db.close();
+  }
+
+  /** Long searches take turns: together they do one window a turn of the event loop, whatever their number. */
+  async #turn(): Promise<void> {
+    this.#turns = this.#turns.then(() => turn());
+    await this.#turns;
+    if (this.#closing) throw new IsenError('DatabaseUnavailable', 'The index is being closed');
   }
 
   async find(request: FindRequest): Promise<readonly Found[]> {
@@ -66,15 +72,16 @@ export class Reader {
     }
     const matches = await this.#matches(request, since, limit);
     const found: Found[] = [];
-    for (let at = 0; at < matches.length; at += PAGE) {
-      if (at > 0) await turn();
-      const page = matches.slice(at, at + PAGE);
+    const size = request.idsOnly === true ? WINDOW : PAGE;
+    for (let at = 0; at < matches.length; at += size) {
+      if (at > 0) await this.#turn();
+      const page = matches.slice(at, at + size);
       if (request.idsOnly === true) {
-        for (const match of page) found.push(bare(level, publicId(match.public_id.toString('hex'))));
+        for (const match of page) found.push(bare(level, publicId(match.key)));
       } else {
         const rows = JSON.stringify(page.map((match) => match.id));
         // One by one, as resources may have gone and their row ids been given away since they matched.
-        const wanted = new Set(page.map((match) => publicId(match.public_id.toString('hex'))));
+        const wanted = new Set(page.map((match) => publicId(match.key)));
         for (const each of this.#resources(request, 'r.id IN (SELECT value FROM json_each(?))', rows)) {
           if (wanted.has(each.id)) found.push(each);
         }
@@ -83,43 +90,21 @@ export class Reader {
     return found;
   }
 
-  async #matches(request: FindRequest, since: number, limit: number): Promise<Matching[]> {
+  async #matches(request: FindRequest, since: number, limit: number): Promise<readonly Matching[]> {
     const plan = matchingPlan(request);
     const after = request.after === undefined ? Buffer.alloc(0) : publicIdBytes(request.after);
     if (plan === undefined || after === undefined) return [];
     if (plan.index !== undefined) {
-      const matches = await this.#candidates(plan.index);
+      const matches = await walk(this, plan.index, { few: FEW, turn: () => this.#turn() });
       if (matches !== undefined) {
+        const behind = after.toString('hex').toUpperCase();
         return matches
-          .filter((match) => match.public_id.compare(after) > 0)
-          .sort((a, b) => a.public_id.compare(b.public_id))
+          .filter(({ key }) => key > behind)
+          .sort((a, b) => (a.key < b.key ? -1 : 1))
           .slice(since, since + limit);
       }
     }
     return this.#scan(request.level, plan.scan, after, since, limit);
-  }
-
-  /** The matches among the rows of an index, or undefined when there are too many rows. */
-  async #candidates({ sql, values, bounded }: NonNullable<Plan['index']>): Promise<Matching[] | undefined> {
-    const matches: Matching[] = [];
-    let seen = 0;
-    this.#walking++;
-    try {
-      // A statement of its own: one that is being walked through cannot be run by another search.
-      for (const row of this.#db.prepare<unknown[], Matching & { matches: number | null }>(sql).iterate(...values)) {
-        if (row.matches === 1) matches.push(row);
-        seen++;
-        if (bounded && seen > FEW) return undefined;
-        if (seen % WINDOW !== 0) continue;
-        await turn();
-        if (this.#closing) throw new IsenError('DatabaseUnavailable', 'The index is being closed');
-      }
-      return matches;
-    } catch (error) {
-      throw asDatabaseError(error);
-    } finally {
-      this.#walking--;
-    }
   }
 
   /** Looks through the table in order of public id, one window a turn of the event loop. */
@@ -134,7 +119,7 @@ export class Reader {
     let skip = since;
     let after = start;
     if (scan.all && since > 0) {
-      const last = this.#get<{ public_id: Buffer }>(
+      const last = this.get<{ public_id: Buffer }>(
         `SELECT public_id FROM ${TABLE[level]} WHERE public_id > ? ORDER BY public_id LIMIT 1 OFFSET ?`,
         after,
         since - 1,
@@ -144,13 +129,13 @@ export class Reader {
       skip = 0;
     }
     for (;;) {
-      const end = this.#get<{ public_id: Buffer }>(
+      const end = this.get<{ public_id: Buffer }>(
         `SELECT public_id FROM ${TABLE[level]} WHERE public_id > ? ORDER BY public_id LIMIT 1 OFFSET ?`,
         after,
         WINDOW - 1,
       )?.public_id;
       const upTo = end === undefined ? '' : 'AND r.public_id <= ?';
-      const page = this.#all<Matching>(
+      const page = this.all<Matching>(
         `${scan.sql} AND r.public_id > ? ${upTo} ORDER BY r.public_id LIMIT ?`,
         ...scan.values,
         after,
@@ -162,17 +147,17 @@ export class Reader {
       matches.push(...page.slice(skipped));
       if (end === undefined || matches.length >= limit) return matches;
       after = end;
-      await turn();
+      await this.#turn();
     }
   }
 
   #resources(request: FindRequest, where: string, value: unknown): Found[] {
     if (request.idsOnly === true) {
       const sql = `SELECT r.public_id FROM ${TABLE[request.level]} r WHERE ${where}`;
-      const rows = this.#all<{ public_id: Buffer }>(sql, value);
+      const rows = this.all<{ public_id: Buffer }>(sql, value);
       return rows.map((row) => bare(request.level, publicId(row.public_id.toString('hex'))));
     }
-    const rows = this.#all<FoundRow>(selectResources(request, where), value);
+    const rows = this.all<FoundRow>(selectResources(request, where), value);
     return rows.map((row) => foundOf(request, row));
   }
 
@@ -188,7 +173,7 @@ export class Reader {
       ([level, column]) =>
         `SELECT ${levelNumber(level)} AS level, hex(public_id) AS id FROM ${TABLE[level]} WHERE ${column} = ?`,
     );
-    const rows = this.#all<{ level: number; id: string }>(
+    const rows = this.all<{ level: number; id: string }>(
       `${sql.join(' UNION ')} ORDER BY 1, 2`,
       ...columns.map(() => normalise(value)),
     );
@@ -197,7 +182,7 @@ export class Reader {
 
   statistics(of?: { readonly level: Level; readonly id: string }): Statistics | undefined {
     if (of === undefined) {
-      return this.#get<Statistics>(
+      return this.get<Statistics>(
         `SELECT patients, studies, series, instances, disk_size AS diskSize, uncompressed_size AS uncompressedSize,
          dicom_disk_size AS dicomDiskSize, dicom_uncompressed_size AS dicomUncompressedSize FROM counters`,
       );
@@ -210,7 +195,7 @@ export class Reader {
       if (index === top) return `at${index} (id) AS (SELECT id FROM ${TABLE[level]} WHERE public_id = ?)`;
       return `at${index} (id) AS (SELECT id FROM ${TABLE[level]} WHERE parent IN (SELECT id FROM at${index - 1}))`;
     });
-    const row = this.#get<Statistics & { known: number }>(
+    const row = this.get<Statistics & { known: number }>(
       `WITH ${sets.join()},
        files (size, disk, dicom) AS (
          SELECT size, ifnull(compressed_size, size), 1 FROM instances WHERE id IN (SELECT id FROM at3)
@@ -273,13 +258,13 @@ export class Reader {
       if (last === undefined || rows.length >= limit) return rows.slice(0, limit);
       if (backwards) high = last[0] - 1;
       else low = last[0];
-      await turn();
+      await this.#turn();
     }
   }
 
   /** All rows in one JSON text: fetched one by one they cost twice as much. */
   #changeRows(condition: string, ...values: number[]): ChangeRow[] {
-    const row = this.#get<{ rows: string }>(
+    const row = this.get<{ rows: string }>(
       `SELECT json_group_array(json_array(seq, type, level, hex(public_id), date)) AS rows
        FROM (SELECT * FROM changes WHERE ${condition})`,
       ...values,
@@ -288,24 +273,24 @@ export class Reader {
   }
 
   lastSeq(): number {
-    return this.#get<{ seq: number }>('SELECT seq FROM counters')?.seq ?? 0;
+    return this.get<{ seq: number }>('SELECT seq FROM counters')?.seq ?? 0;
   }
 
   /** Of the file as this connection sees it: commits of the other connections count. */
   version(): number | undefined {
-    return this.#get<{ data_version: number }>('PRAGMA data_version')?.data_version;
+    return this.get<{ data_version: number }>('PRAGMA data_version')?.data_version;
   }
 
   labels(): string[] {
-    return this.#all<{ label: string }>('SELECT DISTINCT label FROM labels ORDER BY label').map(({ label }) => label);
+    return this.all<{ label: string }>('SELECT DISTINCT label FROM labels ORDER BY label').map(({ label }) => label);
   }
 
   property(name: string): string | undefined {
-    return this.#get<{ value: string }>('SELECT value FROM properties WHERE name = ?', name)?.value;
+    return this.get<{ value: string }>('SELECT value FROM properties WHERE name = ?', name)?.value;
   }
 
   removals(limit: number): readonly string[] {
-    const rows = this.#all<{ uuid: string }>('SELECT hex(uuid) AS uuid FROM removals LIMIT ?', limit);
+    const rows = this.all<{ uuid: string }>('SELECT hex(uuid) AS uuid FROM removals LIMIT ?', limit);
     return rows.map((row) => uuidText(row.uuid));
   }
 
@@ -318,15 +303,12 @@ export class Reader {
       for (const row of rows) found.add(uuidText(row.uuid));
     };
     take(
-      this.#all(
-        'SELECT hex(uuid) AS uuid FROM attachments WHERE uuid IN (SELECT unhex(value) FROM json_each(?))',
-        list,
-      ),
+      this.all('SELECT hex(uuid) AS uuid FROM attachments WHERE uuid IN (SELECT unhex(value) FROM json_each(?))', list),
     );
-    const last = this.#get<{ id: number | null }>('SELECT max(id) AS id FROM instances')?.id ?? 0;
+    const last = this.get<{ id: number | null }>('SELECT max(id) AS id FROM instances')?.id ?? 0;
     for (let high = last; high > 0 && found.size < wanted.size; high -= WINDOW) {
       take(
-        this.#all(
+        this.all(
           `SELECT hex(uuid) AS uuid FROM instances WHERE id <= ? AND id > ?
            AND uuid IN (SELECT unhex(value) FROM json_each(?))`,
           high,
@@ -334,13 +316,13 @@ export class Reader {
           list,
         ),
       );
-      await turn();
+      await this.#turn();
     }
     return found;
   }
 
   nextStable(): number | undefined {
-    const row = this.#get<{ at: number | null }>(
+    const row = this.get<{ at: number | null }>(
       `SELECT min(at) AS at FROM (${['patients', 'studies', 'series']
         .map((table) => `SELECT min(stable_at) AS at FROM ${table} WHERE stable_at IS NOT NULL`)
         .join(' UNION ALL ')})`,
@@ -348,7 +330,8 @@ export class Reader {
     return row?.at ?? undefined;
   }
 
-  #all<Row>(sql: string, ...values: unknown[]): Row[] {
+  /** Every row of a statement. */
+  all<Row>(sql: string, ...values: unknown[]): Row[] {
     try {
       return this.#prepare(sql).all(...values) as Row[];
     } catch (error) {
@@ -356,7 +339,8 @@ export class Reader {
     }
   }
 
-  #get<Row>(sql: string, ...values: unknown[]): Row | undefined {
+  /** Its first row. */
+  get<Row>(sql: string, ...values: unknown[]): Row | undefined {
     try {
       return this.#prepare(sql).get(...values) as Row | undefined;
     } catch (error) {
@@ -375,16 +359,17 @@ export class Reader {
   }
 }
 
+/** What a resource of which only the id is asked has besides. */
+const NOTHING = {
+  parent: undefined,
+  tags: {},
+  metadata: {},
+  attachments: [],
+  labels: [],
+  isStable: false,
+  isProtected: false,
+} as const;
+
 function bare(level: Level, id: string): Found {
-  return {
-    level,
-    id,
-    parent: undefined,
-    tags: {},
-    metadata: {},
-    attachments: [],
-    labels: [],
-    isStable: false,
-    isProtected: false,
-  };
+  return { level, id, ...NOTHING };
 }
