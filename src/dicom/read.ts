@@ -156,3 +156,16 @@ export function readFile(bytes: Uint8Array, options: ReadOptions = {}): DicomFil
     );
   }
 }
+
+/**
+ * Where the data set of a file begins: behind preamble and File Meta Information (PS3.10 §7.1), all of which `bytes` must hold. Throws
+ * CorruptedFile where they do not.
+ */
+export function dataSetOffset(bytes: Uint8Array): number {
+  const file = asBuffer(bytes);
+  try {
+    return readMeta(file, startOf(file)).end;
+  } catch (thrown) {
+    throw new IsenError('CorruptedFile', 'File Meta Information that does not end', { cause: thrown });
+  }
+}
