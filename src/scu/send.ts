@@ -4,7 +4,8 @@
  */
 
 import { COMMAND } from '../dicom/command.ts';
-import { dataSetOffset } from '../dicom/read.ts';
+import { readFileMeta } from '../dicom/read.ts';
+import { textOf } from '../dicom/value.ts';
 import { asIsenError, IsenError } from '../errors.ts';
 import type { Association, PresentationContext } from './association.ts';
 import { contextOf, type Kind, targetContexts } from './contexts.ts';
@@ -16,20 +17,10 @@ export interface Outgoing extends Kind {
   readonly size: number;
   /** Bytes of the stored file from `start` up to `end`. Throws InexistentFile, CorruptedFile. */
   read(start: number, end: number): Promise<Uint8Array>;
+  /** The whole file in another transfer syntax. Throws NotImplemented and others of the codecs. */
+  transcode(syntax: string): Promise<Uint8Array>;
   /** The transfer syntax that it should go in where the peer accepts that. */
   readonly wanted?: string | undefined;
-}
-
-/** Transcodes a whole file; throws NotImplemented and others of the codecs. */
-export type Transcode = (
-  file: Uint8Array,
-  syntax: string,
-) => Promise<{ readonly bytes: Uint8Array; readonly sopInstanceUid: string }>;
-
-export interface StoreOptions {
-  /** What may be transcoded to, the best first; empty where transcoding is not allowed. */
-  readonly targets: readonly string[];
-  readonly transcode: Transcode;
 }
 
 /** Who moved an instance here (PS3.7 §9.1.1.1). */
@@ -67,9 +58,6 @@ export interface Prepared {
 /** Bytes up to which a file is read at once; a larger one goes in parts of this size, the next one read while one is sent. */
 const PART = 1 << 20;
 
-/** Bytes of a file that may be transcoded: it is in memory, as are its pixels. */
-const MOST_TRANSCODED = 1 << 30;
-
 /** Statuses by which the peer says that it has the instance, with a remark (PS3.7 §C.4, PS3.4 §B.2.3). */
 const WARNINGS: ReadonlySet<number> = new Set([0x0001, 0x0107, 0x0111, 0x0116]);
 
@@ -94,11 +82,12 @@ export const statusText = (status: number): string => `${status.toString(16).toU
 /** Sends over `association`, which stays the caller's to release. */
 export class StoreSender {
   readonly association: Association;
-  readonly #options: StoreOptions;
+  readonly #targets: readonly string[];
 
-  constructor(association: Association, options: StoreOptions) {
+  /** `targets`: what may be transcoded to, the best first; none where transcoding is not allowed. */
+  constructor(association: Association, targets: readonly string[]) {
     this.association = association;
-    this.#options = options;
+    this.#targets = targets;
   }
 
   /**
@@ -125,9 +114,7 @@ export class StoreSender {
     const { association } = this;
     const id = association.nextMessageId();
     let broken: IsenError | undefined;
-    const parts = Array.isArray(way.parts)
-      ? (way.parts as readonly Uint8Array[])
-      : watched(way.parts, (e) => (broken = e));
+    const parts = typeof way.parts === 'function' ? watched(way.parts, (error) => (broken = error)) : way.parts;
     try {
       await association.send(
         way.context,
@@ -184,8 +171,8 @@ export class StoreSender {
     const context = contextOf(contexts, outgoing);
     if (context !== undefined) return asStored(outgoing, context);
     const { sopClassUid, transferSyntax } = outgoing;
-    const targets = targetContexts(contexts, sopClassUid, this.#options.targets);
-    if (targets.length === 0 || this.#options.targets.length === 0) {
+    const targets = targetContexts(contexts, sopClassUid, this.#targets);
+    if (targets.length === 0 || this.#targets.length === 0) {
       const details = `No valid presentation context was negotiated for SOP class UID [${sopClassUid}] and transfer syntax [${transferSyntax}] while sending to modality [${calledAet}]`;
       return { error: new IsenError('NetworkProtocol', details) };
     }
@@ -204,11 +191,12 @@ export class StoreSender {
   }
 
   async #transcoded(outgoing: Outgoing, context: PresentationContext): Promise<Prepared['way']> {
-    if (outgoing.size > MOST_TRANSCODED)
-      throw new IsenError('NotEnoughMemory', 'the file is larger than can be transcoded');
-    const file = await outgoing.read(0, outgoing.size);
-    const { bytes, sopInstanceUid } = await this.#options.transcode(file, context.transferSyntax);
-    const dataSet = bytes.subarray(dataSetOffset(bytes));
+    const file = await outgoing.transcode(context.transferSyntax);
+    const { meta, end } = readFileMeta(file);
+    const dataSet = file.subarray(end);
+    // Lossy compression makes another instance of it.
+    const uid = meta.elements.get('0002,0003');
+    const sopInstanceUid = uid === undefined ? outgoing.sopInstanceUid : textOf(meta, uid).trim();
     return { context, sopInstanceUid, size: dataSet.length, parts: even([dataSet], dataSet.length) };
   }
 }
@@ -217,7 +205,7 @@ export class StoreSender {
 async function asStored(outgoing: Outgoing, context: PresentationContext): Promise<Prepared['way']> {
   const { size, sopInstanceUid } = outgoing;
   const first = await outgoing.read(0, Math.min(size, PART));
-  const offset = dataSetOffset(first);
+  const offset = readFileMeta(first).end;
   const begin = first.subarray(offset);
   const length = size - offset;
   if (first.length === size) return { context, sopInstanceUid, size: length, parts: even([begin], length) };
@@ -256,7 +244,7 @@ function even(dataSet: readonly Uint8Array[], length: number): readonly Uint8Arr
 
 /** The same parts; `failed` hears when reading them fails, as the one who sends them cannot tell. */
 async function* watched(
-  source: Exclude<Extract<Prepared['way'], { parts: unknown }>['parts'], readonly Uint8Array[]>,
+  source: () => AsyncIterable<Uint8Array>,
   failed: (error: IsenError) => void,
 ): AsyncGenerator<Uint8Array, void> {
   try {

@@ -13,6 +13,7 @@ import {
   type ChangesRequest,
   type FindRequest,
   type Found,
+  MOST_IDS,
   type Remaining,
   type Statistics,
 } from '../database.ts';
@@ -64,6 +65,7 @@ export class Reader {
       const bytes = publicIdBytes(id);
       return bytes === undefined || since > 0 ? [] : this.#resources(request, 'r.public_id = ?', bytes);
     }
+    if (request.ids !== undefined) return this.#named(request, request.ids);
     const matches = await this.#matches(request, since, limit);
     const found: Found[] = [];
     for (let at = 0; at < matches.length; at += PAGE) {
@@ -81,6 +83,19 @@ export class Reader {
       }
     }
     return found;
+  }
+
+  /** Resources by their ids, a page a turn of the event loop. */
+  async #named(request: FindRequest, ids: readonly string[]): Promise<Found[]> {
+    if (ids.length > MOST_IDS) throw new IsenError('ParameterOutOfRange', 'too many ids');
+    const hex = ids.filter((id) => publicIdBytes(id) !== undefined).map((id) => id.replaceAll('-', ''));
+    const found: Found[] = [];
+    for (let at = 0; at < hex.length; at += PAGE) {
+      if (at > 0) await turn();
+      const page = JSON.stringify(hex.slice(at, at + PAGE));
+      found.push(...this.#resources(request, 'r.public_id IN (SELECT unhex(value) FROM json_each(?))', page));
+    }
+    return found.sort((a, b) => (a.id < b.id ? -1 : 1));
   }
 
   async #matches(request: FindRequest, since: number, limit: number): Promise<Matching[]> {
