@@ -322,6 +322,19 @@ export const OPTIONS = {
     meaning: 'SOP classes that the DICOM server refuses.',
   },
   UnknownSopClassAccepted: flag('later', false, 'Whether the DICOM server accepts SOP classes that it does not know.'),
+  Worklists: {
+    status: 'read' as const,
+    schema: z.strictObject({
+      Enable: z.boolean().default(false),
+      Database: z.string().default('WorklistsDatabase'),
+      FilterIssuerAet: z.boolean().default(false),
+      LimitAnswers: z.number().int().min(0).default(0),
+    }),
+    allowed: 'an object of "Enable", "Database" (a folder), "FilterIssuerAet" and "LimitAnswers"',
+    default: { Enable: false, Database: 'WorklistsDatabase', FilterIssuerAet: false, LimitAnswers: 0 },
+    meaning:
+      'The modality worklist: C-FIND over the .wl files of a folder, of which (FilterIssuerAet) a modality sees only those scheduled for its AE title. LimitAnswers 0: no limit.',
+  },
   SynchronousCMove: flag('read', true, 'Whether C-MOVE is answered only when all instances are sent.'),
   QueryRetrieveSize: whole('read', 100, 'How many queries to modalities are remembered.'),
   StorageCommitmentReportsSize: whole('read', 100, 'How many storage commitment reports are remembered.'),

@@ -119,7 +119,8 @@ function allTags(identifier: Identifier): string[] {
  * matched.
  */
 export function planSearch({ config, database, headers }: SearchRoom, identifier: Identifier): Search {
-  const { CaseSensitivePN: caseSensitivePN, StorageAccessOnFind: access } = config;
+  const caseSensitivePN = config.CaseSensitivePN;
+  const access = config.StorageAccessOnFind;
   const level = levelOf(identifier);
   if (level === undefined) throw new IsenError('BadRequest', 'Query/Retrieve Level (0008,0052) is not one of the four');
   const keys = identifier.filter(({ tag }) => tag !== QUERY_RETRIEVE_LEVEL && tag !== RETRIEVE_AE_TITLE);
