@@ -17,6 +17,7 @@ import { createHttp } from './http/app.ts';
 import { createHeaders } from './ingest/header.ts';
 import { createPictures } from './ingest/pictures.ts';
 import { openIngest } from './ingest/reception.ts';
+import { createTranscoder } from './ingest/transcoder.ts';
 import { setMetricsEnabled } from './metrics.ts';
 import { createPool } from './pool.ts';
 import { openFilesystem } from './storage/filesystem.ts';
@@ -68,6 +69,16 @@ export async function start({ config }: StartOptions): Promise<Server> {
     const changes = createEmbeddedChanges(database);
     const parsers = createPool<readonly ParseTask[], readonly Answer<Parsed>[]>({ file: 'parse', deadline: 60_000 });
     closers.push(() => parsers.close());
+    const transcoder = createTranscoder({ storage, quality: config.DicomLossyTranscodingQuality });
+    closers.push(() => transcoder.close());
+    const transcoding =
+      config.IngestTranscoding === ''
+        ? undefined
+        : transcoder.ingest(config.IngestTranscoding, {
+            ofUncompressed: config.IngestTranscodingOfUncompressed,
+            ofCompressed: config.IngestTranscodingOfCompressed,
+            hash: config.StoreMD5ForAttachments,
+          });
     const ingest = await openIngest({
       database,
       storage,
@@ -78,6 +89,7 @@ export async function start({ config }: StartOptions): Promise<Server> {
       budget: config.MaximumInFlightMB * MB,
       largestBody: config.MaximumRequestBodySizeMB * MB || Number.POSITIVE_INFINITY,
       minimumFree: config.MinimumFreeDiskMB * MB,
+      ...(transcoding && { transcoding }),
     });
     closers.push(() => ingest.close());
     setMetricsEnabled(config.MetricsEnabled);
@@ -94,6 +106,7 @@ export async function start({ config }: StartOptions): Promise<Server> {
       ingest,
       headers,
       pictures,
+      transcoder,
       version: version(),
     });
     const { port } = await http.listen();

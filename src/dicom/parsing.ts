@@ -26,8 +26,8 @@ export interface Parsed {
 /** Several at once, because waking a thread costs more than parsing a small file; each has its own answer. */
 export const parseEach = (tasks: readonly ParseTask[]): Answer<Parsed>[] => tasks.map(answering(parse));
 
-/** Throws BadFileFormat for what is not DICOM. */
-function parse({ bytes, size, hash, cut = false }: ParseTask): Parsed {
+/** One of them. Throws BadFileFormat for what is not DICOM. */
+export function parse({ bytes, size, hash, cut = false }: ParseTask): Parsed {
   // The summary first: what is not DICOM is not worth hashing.
   const summary = summarize(bytes, size, cut);
   return {

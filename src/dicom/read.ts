@@ -183,3 +183,16 @@ export function readFile(bytes: Uint8Array, options: ReadOptions = {}): DicomFil
     );
   }
 }
+
+/**
+ * File Meta Information of a file, and where its data set begins (PS3.10 §7.1); `bytes` hold at least that much. Throws CorruptedFile
+ * where they do not.
+ */
+export function readFileMeta(bytes: Uint8Array): { readonly meta: DataSet; readonly end: number } {
+  const file = asBuffer(bytes);
+  try {
+    return readMeta(file, startOf(file));
+  } catch (thrown) {
+    throw new IsenError('CorruptedFile', 'File Meta Information that does not end', { cause: thrown });
+  }
+}

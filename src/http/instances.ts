@@ -13,6 +13,7 @@ import { checkId, findOne } from './resources.ts';
 import { type Environment, type Routes, Text } from './routes.ts';
 import { Dataset, formatOf, formatQuery, ignoredLength, ignoreLength } from './schemas.ts';
 import type { Services } from './services.ts';
+import { lossyQuality, sendTranscoded } from './transcoded.ts';
 
 const zip = promisify(gzip);
 
@@ -195,22 +196,26 @@ export function addInstances(routes: Routes): void {
       method: 'get',
       path: '/instances/{id}/file',
       tag: 'Instances',
-      summary: 'The DICOM file, or a range of it',
-      query: { filename: Text, transcode: Text, 'lossy-quality': Text },
+      summary: 'The DICOM file, or a range of it; or all of it in another transfer syntax',
+      query: { filename: Text, transcode: Text, 'lossy-quality': lossyQuality },
       headers: { range: 'One range of bytes' },
       answers: {
         200: { description: 'The file', type: 'application/dicom', schema: z.string().openapi({ format: 'binary' }) },
         206: { description: 'The range', type: 'application/dicom' },
         416: { description: 'The range is behind the end' },
+        500: { description: 'It cannot be had in this transfer syntax' },
       },
     },
-    async (context, { filename, transcode }) => {
-      const { attachment } = await fileOf(services, checkId(context.req.param('id') ?? ''));
-      if (transcode !== undefined) throw new IsenError('NotImplemented', 'transcoding');
-      return sendFile(context, services.storage, attachment, {
+    async (context, { filename, transcode, 'lossy-quality': quality }) => {
+      const file = await fileOf(services, checkId(context.req.param('id') ?? ''));
+      const { attachment, metadata } = file;
+      const headers = {
         'Content-Type': 'application/dicom',
         'Content-Disposition': disposition(filename ?? `${attachment.uuid}.dcm`),
-      });
+      };
+      return transcode === undefined || transcode === metadata['TransferSyntax']?.value
+        ? sendFile(context, services.storage, attachment, headers)
+        : sendTranscoded(context, services.transcoder, file, { transcode, quality }, headers);
     },
   );
   addTags(routes);

@@ -6,6 +6,7 @@ import type { Database } from '../database/database.ts';
 import type { Headers } from '../ingest/header.ts';
 import type { Ingest } from '../ingest/ingest.ts';
 import type { Pictures } from '../ingest/pictures.ts';
+import type { Transcoder } from '../ingest/transcoder.ts';
 import type { Storage } from '../storage/storage.ts';
 
 /** Everything a route may use; built by main. */
@@ -17,6 +18,7 @@ export interface Services {
   readonly ingest: Ingest;
   readonly headers: Headers;
   readonly pictures: Pictures;
+  readonly transcoder: Transcoder;
   /** Isen's own version. */
   readonly version: string;
 }

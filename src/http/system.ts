@@ -44,7 +44,7 @@ export function addSystem(routes: Routes): void {
         DicomPort: config.DicomPort,
         HasLabels: true,
         HttpPort: config.HttpPort,
-        IngestTranscoding: '',
+        IngestTranscoding: config.IngestTranscoding,
         IsHttpServerSecure: !config.RemoteAccessAllowed || config.AuthenticationEnabled,
         Isen: services.version,
         MainDicomTags: Object.fromEntries(

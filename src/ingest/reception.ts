@@ -29,6 +29,7 @@ import { Parser } from './parser.ts';
 import { createRemoval } from './removal.ts';
 import { type PooledSlab, SlabPool } from './slabs.ts';
 import { createStability } from './stability.ts';
+import type { IngestTranscoding } from './transcoder.ts';
 import { Writer } from './writer.ts';
 
 /** Milliseconds between two looks at the free space. */
@@ -54,6 +55,16 @@ export interface IngestOptions {
   readonly largestBody: number;
   /** Free bytes below which nothing is taken in. */
   readonly minimumFree: number;
+  /** Undefined: everything is stored as it comes. */
+  readonly transcoding?: IngestTranscoding;
+}
+
+/** What is to be committed of a received file, whose blob is durable. */
+interface Written {
+  readonly parsed: Parsed;
+  readonly attachment: Attachment;
+  /** Why it is not in the transfer syntax that it should be in. */
+  readonly problem?: string;
 }
 
 /** Opens the room: finishes what an earlier run left half done, then takes images. */
@@ -128,7 +139,7 @@ export async function openIngest(options: IngestOptions): Promise<Ingest> {
   };
 
   /** Parses and makes durable, at the same time; when either fails the blob is gone. */
-  const parseAndWrite = async (slab: PooledSlab): Promise<{ parsed: Parsed; attachment: Attachment }> => {
+  const parseAndWrite = async (slab: PooledSlab): Promise<Written> => {
     const spilled = slab.blob !== undefined;
     const uuid = slab.blob ?? storage.name();
     const bytes = slab.head;
@@ -142,18 +153,21 @@ export async function openIngest(options: IngestOptions): Promise<Ingest> {
     }
     if (spilled) await checkPixels(uuid, slab.size, parsed.value);
     const md5 = spilled && options.hash ? (written.value?.md5 ?? '') : parsed.value.md5;
-    return {
-      parsed: parsed.value,
-      attachment: {
-        uuid,
-        contentType: DICOM_ATTACHMENT,
-        uncompressedSize: slab.size,
-        uncompressedMD5: md5,
-        compressedSize: slab.size,
-        compressedMD5: md5,
-        compression: 'none',
-      },
+    return { parsed: parsed.value, attachment: attachmentOf(uuid, slab.size, md5) };
+  };
+
+  /** The same of the file that is stored instead of the received one, or of that where none is. */
+  const transcodeAndWrite = async (slab: PooledSlab, transcoding: IngestTranscoding): Promise<Written> => {
+    const read = async (): Promise<Uint8Array> => {
+      const spilled = await slab.finish();
+      return spilled === undefined ? slab.head : storage.read(spilled.uuid, { start: 0, end: slab.size });
     };
+    const answer = await transcoding.received(slab.size, read, async ({ bytes, parsed }) => {
+      const uuid = storage.name();
+      await put(uuid, bytes);
+      return { parsed, attachment: attachmentOf(uuid, bytes.length, parsed.md5) };
+    });
+    return 'written' in answer ? answer.written : { ...(await parseAndWrite(slab)), ...answer };
   };
 
   /** The fragments of a body that was never whole in memory; what is in memory the parser walks itself. */
@@ -197,6 +211,10 @@ export async function openIngest(options: IngestOptions): Promise<Ingest> {
       if (closed) throw new IsenError('Busy', 'the server is stopping');
       return commit(operation);
     },
+    async applyAll(operations) {
+      if (closed) throw new IsenError('Busy', 'the server is stopping');
+      return writer.submitAll(operations);
+    },
     async receive({ overdraw } = { overdraw: false }) {
       if (closed) throw new IsenError('Busy', 'the server is stopping');
       if (free < options.minimumFree) {
@@ -208,7 +226,10 @@ export async function openIngest(options: IngestOptions): Promise<Ingest> {
       const slab = given as PooledSlab;
       storing += 1;
       try {
-        const { parsed, attachment } = await parseAndWrite(slab);
+        const { parsed, attachment, problem } = await (options.transcoding === undefined
+          ? parseAndWrite(slab)
+          : transcodeAndWrite(slab, options.transcoding));
+        const isOfSlab = attachment.uuid === slab.blob;
         let outcome: Outcome;
         try {
           const operation: StoreOperation = {
@@ -225,17 +246,21 @@ export async function openIngest(options: IngestOptions): Promise<Ingest> {
             outcome = await commit({ ...operation, overwrite: 'Always' });
           }
         } catch (thrown) {
-          if (isOutcomeUnknown(thrown)) slab.adopt();
-          else if (slab.blob === undefined) track('removing a refused file', storage.remove(attachment.uuid));
+          if (!isOfSlab && !isOutcomeUnknown(thrown)) track('removing a refused file', storage.remove(attachment.uuid));
+          if (isOfSlab && isOutcomeUnknown(thrown)) slab.adopt();
           throw thrown;
         }
         const status = outcome.kind === 'stored' ? outcome.status : 'Success';
         if (status === 'Success') {
-          slab.adopt();
+          if (isOfSlab) slab.adopt();
           track('keeping a stored file', storage.keep(attachment.uuid));
-        } else if (slab.blob === undefined) {
+        } else if (!isOfSlab) {
           track('removing a file stored before', storage.remove(attachment.uuid));
         }
+        if (problem !== undefined)
+          log.generic.warn(
+            `instance ${parsed.ids.Instance} is stored as received, since it was not transcoded: ${problem}`,
+          );
         recordInstance(status, slab.size);
         return { status, ids: parsed.ids };
       } finally {
@@ -266,6 +291,19 @@ export async function openIngest(options: IngestOptions): Promise<Ingest> {
  */
 function isOutcomeUnknown(thrown: unknown): boolean {
   return thrown instanceof IsenError && (thrown.code === 'Database' || thrown.code === 'DatabaseUnavailable');
+}
+
+/** What the index keeps of a file that is stored plain. */
+function attachmentOf(uuid: string, size: number, md5: string): Attachment {
+  return {
+    uuid,
+    contentType: DICOM_ATTACHMENT,
+    uncompressedSize: size,
+    uncompressedMD5: md5,
+    compressedSize: size,
+    compressedMD5: md5,
+    compression: 'none',
+  };
 }
 
 function metadataOf({ origin, remoteIp, remoteAet, calledAet, username }: Reception): Record<string, string> {

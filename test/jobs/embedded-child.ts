@@ -1,0 +1,40 @@
+/**
+ * Owns the process that the suite of the queue kills: adds numbered entries with their position without end, takes and settles
+ * them, and says on standard output what was acknowledged.
+ */
+
+import { writeSync } from 'node:fs';
+import { openSqlite } from '../../src/database/sqlite.ts';
+import { Writer } from '../../src/ingest/writer.ts';
+import { openEmbeddedQueue } from '../../src/jobs/embedded.ts';
+import { UNLIMITED } from '../contracts/database.ts';
+import { entry } from '../contracts/queue.ts';
+
+const [path = ''] = process.argv.slice(2);
+const database = await openSqlite({ path, limits: UNLIMITED });
+const writer = new Writer(database, 10_000, async () => {});
+const queue = await openEmbeddedQueue({
+  database,
+  commit: (operations) => writer.submitAll(operations),
+  capacity: 1_000_000,
+});
+const { signal } = new AbortController();
+
+async function add(): Promise<never> {
+  for (let next = Number((await queue.position('source')) ?? 0); ; ) {
+    const some = Array.from({ length: 12 }, () => entry(String(++next)));
+    await queue.add(some, { name: 'source', value: String(next) });
+    writeSync(1, `added ${next}\n`);
+  }
+}
+
+async function process_(): Promise<never> {
+  for (;;) {
+    const taken = await queue.take('q', 10);
+    if (taken.length === 0) await queue.wait('q', signal);
+    await queue.settle(taken.map(({ id }) => ({ queue: 'q', id, state: 'removed', from: ['active'] })));
+    if (taken.length > 0) writeSync(1, `settled ${taken.map(({ id }) => id).join(' ')}\n`);
+  }
+}
+
+await Promise.all([add(), process_(), process_(), process_()]);
