@@ -8,6 +8,8 @@ import { normalise } from '../dicom/match.ts';
 import { IsenError } from '../errors.ts';
 import type { Constraint } from './database.ts';
 
+export { matchesWildcard, normalise } from '../dicom/match.ts';
+
 /** The identifiers with an indexed, normalised column: level → column → tag. */
 export const IDENTIFIERS: Readonly<Record<Level, Readonly<Record<string, string>>>> = {
   Patient: { patient_id: '0010,0020', patient_name: '0010,0010', patient_birth_date: '0010,0030' },

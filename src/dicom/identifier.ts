@@ -4,8 +4,8 @@
  */
 
 import { type CharacterSet, characterSet } from './charset.ts';
-import { lookup, tagNumber } from './dictionary.ts';
-import { privateCreator } from './json.ts';
+import { lookup, parseTag, tagName, tagNumber } from './dictionary.ts';
+import { privateCreator, type TagsFormat } from './json.ts';
 import { type DataSet, readDataSet } from './read.ts';
 import { transferSyntax } from './transfer-syntaxes.ts';
 import { valueOf } from './value.ts';
@@ -117,4 +117,42 @@ function newValue(vr: string, value: string, set: CharacterSet): NewValue {
   const numbers = parts.map((part) => BigInt(part.trim()));
   const fits = (number: bigint): boolean => (signed ? BigInt.asIntN : BigInt.asUintN)(unit * 8, number) === number;
   return numbers.every(fits) ? numbers : new Uint8Array(0);
+}
+
+/** An identifier in one of the JSON forms, with its Specific Character Set where it has one. */
+export function identifierJson(identifier: Identifier, format: TagsFormat, terms?: string): Record<string, unknown> {
+  const keys: Identifier = terms ? [{ tag: CHARACTER_SET, vr: 'CS', value: terms }, ...identifier] : identifier;
+  const entries = keys.map(({ tag, value }): [string, unknown] => {
+    const shown = typeof value === 'string' ? value : value.map((item) => identifierJson(item, format));
+    const Type = typeof value === 'string' ? 'String' : 'Sequence';
+    if (format === 'Full') return [tag, { Name: tagName(tag), Type, Value: shown }];
+    return [format === 'Short' ? tag : tagName(tag), shown];
+  });
+  return Object.fromEntries(entries.sort(([a], [b]) => (a < b ? -1 : 1)));
+}
+
+/** Sequences in sequences that JSON may ask for. */
+const MAXIMUM_DEPTH = 8;
+
+/**
+ * The identifier that a JSON object of tags (in any spelling) with texts, or with arrays of such objects for sequences, means. Undefined
+ * for JSON that means none.
+ */
+export function identifierFromJson(json: unknown, depth = 0): Identifier | undefined {
+  if (typeof json !== 'object' || json === null || Array.isArray(json) || depth > MAXIMUM_DEPTH) return undefined;
+  const keys = new Map<string, Key>();
+  for (const [name, value] of Object.entries(json)) {
+    const tag = parseTag(name);
+    if (tag === undefined) return undefined;
+    const vr = lookup(tagNumber(tag))?.vr ?? 'UN';
+    if (typeof value === 'string') {
+      keys.set(tag, vr === 'SQ' ? { tag, vr, value: [] } : { tag, vr, value });
+      continue;
+    }
+    if (!Array.isArray(value)) return undefined;
+    const items = value.map((item: unknown) => identifierFromJson(item, depth + 1));
+    if (!items.every((item) => item !== undefined)) return undefined;
+    keys.set(tag, { tag, vr: 'SQ', value: items });
+  }
+  return [...keys.values()].filter(({ tag }) => tag !== CHARACTER_SET).sort((a, b) => (a.tag < b.tag ? -1 : 1));
 }
