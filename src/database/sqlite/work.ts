@@ -21,6 +21,8 @@ interface WorkRow extends Omit<Work, 'state'> {
   readonly state: number;
 }
 
+// Each index is named: without statistics SQLite takes one that sorts the whole queue for its first entry.
+
 /** Entries whose time came, that one taking makes ready: more than it takes, so that their priorities count. */
 const PROMOTED = 1000;
 
@@ -101,13 +103,13 @@ export function addWork(tx: Transaction, { entries }: WorkAddOperation): Outcome
 export function takeWork(tx: Transaction, { queue, limit, now }: WorkTakeOperation): Outcome {
   tx.run(
     `UPDATE work SET due = 0 WHERE seq IN (
-       SELECT seq FROM work WHERE queue = ? AND state <= 1 AND due > 0 AND due <= ? ORDER BY due LIMIT ?)`,
+       SELECT seq FROM work INDEXED BY work_delayed WHERE queue = ? AND state <= 1 AND due > 0 AND due <= ? ORDER BY due LIMIT ?)`,
     queue,
     now,
     Math.max(limit, PROMOTED),
   );
   const rows = tx.rows<WorkRow>(
-    `SELECT ${COLUMNS} FROM work WHERE queue = ? AND state <= 1 AND due = 0 ORDER BY priority DESC, seq LIMIT ?`,
+    `SELECT ${COLUMNS} FROM work INDEXED BY work_ready WHERE queue = ? AND state <= 1 AND due = 0 ORDER BY priority DESC, seq LIMIT ?`,
     queue,
     limit,
   );
@@ -177,7 +179,8 @@ export class WorkReader {
     // Each state has its stretch of an index, in order of seq: what is merged is never more than the limit of each.
     const rows = [...new Set(states ?? WORK_STATES)].flatMap((state) =>
       this.#reader.all<WorkRow>(
-        `SELECT ${COLUMNS} FROM work WHERE queue = ? AND state = ? AND seq ${descending ? '<' : '>'} ?
+        `SELECT ${COLUMNS} FROM work INDEXED BY ${group === undefined || group === '' ? 'work_state' : 'work_group'}
+         WHERE queue = ? AND state = ? AND seq ${descending ? '<' : '>'} ?
          ${group === undefined ? '' : `AND "group" = ? ${group === '' ? '' : `AND "group" <> ''`}`}
          ORDER BY seq ${order} LIMIT ?`,
         queue,
@@ -196,7 +199,7 @@ export class WorkReader {
     const first = group === '' ? '' : `AND w."group" = c."group" AND w."group" <> ''`;
     const rows = this.#reader.all<Omit<WorkCount, 'state'> & { state: number }>(
       `SELECT c.queue, c.state, c.count,
-         (SELECT w.added FROM work w WHERE w.queue = c.queue AND w.state = c.state ${first} ORDER BY w.seq LIMIT 1) AS oldest
+         (SELECT w.added FROM work w INDEXED BY ${group === '' ? 'work_state' : 'work_group'} WHERE w.queue = c.queue AND w.state = c.state ${first} ORDER BY w.seq LIMIT 1) AS oldest
        FROM work_counts c WHERE c."group" = ? ${queue === undefined ? '' : 'AND c.queue = ?'} AND c.count > 0
        ORDER BY c.queue, c.state`,
       group,
@@ -208,8 +211,8 @@ export class WorkReader {
   next(queue: string): number | undefined {
     const row = this.#reader.get<{ due: number | null }>(
       `SELECT coalesce(
-         (SELECT due FROM work WHERE queue = ? AND state <= 1 AND due = 0 LIMIT 1),
-         (SELECT min(due) FROM work WHERE queue = ? AND state <= 1 AND due > 0)) AS due`,
+         (SELECT due FROM work INDEXED BY work_ready WHERE queue = ? AND state <= 1 AND due = 0 LIMIT 1),
+         (SELECT min(due) FROM work INDEXED BY work_delayed WHERE queue = ? AND state <= 1 AND due > 0)) AS due`,
       queue,
       queue,
     );
