@@ -146,16 +146,7 @@ export async function ask(services: Services, modality: Modality, question: Ques
 /** What the older routes ask at each level besides what the client gives. */
 const TEMPLATES: Readonly<Record<Level, readonly string[]>> = {
   Patient: ['0010,0010', '0010,0020', '0010,0030', '0010,0040', '0010,1000'],
-  Study: [
-    '0008,0020',
-    '0008,0030',
-    '0008,0050',
-    '0008,0090',
-    '0008,1030',
-    '0010,0020',
-    '0020,000d',
-    '0020,0010',
-  ],
+  Study: ['0008,0020', '0008,0030', '0008,0050', '0008,0090', '0008,1030', '0010,0020', '0020,000d', '0020,0010'],
   Series: [
     '0008,0021',
     '0008,0031',
@@ -220,15 +211,12 @@ function addFind(routes: Routes): void {
   ];
   for (const [name, level] of rows) {
     const summary = `Asks for ${LEVEL[level].path} at once; deprecated for /query`;
-    routes.add(
-      { method: 'post', path: `/modalities/{id}/${name}`, tag, summary, body, answers },
-      async (context) => {
-        const keys = templateKeys(level, await bodyText(context));
-        if (keys === undefined || !isNarrow(level, keys)) return refused();
-        const modality = await findModality(services, context.req.param('id') ?? '');
-        return json((await answersOf(services, modality, { level, keys })).map(simplified));
-      },
-    );
+    routes.add({ method: 'post', path: `/modalities/{id}/${name}`, tag, summary, body, answers }, async (context) => {
+      const keys = templateKeys(level, await bodyText(context));
+      if (keys === undefined || !isNarrow(level, keys)) return refused();
+      const modality = await findModality(services, context.req.param('id') ?? '');
+      return json((await answersOf(services, modality, { level, keys })).map(simplified));
+    });
   }
   routes.add(
     {
@@ -294,11 +282,14 @@ function addWorklist(routes: Routes): void {
       const keys = identifierFromJson(wrapped ? body['Query'] : body);
       if (keys === undefined) throw new IsenError('UnknownDicomTag');
       const modality = await findModality(services, context.req.param('id') ?? '');
-      const opening = services.dial(modality, [plainContext(WORKLIST_FIND)], { timeout: timeoutOf(wrapped ? body : {}) });
+      const opening = services.dial(modality, [plainContext(WORKLIST_FIND)], {
+        timeout: timeoutOf(wrapped ? body : {}),
+      });
       const found = await over(opening, (association) =>
         find(association, WORKLIST_FIND, keys, ENCODING_TERM[services.config.DefaultEncoding]),
       );
-      const format = wrapped && body['Full'] === true ? 'Full' : wrapped && body['Short'] === true ? 'Short' : 'Simplify';
+      const format =
+        wrapped && body['Full'] === true ? 'Full' : wrapped && body['Short'] === true ? 'Short' : 'Simplify';
       return json(found.map(({ identifier, characterSet }) => identifierJson(identifier, format, characterSet)));
     },
   );
