@@ -18,8 +18,15 @@ import { createHeaders } from './ingest/header.ts';
 import { createPictures } from './ingest/pictures.ts';
 import { openIngest } from './ingest/reception.ts';
 import { createTranscoder } from './ingest/transcoder.ts';
+import { openEmbeddedQueue } from './jobs/embedded.ts';
+import { configuredModalities, storedModalities } from './jobs/modalities.ts';
+import { openRouter } from './jobs/route.ts';
+import { openStores } from './jobs/store.ts';
 import { setMetricsEnabled } from './metrics.ts';
 import { createPool } from './pool.ts';
+import { createDial } from './scu/dial.ts';
+import { requestAssociation } from './scu/requestor.ts';
+import { clientTls } from './scu/tls.ts';
 import { openFilesystem } from './storage/filesystem.ts';
 
 /** Bytes of a megabyte, as the options count. */
@@ -27,6 +34,9 @@ const MB = 2 ** 20;
 
 /** Milliseconds that requests under way have to end when the server stops. */
 const GRACE = 10_000;
+
+/** Entries that one queue may have: some hundreds of megabytes of the index. */
+const QUEUE_CAPACITY = 1_000_000;
 
 export interface StartOptions {
   readonly config: Config;
@@ -93,9 +103,42 @@ export async function start({ config }: StartOptions): Promise<Server> {
     });
     closers.push(() => ingest.close());
     setMetricsEnabled(config.MetricsEnabled);
-    if (!config.HttpServerEnabled) return { url: undefined, close };
     const headers = createHeaders(storage);
     closers.push(() => headers.close());
+    const queue = await openEmbeddedQueue({ database, commit: ingest.applyAll, capacity: QUEUE_CAPACITY });
+    closers.push(() => queue.close());
+    const modalities = config.DicomModalitiesInDatabase
+      ? storedModalities(database, ingest.apply)
+      : configuredModalities(config.DicomModalities);
+    const dial = createDial({
+      connect: requestAssociation,
+      aet: config.DicomAet,
+      timeout: config.DicomScuTimeout,
+      maximumPdu: config.MaximumPduLength,
+      tls: clientTls(config),
+    });
+    const stores = await openStores({
+      config,
+      queue,
+      modalities,
+      database,
+      storage,
+      transcoder,
+      dial,
+      commit: ingest.applyAll,
+    });
+    closers.push(() => stores.close());
+    const router = await openRouter({
+      configured: config.Routes,
+      database,
+      changes,
+      queue,
+      modalities,
+      headers,
+      apply: ingest.apply,
+    });
+    closers.push(() => router.close());
+    if (!config.HttpServerEnabled) return { url: undefined, close };
     const pictures = createPictures(headers);
     closers.push(() => pictures.close());
     const http = await createHttp({
@@ -107,6 +150,10 @@ export async function start({ config }: StartOptions): Promise<Server> {
       headers,
       pictures,
       transcoder,
+      modalities,
+      dial,
+      stores,
+      router,
       version: version(),
     });
     const { port } = await http.listen();

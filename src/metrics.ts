@@ -53,7 +53,56 @@ const bytes = new Counter({
   registers: [registry],
 });
 
+const deliveries = new Histogram({
+  name: 'isen_delivery_duration_seconds',
+  help: 'Time that sending an instance to a modality took, by its outcome',
+  labelNames: ['modality', 'outcome'],
+  buckets,
+  registers: [registry],
+});
+const attempts = new Counter({
+  name: 'isen_delivery_attempts_total',
+  help: 'Attempts at sending an instance to a modality, by what came of them',
+  labelNames: ['modality', 'outcome'],
+  registers: [registry],
+});
+const deliveredBytes = new Counter({
+  name: 'isen_delivered_bytes_total',
+  help: 'Bytes of data sets sent to a modality',
+  labelNames: ['modality'],
+  registers: [registry],
+});
+const associations = new Gauge({
+  name: 'isen_associations_open',
+  help: 'Associations for sending that are open with a modality',
+  labelNames: ['modality'],
+  registers: [registry],
+});
+const waitingFor = new Gauge({
+  name: 'isen_delivery_queue_depth',
+  help: 'Instances in the queue of a modality by where they stand',
+  labelNames: ['modality', 'state'],
+  registers: [registry],
+});
+const oldest = new Gauge({
+  name: 'isen_delivery_queue_oldest_seconds',
+  help: 'Age of the oldest instance that is still to be sent to a modality',
+  labelNames: ['modality'],
+  registers: [registry],
+});
+
 let enabled = true;
+/** Looks at the queues when the metrics are asked for. */
+let lookAtQueues: (() => Promise<readonly QueueDepth[]>) | undefined;
+
+/** How long the queue of a modality is. */
+export interface QueueDepth {
+  readonly modality: string;
+  /** Instances by state. */
+  readonly states: Readonly<Record<string, number>>;
+  /** Seconds. */
+  readonly oldest: number;
+}
 
 /** Whether metrics are collected (`MetricsEnabled`, `/tools/metrics`). */
 export function metricsEnabled(): boolean {
@@ -88,7 +137,37 @@ export function recordDepth(queue: string, depth: number): void {
   if (enabled) depths.set({ queue }, depth);
 }
 
+/** One attempt at sending an instance: how it ended, how long it took, and the bytes that were sent. */
+export function recordDelivery(modality: string, outcome: string, seconds: number, size: number): void {
+  if (!enabled) return;
+  attempts.inc({ modality, outcome });
+  if (seconds > 0) deliveries.observe({ modality, outcome }, seconds);
+  deliveredBytes.inc({ modality }, size);
+}
+
+/** An association for sending was opened (1) or is over (-1). */
+export function recordAssociation(modality: string, change: 1 | -1): void {
+  if (enabled) associations.inc({ modality }, change);
+}
+
+/** Who knows how long the queues are; undefined when nobody does any more. */
+export function watchQueues(look: typeof lookAtQueues): void {
+  lookAtQueues = look;
+}
+
+async function recordQueues(): Promise<void> {
+  const depths = (await lookAtQueues?.().catch(() => [])) ?? [];
+  waitingFor.reset();
+  oldest.reset();
+  for (const each of depths) {
+    for (const [state, count] of Object.entries(each.states)) waitingFor.set({ modality: each.modality, state }, count);
+    oldest.set({ modality: each.modality }, each.oldest);
+  }
+}
+
 /** All metrics in Prometheus' text format 0.0.4; empty while metrics are off. */
 export async function metricsText(): Promise<string> {
-  return enabled ? registry.metrics() : '';
+  if (!enabled) return '';
+  await recordQueues();
+  return registry.metrics();
 }

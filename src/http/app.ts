@@ -19,10 +19,13 @@ import { addArrays } from './arrays.ts';
 import { addImages } from './images.ts';
 import { addInstances } from './instances.ts';
 import { addMetadata } from './metadata.ts';
+import { addModalities } from './modalities.ts';
 import { addOpenApi } from './openapi.ts';
 import { plainPath, tidyUrl } from './paths.ts';
+import { addQueues } from './queues.ts';
 import { addResources } from './resources.ts';
 import { createRoutes, type Routes } from './routes.ts';
+import { addRouting } from './routing.ts';
 import { ResourceId } from './schemas.ts';
 import { createServer, type HttpServer } from './server.ts';
 import type { Services } from './services.ts';
@@ -52,6 +55,9 @@ export function allRoutes(services: Services, ended: AbortSignal): Routes {
   addChanges(routes, ended);
   addSystem(routes);
   addTools(routes);
+  addModalities(routes);
+  addQueues(routes);
+  addRouting(routes);
   addUpload(routes);
   addOpenApi(routes);
 

@@ -10,6 +10,8 @@ import type { Transcoder } from '../ingest/transcoder.ts';
 import type { Dial } from '../scu/dial.ts';
 import type { Modalities } from '../scu/modality.ts';
 import type { Queries } from '../jobs/queries.ts';
+import type { Router } from '../jobs/route.ts';
+import type { Stores } from '../jobs/store.ts';
 import type { Storage } from '../storage/storage.ts';
 
 /** Everything a route may use; built by main. */
@@ -25,6 +27,8 @@ export interface Services {
   readonly modalities: Modalities;
   readonly dial: Dial;
   readonly queries: Queries;
+  readonly stores: Stores;
+  readonly router: Router;
   /** Isen's own version. */
   readonly version: string;
 }

@@ -22,6 +22,8 @@ const OrderSchema = z.object({
   remembered: z.literal(true).optional(),
   /** Failures are final: somebody waits for the answer. */
   once: z.literal(true).optional(),
+  /** Attempts that failed. */
+  tries: z.number().optional(),
   /** What differs from the modality's configuration for this one. */
   localAet: z.string().optional(),
   calledAet: z.string().optional(),
@@ -40,3 +42,6 @@ export type Order = Readonly<z.output<typeof OrderSchema>>;
 export function orderOf(value: unknown): Order | undefined {
   return OrderSchema.safeParse(value).data;
 }
+
+/** The priority of an entry: of equal ones, those that somebody waits for go first. */
+export const entryPriority = (priority: number, once: boolean): number => 2 * priority + (once ? 1 : 0);

@@ -11,8 +11,9 @@ import { asIsenError, IsenError } from '../errors.ts';
 import type { Headers } from '../ingest/header.ts';
 import type { Ingest } from '../ingest/ingest.ts';
 import { log } from '../log.ts';
+import { firstOf } from '../signals.ts';
 import type { Modalities } from '../scu/modality.ts';
-import { modalityQueue, type Order } from './order.ts';
+import { entryPriority, modalityQueue, type Order } from './order.ts';
 import type { NewEntry, Queue } from './queue.ts';
 import { type Facts, readRule, reasonsAgainst, type Rule } from './rules.ts';
 
@@ -229,18 +230,20 @@ class FollowingRouter implements Router {
 
   /** Until rules changed or it is closed. */
   async #sleep(): Promise<void> {
-    const signal = AbortSignal.any([this.#stop.signal, this.#changed.signal]);
-    if (signal.aborted) return;
-    await new Promise<void>((resolve) => signal.addEventListener('abort', () => resolve(), { once: true }));
+    const { signal, end } = firstOf([this.#stop.signal, this.#changed.signal]);
+    if (!signal.aborted)
+      await new Promise<void>((resolve) => signal.addEventListener('abort', () => resolve(), { once: true }));
+    end();
   }
 
   /** Until there are changes after `since`, gathered for a moment; or as {@link #sleep}. */
   async #news(since: number): Promise<void> {
-    const signal = AbortSignal.any([this.#stop.signal, this.#changed.signal]);
+    const { signal, end } = firstOf([this.#stop.signal, this.#changed.signal]);
     const changes = this.#options.changes.follow(since, signal)[Symbol.asyncIterator]();
     await changes.next();
     await changes.return?.();
     await sleep(GATHERING, undefined, { signal }).catch(() => {});
+    end();
   }
 
   /** One page of the log; whether there was one. */
@@ -397,7 +400,7 @@ function entriesOf(rule: Rule, instance: string, revision: string, remembered = 
     queue: modalityQueue(target),
     id: `${rule.name} ${instance} ${revision}`,
     group: '',
-    priority: rule.priority,
+    priority: entryPriority(rule.priority, false),
     due: 0,
     value: {
       instance,

@@ -18,7 +18,8 @@ export class Selection {
   /** Throws BadRequest for an identifier without a level, or without the unique key of its level. */
   constructor(database: Pick<Database, 'find'>, identifier: Identifier) {
     const level = levelOf(identifier);
-    if (level === undefined) throw new IsenError('BadRequest', 'Query/Retrieve Level (0008,0052) is not one of the four');
+    if (level === undefined)
+      throw new IsenError('BadRequest', 'Query/Retrieve Level (0008,0052) is not one of the four');
     this.#database = database;
     this.#where = uniqueConstraints(level, identifier);
   }

@@ -90,7 +90,13 @@ export class Suboperations {
         NumberOfWarningSuboperations: this.#warnings,
       },
       listed
-        ? [writeIdentifier([{ tag: '0008,0058', vr: 'UI', value: this.#failed.join('\\') }], context.transferSyntax, [])]
+        ? [
+            writeIdentifier(
+              [{ tag: '0008,0058', vr: 'UI', value: this.#failed.join('\\') }],
+              context.transferSyntax,
+              [],
+            ),
+          ]
         : undefined,
     );
   }

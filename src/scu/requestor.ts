@@ -43,10 +43,11 @@ async function connected({ host, port, tls, patience }: AssociationRequest): Pro
       socket.destroy();
       reject(error);
     };
-    const failed = (thrown: Error): void =>
-      settle(
-        new IsenError('NetworkProtocol', `cannot connect to ${host}:${port}: ${thrown.message}`, { cause: thrown }),
-      );
+    const failed = (thrown: NodeJS.ErrnoException): void => {
+      // The one that people look up, in the words that they find.
+      const refused = thrown.code === 'ECONNREFUSED' ? 'Connection refused' : thrown.message;
+      settle(new IsenError('NetworkProtocol', `TCP Initialization Error: ${refused}`, { cause: thrown }));
+    };
     const late = (): void => settle(new IsenError('Timeout', `${host}:${port} does not answer`));
     const deadline = patience === 0 ? undefined : setTimeout(late, patience);
     socket.once(tls === undefined ? 'connect' : 'secureConnect', () => settle());

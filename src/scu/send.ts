@@ -106,7 +106,7 @@ export class StoreSender {
    * Sends one instance and waits for the answer. Throws NetworkProtocol or Timeout when the association is over, and then nothing is
    * known of the instance.
    */
-  async send({ outgoing, way }: Prepared, priority = 0, originator?: MoveOriginator): Promise<Sent> {
+  async send({ outgoing, way }: Prepared, originator?: MoveOriginator): Promise<Sent> {
     if ('error' in way) {
       const { error } = way;
       return { status: 'failure', dimseStatus: undefined, reason: error.message, error, bytes: 0 };
@@ -122,7 +122,7 @@ export class StoreSender {
           CommandField: COMMAND['C-STORE-RQ'],
           AffectedSOPClassUID: outgoing.sopClassUid,
           MessageID: id,
-          Priority: priority,
+          Priority: 0,
           AffectedSOPInstanceUID: way.sopInstanceUid,
           ...(originator && {
             MoveOriginatorApplicationEntityTitle: originator.aet,
