@@ -19,6 +19,10 @@ import { createPictures } from './ingest/pictures.ts';
 import { openIngest } from './ingest/reception.ts';
 import { setMetricsEnabled } from './metrics.ts';
 import { createPool } from './pool.ts';
+import { echo } from './scp/echo.ts';
+import { createDicomServer } from './scp/server.ts';
+import { createStore } from './scp/store.ts';
+import { readModality } from './scu/modalities.ts';
 import { openFilesystem } from './storage/filesystem.ts';
 
 /** Bytes of a megabyte, as the options count. */
@@ -35,6 +39,8 @@ export interface StartOptions {
 export interface Server {
   /** Where the REST API answers; undefined when it is not served. */
   readonly url: string | undefined;
+  /** Where DICOM associations are accepted; undefined when none are. */
+  readonly dicomPort: number | undefined;
   /** Takes nothing new, finishes what was accepted, closes every file. */
   close(): Promise<void>;
 }
@@ -81,24 +87,38 @@ export async function start({ config }: StartOptions): Promise<Server> {
     });
     closers.push(() => ingest.close());
     setMetricsEnabled(config.MetricsEnabled);
-    if (!config.HttpServerEnabled) return { url: undefined, close };
-    const headers = createHeaders(storage);
-    closers.push(() => headers.close());
-    const pictures = createPictures(headers);
-    closers.push(() => pictures.close());
-    const http = await createHttp({
-      config,
-      database,
-      storage,
-      changes,
-      ingest,
-      headers,
-      pictures,
-      version: version(),
-    });
-    const { port } = await http.listen();
-    closers.push(() => http.close(GRACE));
-    return { url: `http${config.SslEnabled ? 's' : ''}://127.0.0.1:${port}`, close };
+    let url: string | undefined;
+    if (config.HttpServerEnabled) {
+      const headers = createHeaders(storage);
+      closers.push(() => headers.close());
+      const pictures = createPictures(headers);
+      closers.push(() => pictures.close());
+      const http = await createHttp({
+        config,
+        database,
+        storage,
+        changes,
+        ingest,
+        headers,
+        pictures,
+        version: version(),
+      });
+      const { port } = await http.listen();
+      closers.push(() => http.close(GRACE));
+      url = `http${config.SslEnabled ? 's' : ''}://127.0.0.1:${port}`;
+    }
+    let dicomPort: number | undefined;
+    if (config.DicomServerEnabled) {
+      const modalities = Object.entries(config.DicomModalities).map(([name, each]) => readModality(name, each));
+      const dicom = await createDicomServer({
+        config,
+        modalities: { list: () => Promise.resolve(modalities) },
+        services: [echo, createStore(ingest, config)],
+      });
+      dicomPort = (await dicom.listen()).port;
+      closers.push(() => dicom.close(GRACE));
+    }
+    return { url, dicomPort, close };
   } catch (thrown) {
     await close();
     throw thrown;

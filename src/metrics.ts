@@ -52,6 +52,17 @@ const bytes = new Counter({
   help: 'Bytes of uploaded instances',
   registers: [registry],
 });
+const associations = new Gauge({
+  name: 'isen_dicom_associations',
+  help: 'Open DICOM associations by who asked for them',
+  labelNames: ['direction'],
+  registers: [registry],
+});
+const outOfResources = new Counter({
+  name: 'isen_dicom_out_of_resources_total',
+  help: 'C-STORE requests that were answered A700H (refused: out of resources)',
+  registers: [registry],
+});
 
 let enabled = true;
 
@@ -86,6 +97,16 @@ export function recordInstance(outcome: string, size: number): void {
 /** How many entries wait in a queue now. */
 export function recordDepth(queue: string, depth: number): void {
   if (enabled) depths.set({ queue }, depth);
+}
+
+/** How many associations are open now: asked for by peers (`incoming`) or by us (`outgoing`). */
+export function recordAssociations(direction: 'incoming' | 'outgoing', open: number): void {
+  if (enabled) associations.set({ direction }, open);
+}
+
+/** One C-STORE that was refused for want of memory, disk or time. */
+export function recordOutOfResources(): void {
+  if (enabled) outOfResources.inc();
 }
 
 /** All metrics in Prometheus' text format 0.0.4; empty while metrics are off. */
