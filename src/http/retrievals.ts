@@ -1,9 +1,9 @@
 /** Owns the requests that retrieve from a modality: what their bodies say, and the jobs that they become. */
 
 import { z } from '@hono/zod-openapi';
-import { type Identifier, identifierFromJson, identifierJson, textIn } from '../dicom/identifier.ts';
+import { type Identifier, identifierFromJson, identifierJson } from '../dicom/identifier.ts';
 import type { TagsFormat } from '../dicom/json.ts';
-import { LEVEL, type Level } from '../dicom/levels.ts';
+import type { Level } from '../dicom/levels.ts';
 import { IsenError } from '../errors.ts';
 import type { StoredQuery } from '../jobs/queries.ts';
 import { levelNamed, retrieveKeys, shownKeys } from '../jobs/retrieval.ts';
@@ -192,4 +192,13 @@ export function addRetrievals(routes: Routes): void {
       async (context) => retrieveNamed(services, context.req.param('id') ?? '', method, await bodyText(context)),
     );
   }
+}
+
+/** Replaced when the engine of jobs is here. */
+function submitJob(
+  _: Services,
+  __: Body,
+  job: { type: string; content: object; state: RetrieveState },
+): Promise<Response> {
+  throw new IsenError('NotImplemented', job.type);
 }

@@ -6,7 +6,10 @@ import { COMMAND } from '../dicom/command.ts';
 import { type Identifier, readIdentifier, writeIdentifier } from '../dicom/identifier.ts';
 import { asIsenError, IsenError } from '../errors.ts';
 import { log } from '../log.ts';
-import { type Exchange, failureOf, STATUS } from './exchange.ts';
+import { acceptFor, type Exchange, type Service } from './service.ts';
+import { classesOf, failureOf, isPlainSyntax, STATUS } from './statuses.ts';
+import { WORKLIST_FIND } from '../dicom/models.ts';
+import { worklistSource } from './worklist.ts';
 import { planSearch, type SearchRoom } from './search.ts';
 
 /** What a C-FIND is answered from. */
@@ -20,16 +23,32 @@ export interface FindSource {
   };
 }
 
-/** Answers a C-FIND from the index. */
-export function serveFind(room: SearchRoom, exchange: Exchange): Promise<void> {
-  return answerFind(room.config, { plan: (identifier) => planSearch(room, identifier) }, exchange);
+/** The service of C-FIND: both information models, and the worklist where it is enabled. */
+export function createFind(room: SearchRoom): Service {
+  const { config } = room;
+  const classes = classesOf('find');
+  const source: FindSource = { plan: (identifier) => planSearch(room, identifier) };
+  return {
+    commands: [COMMAND['C-FIND-RQ']],
+    accepts(peer, context) {
+      if (context.abstractSyntax === WORKLIST_FIND && config.Worklists.Enable) {
+        return acceptFor(peer, 'find-worklist', context, isPlainSyntax);
+      }
+      return classes.includes(context.abstractSyntax) ? acceptFor(peer, 'find', context, isPlainSyntax) : undefined;
+    },
+    serve(exchange) {
+      const isWorklist = exchange.message.context.abstractSyntax === WORKLIST_FIND;
+      const asked = isWorklist ? worklistSource(config, exchange.peer.callingAet) : source;
+      return answerFind(config, asked, exchange);
+    },
+  };
 }
 
 /**
  * Answers a C-FIND request: one pending response a match, at the pace of the peer, then the status. Throws NetworkProtocol or Timeout
  * when the association is over.
  */
-export async function answerFind(
+async function answerFind(
   config: Config,
   source: FindSource,
   { association, message, cancelled }: Exchange,

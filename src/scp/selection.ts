@@ -4,11 +4,17 @@ import type { Constraint, Database, Found } from '../database/database.ts';
 import { type Identifier, textIn } from '../dicom/identifier.ts';
 import { LEVEL, LEVELS, type Level } from '../dicom/levels.ts';
 import { IsenError } from '../errors.ts';
+import type { FeedSource } from '../jobs/feed.ts';
 import { ContextSet } from '../scu/contexts.ts';
 import { levelOf } from './search.ts';
 
 /** Instances that one statement reads. */
 const PAGE = 500;
+
+/** What sending a selection needs of the server. */
+export interface SelectionRoom extends Pick<FeedSource, 'storage' | 'transcoder'> {
+  readonly database: Pick<Database, 'find'>;
+}
 
 /** The instances of a retrieval, as they are while they are read. */
 export class Selection {
@@ -25,6 +31,10 @@ export class Selection {
   }
 
   async *instances(): AsyncGenerator<Found, void> {
+    for await (const page of this.pages()) yield* page;
+  }
+
+  async *pages(): AsyncGenerator<readonly Found[], void> {
     for (let after: string | undefined; ; ) {
       const page: readonly Found[] = await this.#database.find({
         level: 'Instance',
@@ -32,7 +42,7 @@ export class Selection {
         limit: PAGE,
         ...(after !== undefined && { after }),
       });
-      yield* page;
+      yield page;
       after = page.at(-1)?.id;
       if (page.length < PAGE) return;
     }

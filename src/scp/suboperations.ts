@@ -3,7 +3,8 @@
 import { COMMAND } from '../dicom/command.ts';
 import { writeIdentifier } from '../dicom/identifier.ts';
 import type { Sent } from '../scu/send.ts';
-import { type Exchange, failureOf, STATUS } from './exchange.ts';
+import type { Exchange } from './service.ts';
+import { failureOf, STATUS } from './statuses.ts';
 
 /** Milliseconds between pending responses at least: a study of a thousand slices needs no thousand of them. */
 const INTERVAL = 50;

@@ -8,8 +8,7 @@ import { answerOf, type Condition, conditionsOf, matches, type Values } from '..
 import { readFile } from '../dicom/read.ts';
 import { asError, IsenError } from '../errors.ts';
 import { log } from '../log.ts';
-import type { Exchange } from './exchange.ts';
-import { answerFind, type FindSource } from './find.ts';
+import type { FindSource } from './find.ts';
 
 /** Bytes that a worklist file may have. */
 const LARGEST = 4 * 1024 * 1024;
@@ -17,11 +16,6 @@ const LARGEST = 4 * 1024 * 1024;
 /** Scheduled Procedure Step Sequence, and in it Scheduled Station AE Title. */
 const STEPS = '0040,0100';
 const STATION_AET = '0040,0001';
-
-/** Answers a C-FIND of the worklist model. */
-export function serveWorklist(config: Config, exchange: Exchange): Promise<void> {
-  return answerFind(config, worklistSource(config, exchange.association.callingAet), exchange);
-}
 
 /** The worklist as `callingAet` may see it. */
 export function worklistSource(config: Config, callingAet: string): FindSource {

@@ -1,15 +1,8 @@
-/** Owns what a service is given of one request, and the statuses that queries and retrievals answer with (PS3.4 §C.4). */
+/** Owns the statuses that queries and retrievals answer with (PS3.4 §C.4), and which contexts they are asked in. */
 
+import { MODELS } from '../dicom/models.ts';
 import { asIsenError } from '../errors.ts';
-import type { Association, Message } from '../scu/association.ts';
-
-/** One request that a service answers. */
-export interface Exchange {
-  readonly association: Association;
-  readonly message: Message;
-  /** Aborted when the peer cancels the request (C-CANCEL) or the association ends. */
-  readonly cancelled: AbortSignal;
-}
+import { PLAIN_TRANSFER_SYNTAXES } from './echo.ts';
 
 /** Statuses of C-FIND, C-MOVE and C-GET (PS3.4 tables C.4-1, C.4-2 and C.4-3). */
 export const STATUS = {
@@ -37,4 +30,13 @@ export function failureOf(thrown: unknown): { readonly Status: number; readonly 
         ? STATUS.outOfResources
         : STATUS.unableToProcess;
   return { Status, ErrorComment: error.message.replaceAll(/[^\x20-\x5b\x5d-\x7e]/g, ' ').slice(0, 64) };
+}
+
+/** The SOP classes of one operation in both information models. */
+export const classesOf = (operation: keyof (typeof MODELS)['Study']): readonly string[] =>
+  Object.values(MODELS).map((model) => model[operation]);
+
+/** Whether an identifier can be written in a transfer syntax: every one that is not for pixels. */
+export function isPlainSyntax(uid: string): boolean {
+  return PLAIN_TRANSFER_SYNTAXES.includes(uid);
 }
