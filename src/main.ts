@@ -26,7 +26,14 @@ import { setMetricsEnabled } from './metrics.ts';
 import { createPool } from './pool.ts';
 import { createDial } from './scu/dial.ts';
 import { requestAssociation } from './scu/requestor.ts';
+import { createQueries } from './jobs/queries.ts';
+import { createFind } from './scp/find.ts';
+import { createGet } from './scp/get.ts';
+import { createMove } from './scp/move.ts';
 import { clientTls } from './scu/tls.ts';
+import { echo } from './scp/echo.ts';
+import { createDicomServer } from './scp/server.ts';
+import { createStore } from './scp/store.ts';
 import { openFilesystem } from './storage/filesystem.ts';
 
 /** Bytes of a megabyte, as the options count. */
@@ -46,6 +53,8 @@ export interface StartOptions {
 export interface Server {
   /** Where the REST API answers; undefined when it is not served. */
   readonly url: string | undefined;
+  /** Where DICOM associations are accepted; undefined when none are. */
+  readonly dicomPort: number | undefined;
   /** Takes nothing new, finishes what was accepted, closes every file. */
   close(): Promise<void>;
 }
@@ -110,6 +119,7 @@ export async function start({ config }: StartOptions): Promise<Server> {
     const modalities = config.DicomModalitiesInDatabase
       ? storedModalities(database, ingest.apply)
       : configuredModalities(config.DicomModalities);
+    const storeService = createStore(ingest, config);
     const dial = createDial({
       connect: requestAssociation,
       aet: config.DicomAet,
@@ -138,27 +148,40 @@ export async function start({ config }: StartOptions): Promise<Server> {
       apply: ingest.apply,
     });
     closers.push(() => router.close());
-    if (!config.HttpServerEnabled) return { url: undefined, close };
-    const pictures = createPictures(headers);
-    closers.push(() => pictures.close());
-    const http = await createHttp({
-      config,
-      database,
-      storage,
-      changes,
-      ingest,
-      headers,
-      pictures,
-      transcoder,
-      modalities,
-      dial,
-      stores,
-      router,
-      version: version(),
-    });
-    const { port } = await http.listen();
-    closers.push(() => http.close(GRACE));
-    return { url: `http${config.SslEnabled ? 's' : ''}://127.0.0.1:${port}`, close };
+    const queries = createQueries(config.QueryRetrieveSize);
+    let url: string | undefined;
+    if (config.HttpServerEnabled) {
+      const pictures = createPictures(headers);
+      closers.push(() => pictures.close());
+      const http = await createHttp({
+        config,
+        database,
+        storage,
+        changes,
+        ingest,
+        headers,
+        pictures,
+        transcoder,
+        modalities,
+        dial,
+        queries,
+        stores,
+        router,
+        version: version(),
+      });
+      const { port } = await http.listen();
+      closers.push(() => http.close(GRACE));
+      url = `http${config.SslEnabled ? 's' : ''}://127.0.0.1:${port}`;
+    }
+    let dicomPort: number | undefined;
+    if (config.DicomServerEnabled) {
+      const room = { config, database, headers, storage, transcoder, modalities, dial, enqueue: async () => {} };
+      const services = [echo, storeService, createFind(room), createMove(room), createGet(room)];
+      const dicom = await createDicomServer({ config, modalities, services });
+      dicomPort = (await dicom.listen()).port;
+      closers.push(() => dicom.close(GRACE));
+    }
+    return { url, dicomPort, close };
   } catch (thrown) {
     await close();
     throw thrown;

@@ -52,6 +52,17 @@ const bytes = new Counter({
   help: 'Bytes of uploaded instances',
   registers: [registry],
 });
+const openAssociations = new Gauge({
+  name: 'isen_dicom_associations',
+  help: 'Open DICOM associations by who asked for them',
+  labelNames: ['direction'],
+  registers: [registry],
+});
+const outOfResources = new Counter({
+  name: 'isen_dicom_out_of_resources_total',
+  help: 'C-STORE requests that were answered A700H (refused: out of resources)',
+  registers: [registry],
+});
 
 const deliveries = new Histogram({
   name: 'isen_delivery_duration_seconds',
@@ -163,6 +174,16 @@ async function recordQueues(): Promise<void> {
     for (const [state, count] of Object.entries(each.states)) waitingFor.set({ modality: each.modality, state }, count);
     oldest.set({ modality: each.modality }, each.oldest);
   }
+}
+
+/** How many associations are open now: asked for by peers (`incoming`) or by us (`outgoing`). */
+export function recordAssociations(direction: 'incoming' | 'outgoing', open: number): void {
+  if (enabled) openAssociations.set({ direction }, open);
+}
+
+/** One C-STORE that was refused for want of memory, disk or time. */
+export function recordOutOfResources(): void {
+  if (enabled) outOfResources.inc();
 }
 
 /** All metrics in Prometheus' text format 0.0.4; empty while metrics are off. */

@@ -23,6 +23,9 @@ import { addModalities } from './modalities.ts';
 import { addOpenApi } from './openapi.ts';
 import { plainPath, tidyUrl } from './paths.ts';
 import { addQueues } from './queues.ts';
+import { addQueries } from './queries.ts';
+import { addQuerying } from './querying.ts';
+import { addRetrievals } from './retrievals.ts';
 import { addResources } from './resources.ts';
 import { createRoutes, type Routes } from './routes.ts';
 import { addRouting } from './routing.ts';
@@ -58,6 +61,9 @@ export function allRoutes(services: Services, ended: AbortSignal): Routes {
   addModalities(routes);
   addQueues(routes);
   addRouting(routes);
+  addQuerying(routes);
+  addRetrievals(routes);
+  addQueries(routes);
   addUpload(routes);
   addOpenApi(routes);
 

@@ -7,10 +7,11 @@ import type { Headers } from '../ingest/header.ts';
 import type { Ingest } from '../ingest/ingest.ts';
 import type { Pictures } from '../ingest/pictures.ts';
 import type { Transcoder } from '../ingest/transcoder.ts';
-import type { Router } from '../jobs/route.ts';
-import type { Stores } from '../jobs/store.ts';
 import type { Dial } from '../scu/dial.ts';
 import type { Modalities } from '../scu/modality.ts';
+import type { Queries } from '../jobs/queries.ts';
+import type { Router } from '../jobs/route.ts';
+import type { Stores } from '../jobs/store.ts';
 import type { Storage } from '../storage/storage.ts';
 
 /** Everything a route may use; built by main. */
@@ -25,6 +26,7 @@ export interface Services {
   readonly transcoder: Transcoder;
   readonly modalities: Modalities;
   readonly dial: Dial;
+  readonly queries: Queries;
   readonly stores: Stores;
   readonly router: Router;
   /** Isen's own version. */

@@ -152,6 +152,11 @@ export class Connection implements Association, PduReceiver {
     return this.#holds > 0 || this.#messages.length > 0 || this.#state === 1;
   }
 
+  /** No message is coming in. */
+  get idle(): boolean {
+    return this.#incoming === undefined && this.#commandContext === 0;
+  }
+
   nextMessageId(): number {
     this.#messageId = (this.#messageId % 0xffff) + 1;
     return this.#messageId;

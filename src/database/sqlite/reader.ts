@@ -17,7 +17,7 @@ import {
   type Remaining,
   type Statistics,
 } from '../database.ts';
-import { matchesWildcard, normalise } from '../find.ts';
+import { matchesWildcard, normalise } from '../../dicom/match.ts';
 import { asDatabaseError, openReader } from './connection.ts';
 import { foundOf, type FoundRow, selectResources } from './resources.ts';
 import { type ChangeRow, changeOf, levelNumber, publicId, publicIdBytes, TABLE, uuidBytes, uuidText } from './rows.ts';
