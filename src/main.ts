@@ -19,9 +19,11 @@ import { createPictures } from './ingest/pictures.ts';
 import { openIngest } from './ingest/reception.ts';
 import { createTranscoder } from './ingest/transcoder.ts';
 import { openEmbeddedQueue } from './jobs/embedded.ts';
+import { createEngine } from './jobs/engine.ts';
 import { configuredModalities, storedModalities } from './jobs/modalities.ts';
 import { openRouter } from './jobs/route.ts';
 import { openStores } from './jobs/store.ts';
+import { storeKind } from './jobs/storing.ts';
 import { setMetricsEnabled } from './metrics.ts';
 import { createPool } from './pool.ts';
 import { createDial } from './scu/dial.ts';
@@ -29,7 +31,7 @@ import { requestAssociation } from './scu/requestor.ts';
 import { createQueries } from './jobs/queries.ts';
 import { createFind } from './scp/find.ts';
 import { createGet } from './scp/get.ts';
-import { createMove } from './scp/move.ts';
+import { createMove, type MoveRoom } from './scp/move.ts';
 import { clientTls } from './scu/tls.ts';
 import { echo } from './scp/echo.ts';
 import { createDicomServer } from './scp/server.ts';
@@ -116,6 +118,17 @@ export async function start({ config }: StartOptions): Promise<Server> {
     closers.push(() => headers.close());
     const queue = await openEmbeddedQueue({ database, commit: ingest.applyAll, capacity: QUEUE_CAPACITY });
     closers.push(() => queue.close());
+    const jobs = createEngine({
+      queue,
+      storage,
+      concurrent: config.ConcurrentJobs,
+      history: config.JobsHistorySize,
+      save: config.SaveJobs,
+      outputs: config.MediaArchiveSize,
+    });
+    closers.push(() => jobs.close());
+    jobs.register(storeKind);
+    await jobs.start();
     const modalities = config.DicomModalitiesInDatabase
       ? storedModalities(database, ingest.apply)
       : configuredModalities(config.DicomModalities);
@@ -165,6 +178,7 @@ export async function start({ config }: StartOptions): Promise<Server> {
         modalities,
         dial,
         queries,
+        jobs,
         stores,
         router,
         version: version(),
@@ -175,7 +189,16 @@ export async function start({ config }: StartOptions): Promise<Server> {
     }
     let dicomPort: number | undefined;
     if (config.DicomServerEnabled) {
-      const room = { config, database, headers, storage, transcoder, modalities, dial, enqueue: async () => {} };
+      const room: MoveRoom = {
+        config,
+        database,
+        headers,
+        storage,
+        transcoder,
+        modalities,
+        dial,
+        enqueue: ({ name }, instances, originator) => stores.send(name, instances, { originator }),
+      };
       const services = [echo, storeService, createFind(room), createMove(room), createGet(room)];
       const dicom = await createDicomServer({ config, modalities, services });
       dicomPort = (await dicom.listen()).port;

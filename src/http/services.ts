@@ -9,6 +9,7 @@ import type { Pictures } from '../ingest/pictures.ts';
 import type { Transcoder } from '../ingest/transcoder.ts';
 import type { Dial } from '../scu/dial.ts';
 import type { Modalities } from '../scu/modality.ts';
+import type { Jobs } from '../jobs/jobs.ts';
 import type { Queries } from '../jobs/queries.ts';
 import type { Router } from '../jobs/route.ts';
 import type { Stores } from '../jobs/store.ts';
@@ -27,6 +28,7 @@ export interface Services {
   readonly modalities: Modalities;
   readonly dial: Dial;
   readonly queries: Queries;
+  readonly jobs: Jobs;
   readonly stores: Stores;
   readonly router: Router;
   /** Isen's own version. */

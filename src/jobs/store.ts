@@ -3,16 +3,16 @@
  * tried again.
  */
 
+import { randomUUID } from 'node:crypto';
 import type { Config } from '../config.ts';
 import { asIsenError } from '../errors.ts';
 import type { Ingest } from '../ingest/ingest.ts';
 import { log } from '../log.ts';
-import { type QueueDepth, watchQueues } from '../metrics.ts';
 import type { Dial } from '../scu/dial.ts';
 import type { Modalities } from '../scu/modality.ts';
 import { Drain } from './drain.ts';
 import type { FeedSource } from './feed.ts';
-import { modalityOf, modalityQueue, type Order, orderOf } from './order.ts';
+import { entryPriority, modalityOf, modalityQueue, type Order, orderOf } from './order.ts';
 import type { Count, Entry, EntryState, Settlement } from './queue.ts';
 
 /** Entries acted upon in one step. */
@@ -55,6 +55,8 @@ export interface Stores {
   status(name: string): Promise<QueueStatus>;
   /** Entries of a queue in some states, oldest first, beyond `after` (a seq). */
   entries(name: string, states: readonly EntryState[], after: number, limit: number): Promise<readonly Entry[]>;
+  /** Queues instances (public ids) for a modality, durably. Throws Busy. */
+  send(name: string, instances: readonly string[], order?: Partial<Omit<Order, 'instance'>>): Promise<void>;
   /** Tries now what failed for good and what waits for its next attempt; answers how many. */
   retry(name: string): Promise<number>;
   pause(name: string): Promise<void>;
@@ -145,20 +147,6 @@ export async function openStores(options: StoresOptions): Promise<Stores> {
   }, FORGETTING);
   forgetting.unref();
 
-  const depths = async (): Promise<readonly QueueDepth[]> => {
-    const byModality = new Map<string, Count[]>();
-    for (const each of await queue.count()) {
-      const name = modalityOf(each.queue);
-      if (name !== undefined) byModality.set(name, [...(byModality.get(name) ?? []), each]);
-    }
-    return [...byModality].map(([modality, counts]) => ({
-      modality,
-      states: Object.fromEntries(counts.map(({ state, count }) => [state, count])),
-      oldest: Math.max(0, Date.now() - (oldestOf(counts) ?? Date.now())) / 1000,
-    }));
-  };
-  watchQueues(depths);
-
   return {
     async status(name) {
       const found = await queue.count({ queue: modalityQueue(name) });
@@ -178,9 +166,20 @@ export async function openStores(options: StoresOptions): Promise<Stores> {
       };
     },
     entries: (name, states, after, limit) => queue.list({ queue: modalityQueue(name), states, after, limit }),
+    send: (name, instances, order = {}) =>
+      queue.add(
+        instances.map((instance) => ({
+          queue: modalityQueue(name),
+          id: randomUUID(),
+          group: '',
+          priority: entryPriority(0, false),
+          due: 0,
+          value: { ...order, instance } satisfies Order,
+        })),
+      ),
     async retry(name) {
       const count = await settleAll(name, ['failed', 'retrying'], ({ queue: of, id, value, state }) => {
-        const { tries: _, ...order } = orderOf(value) ?? { instance: '' };
+        const { tries: _tries, failure: _failure, ...order } = orderOf(value) ?? { instance: '' };
         return {
           queue: of,
           id,
@@ -211,7 +210,6 @@ export async function openStores(options: StoresOptions): Promise<Stores> {
       closed = true;
       stopWatching();
       clearInterval(forgetting);
-      watchQueues(undefined);
       await Promise.all([...drains.values()].map((drain) => drain.close()));
     },
   };
