@@ -189,7 +189,7 @@ export async function start({ config }: StartOptions): Promise<Server> {
     }
     let dicomPort: number | undefined;
     if (config.DicomServerEnabled) {
-      const room: MoveRoom = {
+      const room = {
         config,
         database,
         headers,
@@ -197,7 +197,8 @@ export async function start({ config }: StartOptions): Promise<Server> {
         transcoder,
         modalities,
         dial,
-        enqueue: ({ name }, instances, originator) => stores.send(name, instances, { originator }),
+        enqueue: (({ name }, instances, originator) =>
+          stores.send(name, instances, { originator })) satisfies MoveRoom['enqueue'],
       };
       const services = [echo, storeService, createFind(room), createMove(room), createGet(room)];
       const dicom = await createDicomServer({ config, modalities, services });
