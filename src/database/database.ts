@@ -169,7 +169,7 @@ export interface Work extends NewWork {
   /** Ascending in order of adding, never given twice. */
   readonly seq: number;
   readonly state: WorkState;
-  /** Times that it was taken. */
+  /** Times that it was taken; from `failed` or `done` back to `waiting` it begins anew. */
   readonly attempts: number;
   /** Milliseconds since the epoch. */
   readonly added: number;

@@ -25,7 +25,7 @@ export interface Entry extends NewEntry {
   /** Ascending in order of adding. */
   readonly seq: number;
   readonly state: EntryState;
-  /** Times that it was taken. */
+  /** Times that it was taken; one that goes from `failed` or `done` back to `waiting` begins anew. */
   readonly attempts: number;
   /** Milliseconds since the epoch. */
   readonly added: number;

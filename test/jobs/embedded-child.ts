@@ -4,20 +4,11 @@
  */
 
 import { writeSync } from 'node:fs';
-import { openSqlite } from '../../src/database/sqlite.ts';
-import { Writer } from '../../src/ingest/writer.ts';
-import { openEmbeddedQueue } from '../../src/jobs/embedded.ts';
-import { UNLIMITED } from '../contracts/database.ts';
 import { entry } from '../contracts/queue.ts';
+import { openQueue } from './opened.ts';
 
 const [path = ''] = process.argv.slice(2);
-const database = await openSqlite({ path, limits: UNLIMITED });
-const writer = new Writer(database, 10_000, async () => {});
-const queue = await openEmbeddedQueue({
-  database,
-  commit: (operations) => writer.submitAll(operations),
-  capacity: 1_000_000,
-});
+const queue = await openQueue(path);
 const { signal } = new AbortController();
 
 async function add(): Promise<never> {

@@ -145,12 +145,15 @@ function settle(tx: Transaction, settlement: WorkSettlement, counting: Counting)
   }
   counting.add(queue, row.group, number(state), 1);
   const { due = row.due, priority = row.priority, reason = row.reason, value = row.value } = settlement;
-  const next: Work = { ...row, state, due, priority, reason, value };
+  const anew = state === 'waiting' && (row.state === 'failed' || row.state === 'done');
+  const attempts = anew ? 0 : row.attempts;
+  const next: Work = { ...row, state, due, priority, attempts, reason, value };
   tx.run(
-    'UPDATE work SET state = ?, due = ?, priority = ?, reason = ?, value = ? WHERE seq = ?',
+    'UPDATE work SET state = ?, due = ?, priority = ?, attempts = ?, reason = ?, value = ? WHERE seq = ?',
     number(state),
     due,
     priority,
+    attempts,
     reason,
     value,
     row.seq,
