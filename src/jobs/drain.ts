@@ -193,7 +193,8 @@ export class Drain {
   #limit(sending: Modality['sending']): number {
     if (this.#failures > 0) return MOST_FAILING;
     const pace = sending.rateLimit > 0 ? Math.max(this.#pace, 1000 / sending.rateLimit) : this.#pace;
-    return Math.max(1, Math.min(MOST, Math.floor(AHEAD / pace)));
+    // Shared among those that work on it.
+    return Math.max(1, Math.min(MOST, Math.floor(AHEAD / pace / sending.maximumAssociations)));
   }
 
   /** One association after another, until nothing is left to send. */
