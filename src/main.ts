@@ -26,6 +26,12 @@ import { setMetricsEnabled } from './metrics.ts';
 import { createPool } from './pool.ts';
 import { createDial } from './scu/dial.ts';
 import { requestAssociation } from './scu/requestor.ts';
+import { commitmentKind, createCommitments } from './jobs/commitments.ts';
+import { createEngine } from './jobs/engine.ts';
+import { getKind, moveKind } from './jobs/retrieve.ts';
+import { createCommitment } from './scp/commitment.ts';
+import { STORAGE_CLASSES } from './dicom/storage-classes.ts';
+import { receivingFrom } from './scp/receiving.ts';
 import { createQueries } from './jobs/queries.ts';
 import { createFind } from './scp/find.ts';
 import { createGet } from './scp/get.ts';
@@ -148,6 +154,22 @@ export async function start({ config }: StartOptions): Promise<Server> {
       apply: ingest.apply,
     });
     closers.push(() => router.close());
+    const commitments = createCommitments(config.StorageCommitmentReportsSize);
+    const jobs = createEngine({
+      queue,
+      storage,
+      concurrent: config.ConcurrentJobs,
+      history: config.JobsHistorySize,
+      save: config.SaveJobs,
+      outputs: config.MediaArchiveSize,
+    });
+    const receiving = receivingFrom(storeService, config.DicomAet);
+    const retrieving = { dial, modalities, receiving, storageClasses: [...STORAGE_CLASSES] };
+    jobs.register(moveKind(retrieving));
+    jobs.register(getKind(retrieving));
+    jobs.register(commitmentKind({ database, storage, dial, modalities }));
+    await jobs.start();
+    closers.push(() => jobs.close());
     const queries = createQueries(config.QueryRetrieveSize);
     let url: string | undefined;
     if (config.HttpServerEnabled) {
@@ -165,6 +187,9 @@ export async function start({ config }: StartOptions): Promise<Server> {
         modalities,
         dial,
         queries,
+        queue,
+        jobs,
+        commitments,
         stores,
         router,
         version: version(),
@@ -175,8 +200,15 @@ export async function start({ config }: StartOptions): Promise<Server> {
     }
     let dicomPort: number | undefined;
     if (config.DicomServerEnabled) {
-      const room = { config, database, headers, storage, transcoder, modalities, dial, enqueue: async () => {} };
-      const services = [echo, storeService, createFind(room), createMove(room), createGet(room)];
+      const room = { config, database, headers, storage, transcoder, modalities, dial, queue, jobs, commitments };
+      const services = [
+        echo,
+        storeService,
+        createFind(room),
+        createMove(room),
+        createGet(room),
+        createCommitment(room),
+      ];
       const dicom = await createDicomServer({ config, modalities, services });
       dicomPort = (await dicom.listen()).port;
       closers.push(() => dicom.close(GRACE));

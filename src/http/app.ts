@@ -14,6 +14,7 @@ import { admit } from './access.ts';
 import { empty, errorAnswer, JSON_TYPE, jsonText } from './answers.ts';
 import { addAttachments } from './attachments.ts';
 import { addChanges } from './changes.ts';
+import { addCommitments } from './commitments.ts';
 import { addDatasets } from './datasets.ts';
 import { addArrays } from './arrays.ts';
 import { addImages } from './images.ts';
@@ -64,6 +65,7 @@ export function allRoutes(services: Services, ended: AbortSignal): Routes {
   addQuerying(routes);
   addRetrievals(routes);
   addQueries(routes);
+  addCommitments(routes);
   addUpload(routes);
   addOpenApi(routes);
 
