@@ -3,6 +3,7 @@
 const BENCHMARKS: Readonly<Record<string, () => Promise<{ run(args: readonly string[]): Promise<void> }>>> = {
   ingest: () => import('./ingest.ts'),
   browse: () => import('./browse.ts'),
+  'store-scp': () => import('./store-scp.ts'),
   index: () => import('./index-growth.ts'),
 };
 

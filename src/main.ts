@@ -19,7 +19,6 @@ import { createPictures } from './ingest/pictures.ts';
 import { openIngest } from './ingest/reception.ts';
 import { createTranscoder } from './ingest/transcoder.ts';
 import { openEmbeddedQueue } from './jobs/embedded.ts';
-import { createEngine } from './jobs/engine.ts';
 import { configuredModalities, storedModalities } from './jobs/modalities.ts';
 import { openRouter } from './jobs/route.ts';
 import { openStores } from './jobs/store.ts';
@@ -28,10 +27,16 @@ import { setMetricsEnabled } from './metrics.ts';
 import { createPool } from './pool.ts';
 import { createDial } from './scu/dial.ts';
 import { requestAssociation } from './scu/requestor.ts';
+import { commitmentKind, createCommitments } from './jobs/commitments.ts';
+import { createEngine } from './jobs/engine.ts';
+import { getKind, moveKind } from './jobs/retrieve.ts';
+import { createCommitment } from './scp/commitment.ts';
+import { STORAGE_CLASSES } from './dicom/storage-classes.ts';
+import { receivingFrom } from './scp/receiving.ts';
 import { createQueries } from './jobs/queries.ts';
 import { createFind } from './scp/find.ts';
 import { createGet } from './scp/get.ts';
-import { createMove, type MoveRoom } from './scp/move.ts';
+import { createMove } from './scp/move.ts';
 import { clientTls } from './scu/tls.ts';
 import { echo } from './scp/echo.ts';
 import { createDicomServer } from './scp/server.ts';
@@ -118,17 +123,6 @@ export async function start({ config }: StartOptions): Promise<Server> {
     closers.push(() => headers.close());
     const queue = await openEmbeddedQueue({ database, commit: ingest.applyAll, capacity: QUEUE_CAPACITY });
     closers.push(() => queue.close());
-    const jobs = createEngine({
-      queue,
-      storage,
-      concurrent: config.ConcurrentJobs,
-      history: config.JobsHistorySize,
-      save: config.SaveJobs,
-      outputs: config.MediaArchiveSize,
-    });
-    closers.push(() => jobs.close());
-    jobs.register(storeKind);
-    await jobs.start();
     const modalities = config.DicomModalitiesInDatabase
       ? storedModalities(database, ingest.apply)
       : configuredModalities(config.DicomModalities);
@@ -161,6 +155,23 @@ export async function start({ config }: StartOptions): Promise<Server> {
       apply: ingest.apply,
     });
     closers.push(() => router.close());
+    const commitments = createCommitments(config.StorageCommitmentReportsSize);
+    const jobs = createEngine({
+      queue,
+      storage,
+      concurrent: config.ConcurrentJobs,
+      history: config.JobsHistorySize,
+      save: config.SaveJobs,
+      outputs: config.MediaArchiveSize,
+    });
+    const receiving = receivingFrom(storeService, config.DicomAet);
+    const retrieving = { dial, modalities, receiving, storageClasses: [...STORAGE_CLASSES] };
+    jobs.register(storeKind);
+    jobs.register(moveKind(retrieving));
+    jobs.register(getKind(retrieving));
+    jobs.register(commitmentKind({ database, storage, dial, modalities }));
+    await jobs.start();
+    closers.push(() => jobs.close());
     const queries = createQueries(config.QueryRetrieveSize);
     let url: string | undefined;
     if (config.HttpServerEnabled) {
@@ -178,7 +189,9 @@ export async function start({ config }: StartOptions): Promise<Server> {
         modalities,
         dial,
         queries,
+        queue,
         jobs,
+        commitments,
         stores,
         router,
         version: version(),
@@ -189,18 +202,15 @@ export async function start({ config }: StartOptions): Promise<Server> {
     }
     let dicomPort: number | undefined;
     if (config.DicomServerEnabled) {
-      const room = {
-        config,
-        database,
-        headers,
-        storage,
-        transcoder,
-        modalities,
-        dial,
-        enqueue: (({ name }, instances, originator) =>
-          stores.send(name, instances, { originator })) satisfies MoveRoom['enqueue'],
-      };
-      const services = [echo, storeService, createFind(room), createMove(room), createGet(room)];
+      const room = { config, database, headers, storage, transcoder, modalities, dial, queue, jobs, commitments };
+      const services = [
+        echo,
+        storeService,
+        createFind(room),
+        createMove(room),
+        createGet(room),
+        createCommitment(room),
+      ];
       const dicom = await createDicomServer({ config, modalities, services });
       dicomPort = (await dicom.listen()).port;
       closers.push(() => dicom.close(GRACE));

@@ -18,15 +18,21 @@ export const IDENTIFIERS: Readonly<Record<Level, Readonly<Record<string, string>
     accession_number: '0008,0050',
     study_date: '0008,0020',
     study_description: '0008,1030',
+    patient_name: '0010,0010',
+    patient_birth_date: '0010,0030',
   },
   Series: { series_instance_uid: '0020,000e' },
   Instance: { sop_instance_uid: '0008,0018' },
 };
 
-/** The level on which `tag` is searched from `level`: the nearest one upwards that has it among its main tags. */
+/**
+ * The level on which `tag` is searched from `level`: the nearest one upwards that has it among its main tags. A study has its patient's
+ * too, since two studies of one PatientID (an empty one above all) may name the patient differently.
+ */
 export function levelOfTag(level: Level, tag: string): Level {
   for (let at: Level | undefined = level; at !== undefined; at = LEVEL[at].parent) {
     if (LEVEL[at].mainDicomTags.includes(tag)) return at;
+    if (at === 'Study' && tag !== LEVEL.Patient.key && LEVEL.Patient.mainDicomTags.includes(tag)) return at;
   }
   throw new IsenError('ParameterOutOfRange', `The tag ${tag} is not indexed at the level of a ${level.toLowerCase()}`);
 }

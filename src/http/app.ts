@@ -14,10 +14,13 @@ import { admit } from './access.ts';
 import { empty, errorAnswer, JSON_TYPE, jsonText } from './answers.ts';
 import { addAttachments } from './attachments.ts';
 import { addChanges } from './changes.ts';
+import { addCommitments } from './commitments.ts';
 import { addDatasets } from './datasets.ts';
 import { addArrays } from './arrays.ts';
+import { addExports } from './exports.ts';
 import { addImages } from './images.ts';
 import { addInstances } from './instances.ts';
+import { addJobs } from './jobs.ts';
 import { addMetadata } from './metadata.ts';
 import { addModalities } from './modalities.ts';
 import { addOpenApi } from './openapi.ts';
@@ -57,6 +60,8 @@ export function allRoutes(services: Services, ended: AbortSignal): Routes {
   addMetadata(routes);
   addAttachments(routes);
   addChanges(routes, ended);
+  addExports(routes);
+  addJobs(routes);
   addSystem(routes);
   addTools(routes);
   addModalities(routes);
@@ -66,6 +71,7 @@ export function allRoutes(services: Services, ended: AbortSignal): Routes {
   addQuerying(routes);
   addRetrievals(routes);
   addQueries(routes);
+  addCommitments(routes);
   addUpload(routes);
   addOpenApi(routes);
 

@@ -204,13 +204,13 @@ function addRetrieving(routes: Routes): void {
   const summary = 'Retrieves from the modality, by C-MOVE or C-GET';
   routes.add({ method: 'post', path: `${PATH}/retrieve`, tag, summary, body, answers }, async (context) => {
     const query = await queryOf(services, context);
-    return retrieveAnswers(services, query, query.answers, await bodyText(context));
+    return retrieveAnswers(services, context, query, query.answers);
   });
   routes.add(
     { method: 'post', path: `${PATH}/answers/{index}/retrieve`, tag, summary: `${summary}: one answer`, body, answers },
     async (context) => {
       const query = await queryOf(services, context);
-      return retrieveAnswers(services, query, [answerOf(query, context)], await bodyText(context));
+      return retrieveAnswers(services, context, query, [answerOf(query, context)]);
     },
   );
 }

@@ -162,7 +162,7 @@ const TEMPLATES: Readonly<Record<Level, readonly string[]>> = {
     '0020,0011',
     '0040,0254',
   ],
-  Instance: ['0008,0018', '0008,0050', '0010,0020', '0020,000d', '0020,000e', '0020,0013'],
+  Instance: ['0008,0012', '0008,0013', '0008,0018', '0008,0050', '0010,0020', '0020,000d', '0020,000e', '0020,0013'],
 };
 
 /** The keys of an older route, or undefined for a body that is none. */
@@ -215,7 +215,7 @@ function addFind(routes: Routes): void {
       const keys = templateKeys(level, await bodyText(context));
       if (keys === undefined || !isNarrow(level, keys)) return refused();
       const modality = await findModality(services, context.req.param('id') ?? '');
-      return json((await answersOf(services, modality, { level, keys })).map(simplified));
+      return json((await answersOf(services, modality, { level, keys, normalize: true })).map(simplified));
     });
   }
   routes.add(

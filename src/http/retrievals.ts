@@ -1,6 +1,7 @@
 /** Owns the requests that retrieve from a modality: what their bodies say, and the jobs that they become. */
 
 import { z } from '@hono/zod-openapi';
+import type { Context } from 'hono';
 import { type Identifier, identifierFromJson, identifierJson } from '../dicom/identifier.ts';
 import type { TagsFormat } from '../dicom/json.ts';
 import type { Level } from '../dicom/levels.ts';
@@ -12,9 +13,10 @@ import { localAetOf } from '../scu/dial.ts';
 import type { FindAnswer } from '../scu/find.ts';
 import type { Modality } from '../scu/modality.ts';
 import { bodyText } from './body.ts';
+import { answerJob, jobOptions } from './jobs.ts';
 import { findModality } from './modalities.ts';
 import { textField } from './querying.ts';
-import type { Routes } from './routes.ts';
+import type { Environment, Routes } from './routes.ts';
 import { Dataset } from './schemas.ts';
 import type { Services } from './services.ts';
 
@@ -67,7 +69,7 @@ function wantedBy(body: Body): Wanted {
   const full = field(body, 'Full', 'boolean') === true;
   const simplify = field(body, 'Simplify', 'boolean') === true;
   return {
-    targetAet: textField(body, 'TargetAet') ?? undefined,
+    targetAet: field(body, 'TargetAet', 'string') || undefined,
     timeout,
     format: simplify ? 'Simplify' : full ? 'Full' : 'Short',
     method: known,
@@ -87,15 +89,21 @@ interface Retrieval {
 }
 
 /** Makes it a job. Throws BadRequest where a resource lacks what identifies it. */
-async function submit(services: Services, body: Body, retrieval: Retrieval): Promise<Response> {
+async function submit(
+  services: Services,
+  context: Context<Environment>,
+  body: Body,
+  retrieval: Retrieval,
+): Promise<Response> {
   const { modality, level, found, method, timeout, localAet, format } = retrieval;
   const own = localAetOf(modality, services.config.DicomAet, localAet);
   const targetAet = retrieval.targetAet ?? own;
   for (const each of found) retrieveKeys(level, each);
+  const { synchronous, priority, permissive, userData } = jobOptions(body, true);
   const state: RetrieveState = {
     modality: modality.name,
     targetAet,
-    permissive: field(body, 'Permissive', 'boolean') === true,
+    permissive,
     level,
     resources: found.map((each) =>
       shownKeys(level, each).flatMap(({ tag, vr, value }) => (typeof value === 'string' ? [{ tag, vr, value }] : [])),
@@ -111,21 +119,23 @@ async function submit(services: Services, body: Body, retrieval: Retrieval): Pro
     RemoteAet: modality.aet,
     ...(method === 'C-MOVE' && { TargetAet: targetAet }),
   };
-  return submitJob(services, body, { type: method === 'C-MOVE' ? 'DicomMoveScu' : 'DicomGetScu', content, state });
+  const type = method === 'C-MOVE' ? 'DicomMoveScu' : 'DicomGetScu';
+  const id = await services.jobs.submit({ type, content, state, priority, userData });
+  return answerJob(services, context, id, synchronous);
 }
 
 /** Retrieves answers of a remembered query. */
 export async function retrieveAnswers(
   services: Services,
+  context: Context<Environment>,
   query: StoredQuery,
   answers: readonly FindAnswer[],
-  text: string,
 ): Promise<Response> {
-  const body = readBody(text);
+  const body = readBody(await bodyText(context));
   const { method, timeout, ...wanted } = wantedBy(body);
   const modality = await findModality(services, query.modality);
   const chosen = method === undefined || method === 'SystemDefault' ? modality.retrieveMethod : method;
-  return submit(services, body, {
+  return submit(services, context, body, {
     ...wanted,
     modality,
     level: query.level,
@@ -141,13 +151,12 @@ const MISSING = 'Must provide a JSON body containing fields Resources and Level'
 /** Retrieves the resources that a body names by their identifiers. Throws BadFileFormat. */
 async function retrieveNamed(
   services: Services,
-  name: string,
+  context: Context<Environment>,
   method: 'C-MOVE' | 'C-GET',
-  text: string,
 ): Promise<Response> {
   let body: Body;
   try {
-    body = readBody(text);
+    body = readBody(await bodyText(context));
   } catch (thrown) {
     throw new IsenError('BadFileFormat', MISSING, { cause: thrown });
   }
@@ -160,9 +169,18 @@ async function retrieveNamed(
     return identifier;
   });
   const { targetAet, timeout } = wantedBy(body);
-  const modality = await findModality(services, name);
+  const modality = await findModality(services, context.req.param('id') ?? '');
   const localAet = textField(body, 'LocalAet');
-  return submit(services, body, { modality, level, found, method, targetAet, timeout, localAet, format: 'Short' });
+  return submit(services, context, body, {
+    modality,
+    level,
+    found,
+    method,
+    targetAet,
+    timeout,
+    localAet,
+    format: 'Short',
+  });
 }
 
 /** Adds the routes of this file. */
@@ -189,16 +207,7 @@ export function addRetrievals(routes: Routes): void {
         },
         answers: { 200: { description: 'The job, or what it did', type: 'application/json', schema: Dataset } },
       },
-      async (context) => retrieveNamed(services, context.req.param('id') ?? '', method, await bodyText(context)),
+      (context) => retrieveNamed(services, context, method),
     );
   }
-}
-
-/** Replaced when the engine of jobs is here. */
-function submitJob(
-  _: Services,
-  __: Body,
-  job: { type: string; content: object; state: RetrieveState },
-): Promise<Response> {
-  throw new IsenError('NotImplemented', job.type);
 }

@@ -9,7 +9,9 @@ import type { Pictures } from '../ingest/pictures.ts';
 import type { Transcoder } from '../ingest/transcoder.ts';
 import type { Dial } from '../scu/dial.ts';
 import type { Modalities } from '../scu/modality.ts';
+import type { Commitments } from '../jobs/commitments.ts';
 import type { Jobs } from '../jobs/jobs.ts';
+import type { Queue } from '../jobs/queue.ts';
 import type { Queries } from '../jobs/queries.ts';
 import type { Router } from '../jobs/route.ts';
 import type { Stores } from '../jobs/store.ts';
@@ -28,7 +30,9 @@ export interface Services {
   readonly modalities: Modalities;
   readonly dial: Dial;
   readonly queries: Queries;
+  readonly queue: Queue;
   readonly jobs: Jobs;
+  readonly commitments: Commitments;
   readonly stores: Stores;
   readonly router: Router;
   /** Isen's own version. */

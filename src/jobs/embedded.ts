@@ -5,6 +5,7 @@
 
 import type { Database, Operation, Outcome, Work, WorkSettlement } from '../database/database.ts';
 import { IsenError } from '../errors.ts';
+import { recordAttempts } from '../metrics.ts';
 import type { Entry, NewEntry, Queue } from './queue.ts';
 
 /** Entries put back together after a crash. */
@@ -133,7 +134,9 @@ export async function openEmbeddedQueue({ database, commit, capacity }: Embedded
       // Looking costs no transaction.
       if (due === undefined || due > now) return [];
       const [outcome] = await commit([{ kind: 'work-take', queue, limit, now }]);
-      return entriesOf(outcome).map(entryOf);
+      const taken = entriesOf(outcome);
+      recordAttempts(queue, taken.length);
+      return taken.map(entryOf);
     },
     async settle(settlements) {
       const settled = await settle(

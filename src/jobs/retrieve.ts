@@ -11,7 +11,7 @@ import { asIsenError, IsenError } from '../errors.ts';
 import { log } from '../log.ts';
 import type { Association, DataSink, Message, PresentationContext, ProposedContext } from '../scu/association.ts';
 import { type Dial, over, plainContext } from '../scu/dial.ts';
-import type { Modalities } from '../scu/modality.ts';
+import type { Modalities, Modality } from '../scu/modality.ts';
 import { get, move, type Suboperations } from '../scu/retrieve.ts';
 import type { JobRun, WorkingKind } from './kinds.ts';
 import { modelOf, retrieveKeys } from './retrieval.ts';
@@ -46,10 +46,10 @@ export type RetrieveState = Readonly<z.output<typeof StateSchema>>;
 
 /** Who stores what C-GET brings. */
 export interface Receiving {
-  /** Where the data set of a C-STORE request goes as it comes. */
-  sink(context: PresentationContext, command: Command): DataSink | undefined;
-  /** Stores it durably and answers the status. */
-  store(message: Message, association: Association): Promise<number>;
+  /** Where the data set of a C-STORE request of a modality goes as it comes. */
+  sink(modality: Modality, context: PresentationContext, command: Command): DataSink | undefined;
+  /** Stores it durably and answers the request. */
+  serve(modality: Modality, message: Message, association: Association): Promise<void>;
 }
 
 export interface RetrieveRoom {
@@ -98,6 +98,8 @@ async function run(
   const modality = await modalities.get(name);
   if (modality === undefined) throw new IsenError('InexistentItem', `No modality with symbolic name: ${name}`);
   const sopClass = modelOf(level)[method];
+  const sink = (context: PresentationContext, command: Command): DataSink | undefined =>
+    receiving.sink(modality, context, command);
   const total = resources.length;
   const retrieve = async (association: Association, at: number): Promise<void> => {
     const request = {
@@ -110,11 +112,11 @@ async function run(
       },
     };
     if (method === 'move') await move(association, targetAet, request);
-    else await get(association, request, (message) => receiving.store(message, association));
+    else await get(association, request, (message) => receiving.serve(modality, message, association));
   };
   if (state.done >= total) return job.content;
   const contexts = [plainContext(sopClass), ...(method === 'get' ? storageContexts(storageClasses) : [])];
-  const options = { localAet, timeout, ...(method === 'get' && { sink: receiving.sink }) };
+  const options = { localAet, timeout, ...(method === 'get' && { sink }) };
   await over(dial(modality, contexts, options), async (association) => {
     for (let at = state.done; at < total; at += 1) {
       try {

@@ -3,7 +3,6 @@
  * tried again.
  */
 
-import { randomUUID } from 'node:crypto';
 import type { Config } from '../config.ts';
 import { asIsenError } from '../errors.ts';
 import type { Ingest } from '../ingest/ingest.ts';
@@ -12,7 +11,7 @@ import type { Dial } from '../scu/dial.ts';
 import type { Modalities } from '../scu/modality.ts';
 import { Drain } from './drain.ts';
 import type { FeedSource } from './feed.ts';
-import { entryPriority, modalityOf, modalityQueue, type Order, orderOf } from './order.ts';
+import { modalityOf, modalityQueue, type Order, orderOf } from './order.ts';
 import type { Count, Entry, EntryState, Settlement } from './queue.ts';
 
 /** Entries acted upon in one step. */
@@ -55,8 +54,6 @@ export interface Stores {
   status(name: string): Promise<QueueStatus>;
   /** Entries of a queue in some states, oldest first, beyond `after` (a seq). */
   entries(name: string, states: readonly EntryState[], after: number, limit: number): Promise<readonly Entry[]>;
-  /** Queues instances (public ids) for a modality, durably. Throws Busy. */
-  send(name: string, instances: readonly string[], order?: Partial<Omit<Order, 'instance'>>): Promise<void>;
   /** Tries now what failed for good and what waits for its next attempt; answers how many. */
   retry(name: string): Promise<number>;
   pause(name: string): Promise<void>;
@@ -166,17 +163,6 @@ export async function openStores(options: StoresOptions): Promise<Stores> {
       };
     },
     entries: (name, states, after, limit) => queue.list({ queue: modalityQueue(name), states, after, limit }),
-    send: (name, instances, order = {}) =>
-      queue.add(
-        instances.map((instance) => ({
-          queue: modalityQueue(name),
-          id: randomUUID(),
-          group: '',
-          priority: entryPriority(0, false),
-          due: 0,
-          value: { ...order, instance } satisfies Order,
-        })),
-      ),
     async retry(name) {
       const count = await settleAll(name, ['failed', 'retrying'], ({ queue: of, id, value, state }) => {
         const { tries: _tries, failure: _failure, ...order } = orderOf(value) ?? { instance: '' };

@@ -3,17 +3,20 @@
  * (`SynchronousCMove` false) into its queue.
  */
 
+import { randomUUID } from 'node:crypto';
 import type { Config } from '../config.ts';
 import { COMMAND } from '../dicom/command.ts';
 import { readIdentifier } from '../dicom/identifier.ts';
 import { asIsenError, IsenError } from '../errors.ts';
 import { outgoingOf } from '../jobs/feed.ts';
+import { modalityQueue, type Order } from '../jobs/order.ts';
+import type { NewEntry, Queue } from '../jobs/queue.ts';
 import { log } from '../log.ts';
 import type { Association } from '../scu/association.ts';
 import { type ContextSet, transcodingTargets } from '../scu/contexts.ts';
 import type { Dial } from '../scu/dial.ts';
 import type { Modalities, Modality } from '../scu/modality.ts';
-import { type Outgoing, type Prepared, type Sent, StoreSender } from '../scu/send.ts';
+import { type MoveOriginator, type Outgoing, type Prepared, type Sent, StoreSender } from '../scu/send.ts';
 import { isSameAet } from './peer.ts';
 import { Selection, type SelectionRoom } from './selection.ts';
 import { acceptFor, type Exchange, type Service } from './service.ts';
@@ -27,12 +30,7 @@ export interface MoveRoom extends SelectionRoom {
   readonly config: Config;
   readonly modalities: Pick<Modalities, 'list'>;
   readonly dial: Dial;
-  /** Puts instances (public ids) into the queue of a modality, durably. */
-  readonly enqueue: (
-    modality: Modality,
-    instances: readonly string[],
-    originator: { readonly aet: string; readonly messageId: number },
-  ) => Promise<void>;
+  readonly queue: Pick<Queue, 'add'>;
 }
 
 /** The service of C-MOVE. */
@@ -73,13 +71,7 @@ async function serveMove(room: MoveRoom, exchange: Exchange): Promise<void> {
   operations.begin(count);
   if (!config.SynchronousCMove) {
     try {
-      for await (const page of selection.pages()) {
-        await room.enqueue(
-          modality,
-          page.map(({ id }) => id),
-          originator,
-        );
-      }
+      await enqueue(room.queue, modality, selection, originator);
     } catch (thrown) {
       return operations.refuse(thrown);
     }
@@ -90,13 +82,31 @@ async function serveMove(room: MoveRoom, exchange: Exchange): Promise<void> {
   await operations.end();
 }
 
+/** Puts the instances into the queue of the modality, durably: they are its own affair from here on. */
+async function enqueue(
+  queue: MoveRoom['queue'],
+  modality: Modality,
+  selection: Selection,
+  originator: MoveOriginator,
+): Promise<void> {
+  const name = modalityQueue(modality.name);
+  const move = randomUUID();
+  for await (const page of selection.pages()) {
+    const entries = page.map(({ id: instance }): NewEntry => {
+      const value: Order = { instance, originator };
+      return { queue: name, id: `${move} ${instance}`, group: '', priority: 0, due: 0, value };
+    });
+    await queue.add(entries);
+  }
+}
+
 /** The sending of one C-MOVE's instances. */
 class Delivery {
   readonly #room: MoveRoom;
   readonly #modality: Modality;
   readonly #exchange: Exchange;
   readonly #operations: Suboperations;
-  readonly #originator: { readonly aet: string; readonly messageId: number };
+  readonly #originator: MoveOriginator;
   readonly #targets: readonly string[];
   #sender: StoreSender | undefined;
   #lost = 0;
@@ -106,7 +116,7 @@ class Delivery {
     modality: Modality,
     exchange: Exchange,
     operations: Suboperations,
-    originator: { readonly aet: string; readonly messageId: number },
+    originator: MoveOriginator,
     targets: readonly string[],
   ) {
     this.#room = room;

@@ -36,8 +36,8 @@ const PERMISSIONS: Readonly<
 };
 
 /** Whether two AE titles are the same; their case matters by `StrictAetComparison` only. */
-export function isSameAet(a: string, b: string, { StrictAetComparison }: Pick<Config, 'StrictAetComparison'>): boolean {
-  return StrictAetComparison ? a === b : a.toUpperCase() === b.toUpperCase();
+export function isSameAet(a: string, b: string, options: Pick<Config, 'StrictAetComparison'>): boolean {
+  return options.StrictAetComparison ? a === b : a.toUpperCase() === b.toUpperCase();
 }
 
 /** The peer that calls from an address, or undefined for one that may do nothing at all. */

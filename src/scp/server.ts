@@ -215,18 +215,18 @@ const TLS_VERSIONS: readonly SecureVersion[] = [
 async function openServer(config: DicomServerOptions['config'], accept: (socket: Socket) => void): Promise<Server> {
   if (!config.DicomTlsEnabled) return createTcpServer({ noDelay: true }, accept);
   const required = config.DicomTlsRemoteCertificateRequired;
-  const pem = async (option: 'DicomTlsCertificate' | 'DicomTlsPrivateKey' | 'DicomTlsTrustedCertificates') => {
+  const pem = async (path: string, option: string): Promise<Buffer> => {
     try {
-      return await readFile(config[option]);
+      return await readFile(path);
     } catch (thrown) {
-      const details = `${option}: cannot read ${config[option]}: ${asError(thrown).message}`;
+      const details = `${option}: cannot read ${path}: ${asError(thrown).message}`;
       throw new IsenError('InexistentFile', details, { cause: thrown });
     }
   };
-  const cert = await pem('DicomTlsCertificate');
-  const key = await pem('DicomTlsPrivateKey');
-  const ca =
-    required || config.DicomTlsTrustedCertificates !== '' ? await pem('DicomTlsTrustedCertificates') : undefined;
+  const cert = await pem(config.DicomTlsCertificate, 'DicomTlsCertificate');
+  const key = await pem(config.DicomTlsPrivateKey, 'DicomTlsPrivateKey');
+  const trusted = config.DicomTlsTrustedCertificates;
+  const ca = required || trusted !== '' ? await pem(trusted, 'DicomTlsTrustedCertificates') : undefined;
   const ciphers = config.DicomTlsCiphersAccepted.join(':');
   try {
     return createTlsServer(

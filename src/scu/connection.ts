@@ -305,7 +305,9 @@ export class Connection implements Association, PduReceiver {
 
   abort(): void {
     if (transition(this.#state, 'A-ABORT request', this.#isRequestor) === undefined) {
-      if (this.#state !== 1) this.destroy();
+      // Without an association there is nobody to tell; after its end the peer may still be reading what was said last.
+      if (this.#state === 13) this.#socket.end();
+      else if (this.#state !== 1) this.destroy();
       return;
     }
     this.#happen('A-ABORT request');
@@ -466,15 +468,9 @@ export class Connection implements Association, PduReceiver {
     const { offer } = negotiation;
     this.callingAet = offer.callingAet;
     this.calledAet = offer.calledAet;
-    this.#hold(
-      (negotiation.refused === undefined
-        ? side.decide(offer)
-        : Promise.resolve({ rejected: negotiation.refused })
-      ).then(
-        (decision) => this.#answer(decision),
-        (thrown: unknown) => this.#fault(thrown),
-      ),
-    );
+    const decided: Promise<Decision> =
+      negotiation.refused === undefined ? side.decide(offer) : Promise.resolve({ rejected: negotiation.refused });
+    this.#hold(decided.then((decision) => this.#answer(decision)).catch((thrown: unknown) => this.#fault(thrown)));
   }
 
   #answer(decision: Decision): void {

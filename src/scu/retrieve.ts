@@ -2,7 +2,7 @@
 
 import { COMMAND, type Command } from '../dicom/command.ts';
 import { type Identifier, writeIdentifier } from '../dicom/identifier.ts';
-import { asIsenError, IsenError } from '../errors.ts';
+import { IsenError } from '../errors.ts';
 import type { Association, Message } from './association.ts';
 import { acceptedContext } from './dial.ts';
 import { failure, isPending } from './statuses.ts';
@@ -38,36 +38,23 @@ const countsOf = (command: Command): Suboperations => ({
  */
 export function move(association: Association, targetAet: string, request: RetrieveRequest): Promise<Suboperations> {
   acceptedContext(association, request.sopClass, 'MoveUnavailable');
-  return retrieve(association, request, { MoveDestination: targetAet }, () => Promise.resolve(undefined));
+  return retrieve(association, request, { MoveDestination: targetAet }, () => Promise.resolve(false));
 }
 
 /**
- * Has a peer send what the keys name over this association. `store` stores what a C-STORE request brought, and answers its status.
- * Throws GetUnavailable where it accepts no C-GET, else as {@link move} does.
+ * Has a peer send what the keys name over this association. `store` stores what a C-STORE request brought, and answers it. Throws
+ * GetUnavailable where it accepts no C-GET, else as {@link move} does.
  */
 export function get(
   association: Association,
   request: RetrieveRequest,
-  store: (message: Message) => Promise<number>,
+  store: (message: Message) => Promise<void>,
 ): Promise<Suboperations> {
   acceptedContext(association, request.sopClass, 'GetUnavailable');
   return retrieve(association, request, undefined, async (message) => {
-    const { command, context } = message;
-    if (command.CommandField !== COMMAND['C-STORE-RQ']) return undefined;
-    let status: number;
-    try {
-      status = await store(message);
-    } catch (thrown) {
-      status = asIsenError(thrown).dimseStatus;
-    }
-    await association.send(context, {
-      CommandField: COMMAND['C-STORE-RSP'],
-      MessageIDBeingRespondedTo: command.MessageID ?? 0,
-      AffectedSOPClassUID: command.AffectedSOPClassUID ?? '',
-      AffectedSOPInstanceUID: command.AffectedSOPInstanceUID ?? '',
-      Status: status,
-    });
-    return status;
+    if (message.command.CommandField !== COMMAND['C-STORE-RQ']) return false;
+    await store(message);
+    return true;
   });
 }
 
@@ -75,8 +62,8 @@ async function retrieve(
   association: Association,
   { sopClass, keys, progress, signal }: RetrieveRequest,
   move: { readonly MoveDestination: string } | undefined,
-  /** Answers a request that the peer makes meanwhile; undefined for one that it may not. */
-  serve: (message: Message) => Promise<number | undefined>,
+  /** Answers a request that the peer makes meanwhile; false for one that it may not. */
+  serve: (message: Message) => Promise<boolean>,
 ): Promise<Suboperations> {
   const name = move === undefined ? 'C-GET' : 'C-MOVE';
   const context = acceptedContext(association, sopClass, move === undefined ? 'GetUnavailable' : 'MoveUnavailable');
@@ -101,7 +88,7 @@ async function retrieve(
       if (message === undefined) throw new IsenError('NetworkProtocol', 'the peer released the association unanswered');
       const { command } = message;
       if (command.CommandField !== COMMAND[`${name}-RSP`] || command.MessageIDBeingRespondedTo !== id) {
-        if ((await serve(message)) !== undefined) continue;
+        if (await serve(message)) continue;
         association.abort();
         throw new IsenError('NetworkProtocol', 'the peer answered something else');
       }

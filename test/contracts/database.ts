@@ -69,6 +69,7 @@ const population = [
     study: '1.2',
     series: '1.2.1',
     instance: '1.2.1.1',
+    patientTags: { '0010,0010': 'Müller^Anna' },
     studyTags: { '0008,0020': '20210630', '0008,0050': 'ACC2' },
     seriesTags: { '0008,0060': 'CT' },
   }),
@@ -472,6 +473,24 @@ export function databaseContract(backend: string, open: OpenDatabase): void {
       c('0008,0060', { match: 'equal', value: 'CT' }),
     ];
     assert.deepEqual(await ids(database, { level: 'Series', where }), [series('1.1.2'), series('1.2.1')].sort());
+  });
+
+  check('a study is found by the name that it gives its patient', async (database) => {
+    const own = { '0010,0010': 'OTHER^NAME' };
+    await database.commit([
+      storing({
+        patient: '',
+        study: 'n.1',
+        series: 'n.1.1',
+        instance: 'n.1.1.1',
+        patientTags: { '0010,0010': 'FIRST' },
+      }),
+      storing({ patient: '', study: 'n.2', series: 'n.2.1', instance: 'n.2.1.1', patientTags: own }),
+    ]);
+    const where: Constraint[] = [c('0010,0010', { match: 'wildcard', value: 'other*' })];
+    assert.deepEqual(await ids(database, { level: 'Study', where }), [publicIdOf('', 'n.2')]);
+    assert.deepEqual(await ids(database, { level: 'Instance', where }), [publicIdOf('', 'n.2', 'n.2.1', 'n.2.1.1')]);
+    assert.deepEqual(await ids(database, { level: 'Patient', where }), []);
   });
 
   check('a search on a tag outside the index is refused', async (database) => {
