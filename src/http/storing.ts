@@ -38,7 +38,7 @@ const StoreBody = z
     MoveOriginatorID: z.number().int().min(0).max(65_535).optional(),
     StorageCommitment: z.boolean().optional(),
     Timeout: z.number().int().min(0).max(86_400).optional(),
-    UserData: z.unknown(),
+    UserData: z.unknown().optional(),
   })
   .openapi('Store');
 type StoreBody = z.output<typeof StoreBody>;
