@@ -82,7 +82,7 @@ async function answerFind(
   } catch (thrown) {
     if (sending) throw thrown;
     const error = asIsenError(thrown);
-    log.dicom.info({ err: error }, 'a C-FIND failed');
+    log.dicom[error.code === 'InternalError' ? 'error' : 'info']({ reason: error.message }, 'a C-FIND failed');
     return respond(failureOf(error));
   }
   // As the reference ends what its limits cut off: the peer must not take it for all there is.

@@ -64,7 +64,7 @@ async function serveMove(room: MoveRoom, exchange: Exchange): Promise<void> {
     ({ count, sets } = await selection.survey(targets));
     if (count === 0) throw new IsenError('UnknownResource', 'nothing here has these identifiers');
   } catch (thrown) {
-    log.dicom.info({ err: asIsenError(thrown) }, 'a C-MOVE failed');
+    log.dicom.info({ reason: asIsenError(thrown).message }, 'a C-MOVE failed');
     return operations.refuse(thrown, modality === undefined ? STATUS.unknownDestination : undefined);
   }
   const originator = { aet: exchange.association.callingAet, messageId: command.MessageID ?? 0 };
@@ -171,7 +171,7 @@ class Delivery {
       this.#sender = new StoreSender(association, this.#targets);
     } catch (thrown) {
       this.#lost += 1;
-      log.dicom.warn({ err: asIsenError(thrown) }, 'the destination of a C-MOVE does not answer');
+      log.dicom.warn({ reason: asIsenError(thrown).message }, 'the destination of a C-MOVE does not answer');
     }
     return this.#sender;
   }

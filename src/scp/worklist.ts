@@ -81,7 +81,8 @@ async function* worklist(folder: string): AsyncGenerator<Values, void> {
       const { dataSet } = readFile(await readBytes(path));
       yield toJson(dataSet, 'Short', { maximumLength: 0 }) as Values;
     } catch (thrown) {
-      log.dicom.warn({ err: asError(thrown), file: name }, 'a worklist file cannot be read');
+      log.dicom.warn({ reason: asError(thrown).message }, 'a worklist file cannot be read');
+      log.dicom.debug({ file: name }, 'the worklist file');
     }
   }
 }
