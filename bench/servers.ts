@@ -87,8 +87,8 @@ export async function clean(): Promise<void> {
   await new Promise((resolve) => setTimeout(resolve, 40_000));
 }
 
-/** Starts a server and waits until it answers. The folder is on the file system of `ISEN_BENCH_FOLDER`, by default the temporary one. */
-export async function startServer(subject: Subject): Promise<Running> {
+/** Starts a server (in `env`, by default without Nagle's algorithm) and waits until it answers. The folder is on the file system of `ISEN_BENCH_FOLDER`, by default the temporary one. */
+export async function startServer(subject: Subject, env?: NodeJS.ProcessEnv): Promise<Running> {
   const folder = mkdtempSync(join(process.env['ISEN_BENCH_FOLDER'] ?? tmpdir(), `isen-bench-${subject}-`));
   folders.push(folder);
   const port = await freePort();
@@ -96,7 +96,7 @@ export async function startServer(subject: Subject): Promise<Running> {
   const [program, args] = command(subject, port, dicomPort, folder);
   const child = spawn(program, args, {
     stdio: ['ignore', 'ignore', process.env['ISEN_BENCH_VERBOSE'] ? 'inherit' : 'ignore'],
-    env: { ...process.env, UV_THREADPOOL_SIZE: '16', TCP_NODELAY: '1' },
+    env: { ...(env ?? { ...process.env, TCP_NODELAY: '1' }), UV_THREADPOOL_SIZE: '16' },
   });
   if (subject === 'storescp') await listening(dicomPort, child);
   else await answering(port, child);

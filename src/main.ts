@@ -22,6 +22,7 @@ import { openEmbeddedQueue } from './jobs/embedded.ts';
 import { configuredModalities, storedModalities } from './jobs/modalities.ts';
 import { openRouter } from './jobs/route.ts';
 import { openStores } from './jobs/store.ts';
+import { storeKind } from './jobs/storing.ts';
 import { setMetricsEnabled } from './metrics.ts';
 import { createPool } from './pool.ts';
 import { createDial } from './scu/dial.ts';
@@ -165,6 +166,7 @@ export async function start({ config }: StartOptions): Promise<Server> {
     });
     const receiving = receivingFrom(storeService, config.DicomAet);
     const retrieving = { dial, modalities, receiving, storageClasses: [...STORAGE_CLASSES] };
+    jobs.register(storeKind);
     jobs.register(moveKind(retrieving));
     jobs.register(getKind(retrieving));
     jobs.register(commitmentKind({ database, storage, dial, modalities }));

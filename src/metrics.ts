@@ -107,31 +107,7 @@ const associations = new Gauge({
   labelNames: ['modality'],
   registers: [registry],
 });
-const waitingFor = new Gauge({
-  name: 'isen_delivery_queue_depth',
-  help: 'Instances in the queue of a modality by where they stand',
-  labelNames: ['modality', 'state'],
-  registers: [registry],
-});
-const oldest = new Gauge({
-  name: 'isen_delivery_queue_oldest_seconds',
-  help: 'Age of the oldest instance that is still to be sent to a modality',
-  labelNames: ['modality'],
-  registers: [registry],
-});
-
 let enabled = true;
-/** Looks at the queues when the metrics are asked for. */
-let lookAtQueues: (() => Promise<readonly QueueDepth[]>) | undefined;
-
-/** How long the queue of a modality is. */
-export interface QueueDepth {
-  readonly modality: string;
-  /** Instances by state. */
-  readonly states: Readonly<Record<string, number>>;
-  /** Seconds. */
-  readonly oldest: number;
-}
 
 /** Whether metrics are collected (`MetricsEnabled`, `/tools/metrics`). */
 export function metricsEnabled(): boolean {
@@ -179,21 +155,6 @@ export function recordAssociation(modality: string, change: 1 | -1): void {
   if (enabled) associations.inc({ modality }, change);
 }
 
-/** Who knows how long the queues are; undefined when nobody does any more. */
-export function watchQueues(look: typeof lookAtQueues): void {
-  lookAtQueues = look;
-}
-
-async function recordQueues(): Promise<void> {
-  const depths = (await lookAtQueues?.().catch(() => [])) ?? [];
-  waitingFor.reset();
-  oldest.reset();
-  for (const each of depths) {
-    for (const [state, count] of Object.entries(each.states)) waitingFor.set({ modality: each.modality, state }, count);
-    oldest.set({ modality: each.modality }, each.oldest);
-  }
-}
-
 /** How many associations are open now: asked for by peers (`incoming`) or by us (`outgoing`). */
 export function recordAssociations(direction: 'incoming' | 'outgoing', open: number): void {
   if (enabled) openAssociations.set({ direction }, open);
@@ -230,7 +191,5 @@ export function recordWork(
 
 /** All metrics in Prometheus' text format 0.0.4; empty while metrics are off. */
 export async function metricsText(): Promise<string> {
-  if (!enabled) return '';
-  await recordQueues();
-  return registry.metrics();
+  return enabled ? registry.metrics() : '';
 }

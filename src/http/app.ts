@@ -36,6 +36,7 @@ import { ResourceId } from './schemas.ts';
 import { createServer, type HttpServer } from './server.ts';
 import type { Services } from './services.ts';
 import { addSlices } from './slices.ts';
+import { addStoring } from './storing.ts';
 import { addSystem } from './system.ts';
 import { addTools } from './tools.ts';
 import { upload } from './upload.ts';
@@ -65,6 +66,7 @@ export function allRoutes(services: Services, ended: AbortSignal): Routes {
   addTools(routes);
   addModalities(routes);
   addQueues(routes);
+  addStoring(routes);
   addRouting(routes);
   addQuerying(routes);
   addRetrievals(routes);

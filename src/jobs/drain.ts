@@ -4,7 +4,7 @@
  */
 
 import { setTimeout as sleep } from 'node:timers/promises';
-import { asIsenError, type IsenError } from '../errors.ts';
+import { asIsenError, IsenError } from '../errors.ts';
 import { log } from '../log.ts';
 import { recordAssociation, recordDelivery } from '../metrics.ts';
 import { firstOf } from '../signals.ts';
@@ -12,10 +12,10 @@ import type { Association } from '../scu/association.ts';
 import { ContextSet, type Kind, transcodingTargets } from '../scu/contexts.ts';
 import { untilOpen } from '../scu/modalities.ts';
 import type { Modality } from '../scu/modality.ts';
-import { type Prepared, type Sent, statusText, StoreSender } from '../scu/send.ts';
+import { failed, type Prepared, type Sent, StoreSender } from '../scu/send.ts';
 import { afterFailure, afterSending, retryDelay } from './delivery.ts';
 import { Feed, type FeedSource, type Ready } from './feed.ts';
-import { modalityQueue, type Order } from './order.ts';
+import { modalityQueue, type Order, orderOf } from './order.ts';
 import type { Entry } from './queue.ts';
 import { Settler } from './settler.ts';
 
@@ -220,11 +220,12 @@ export class Drain {
         // There is more than this one can take: another one helps.
         if (feed.ahead.length > 0 && this.#workers.size < (modality?.sending.maximumAssociations ?? 1)) this.#hire();
         if (modality === undefined) {
-          await this.#settle(ready, NONE, problem(`there is no modality ${name} any more`));
+          const error = new IsenError('InexistentItem', `No modality with symbolic name: ${name}`);
+          await this.#settle(ready, NONE, failed(error));
           continue;
         }
         if (ready.outgoing === undefined) {
-          await this.#settle(ready, modality.sending, problem(ready.problem));
+          await this.#settle(ready, modality.sending, failed(new IsenError('UnknownResource', ready.problem)));
           continue;
         }
         line = await this.#lineFor(modality, ready, feed, line);
@@ -325,8 +326,26 @@ export class Drain {
     log.jobs.warn(`${this.#options.name} does not answer (attempt ${this.#failures}${many}): ${this.#lastError}`);
     for (const { entry, order } of taken) {
       recordDelivery(this.#options.name, 'unanswered', 0, 0);
-      const reason = this.#lastError;
-      await this.#settler.add(afterFailure(entry, order, modality.sending, reason, false), order.once === true);
+      await this.#settler.add(afterFailure(entry, order, modality.sending, error, false), order.once === true);
+    }
+    await this.#giveUp(taken, error);
+  }
+
+  /** What somebody waits for fails whole, not only as far as it was taken. */
+  async #giveUp(taken: readonly Ready[], error: IsenError): Promise<void> {
+    const { queue } = this.#options;
+    const groups = new Set(taken.flatMap(({ entry, order }) => (order.once === true ? [entry.group] : [])));
+    for (const group of groups) {
+      for (;;) {
+        const page = await queue.list({ queue: this.#queue, group, states: ['waiting'], limit: MOST_FAILING });
+        if (page.length === 0) break;
+        await queue.settle(
+          page.map((entry) => ({
+            ...afterFailure(entry, { ...(orderOf(entry.value) ?? NOTHING), once: true }, NONE, error, true),
+            from: ['waiting'],
+          })),
+        );
+      }
     }
   }
 
@@ -378,7 +397,7 @@ export class Drain {
     log.jobs.warn(`the association with ${this.#options.name} ended: ${this.#lastError}`);
     recordDelivery(this.#options.name, 'interrupted', 0, 0);
     await this.#settler.add(
-      afterFailure(ready.entry, ready.order, modality.sending, this.#lastError, false),
+      afterFailure(ready.entry, ready.order, modality.sending, error, false),
       ready.order.once === true,
     );
   }
@@ -386,12 +405,17 @@ export class Drain {
   async #settle({ entry, order }: Ready, sending: Modality['sending'], sent: Sent): Promise<void> {
     const settlement = afterSending(entry, order, sending, sent);
     if (sent.status !== 'failure') this.#count(entry, order);
-    else log.jobs.warn(`an instance was not sent to ${this.#options.name}: ${withoutComment(sent)}`);
+    else {
+      // What the peer wrote about it may name a patient.
+      const what = sent.dimseStatus === undefined ? sent.reason : `status ${sent.dimseStatus.toString(16)}H`;
+      log.jobs.warn(`an instance was not sent to ${this.#options.name}: ${what}`);
+    }
     await this.#settler.add(settlement, order.once === true);
   }
 
   #count(entry: Entry, order: Order): void {
-    this.#delivered.set(entry.id, order.instance);
+    // What a job sends was logged when it was asked for.
+    if (entry.group === '') this.#delivered.set(entry.id, order.instance);
     const second = Math.floor(Date.now() / 1000);
     this.#sent.set(second, (this.#sent.get(second) ?? 0) + 1);
     for (const old of this.#sent.keys()) {
@@ -415,11 +439,7 @@ export class Drain {
   }
 }
 
-/** Why an instance was not sent, without what the peer wrote about it, which may name a patient. */
-const withoutComment = ({ dimseStatus, reason }: Sent): string =>
-  dimseStatus === undefined ? reason : `C-STORE answered ${statusText(dimseStatus)}`;
-
-const problem = (reason: string): Sent => ({ status: 'failure', dimseStatus: undefined, reason, bytes: 0 });
+const NOTHING: Order = { instance: '' };
 
 /** How a queue is treated whose modality is gone. */
 const NONE: Modality['sending'] = {

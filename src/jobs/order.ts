@@ -22,8 +22,9 @@ const OrderSchema = z.object({
   remembered: z.literal(true).optional(),
   /** Failures are final: somebody waits for the answer. */
   once: z.literal(true).optional(),
-  /** Attempts that failed. */
+  /** Attempts that failed, and what the last one failed with: an error of the table. */
   tries: z.number().optional(),
+  failure: z.object({ code: z.string(), details: z.string().optional() }).optional(),
   /** What differs from the modality's configuration for this one. */
   localAet: z.string().optional(),
   calledAet: z.string().optional(),

@@ -24,10 +24,10 @@ const values = z.union([z.string().max(1024), z.array(z.string().max(1024)).min(
 const WhenSchema = z.strictObject({
   Event: texts.optional(),
   Level: texts.optional(),
-  CallingAet: texts.optional(),
-  CalledAet: texts.optional(),
+  CallingAet: values.optional(),
+  CalledAet: values.optional(),
   RemoteIp: texts.optional(),
-  HttpUser: texts.optional(),
+  HttpUser: values.optional(),
   Tags: z.record(z.string(), values).optional(),
   Labels: texts.optional(),
 });

@@ -7,7 +7,6 @@ import type { Config } from '../config.ts';
 import { asIsenError } from '../errors.ts';
 import type { Ingest } from '../ingest/ingest.ts';
 import { log } from '../log.ts';
-import { type QueueDepth, watchQueues } from '../metrics.ts';
 import type { Dial } from '../scu/dial.ts';
 import type { Modalities } from '../scu/modality.ts';
 import { Drain } from './drain.ts';
@@ -145,20 +144,6 @@ export async function openStores(options: StoresOptions): Promise<Stores> {
   }, FORGETTING);
   forgetting.unref();
 
-  const depths = async (): Promise<readonly QueueDepth[]> => {
-    const byModality = new Map<string, Count[]>();
-    for (const each of await queue.count()) {
-      const name = modalityOf(each.queue);
-      if (name !== undefined) byModality.set(name, [...(byModality.get(name) ?? []), each]);
-    }
-    return [...byModality].map(([modality, counts]) => ({
-      modality,
-      states: Object.fromEntries(counts.map(({ state, count }) => [state, count])),
-      oldest: Math.max(0, Date.now() - (oldestOf(counts) ?? Date.now())) / 1000,
-    }));
-  };
-  watchQueues(depths);
-
   return {
     async status(name) {
       const found = await queue.count({ queue: modalityQueue(name) });
@@ -180,7 +165,7 @@ export async function openStores(options: StoresOptions): Promise<Stores> {
     entries: (name, states, after, limit) => queue.list({ queue: modalityQueue(name), states, after, limit }),
     async retry(name) {
       const count = await settleAll(name, ['failed', 'retrying'], ({ queue: of, id, value, state }) => {
-        const { tries: _, ...order } = orderOf(value) ?? { instance: '' };
+        const { tries: _tries, failure: _failure, ...order } = orderOf(value) ?? { instance: '' };
         return {
           queue: of,
           id,
@@ -211,7 +196,6 @@ export async function openStores(options: StoresOptions): Promise<Stores> {
       closed = true;
       stopWatching();
       clearInterval(forgetting);
-      watchQueues(undefined);
       await Promise.all([...drains.values()].map((drain) => drain.close()));
     },
   };

@@ -34,9 +34,9 @@ export interface Sent {
   readonly status: 'success' | 'warning' | 'failure';
   /** As the peer answered; undefined when it was not asked, because the instance could not be read or put into an accepted syntax. */
   readonly dimseStatus: number | undefined;
-  /** For people; empty for a success. */
+  /** For people: what went wrong, or what the peer remarked; empty for a plain success. */
   readonly reason: string;
-  /** Why it was not asked. */
+  /** Of a failure, and of no other: NetworkProtocol where the peer answered it. */
   readonly error?: IsenError;
   /** Bytes of the data set as it was sent. */
   readonly bytes: number;
@@ -76,8 +76,14 @@ export function isFinal(status: number): boolean {
   return FINAL.has(status) || status >> 8 === 0xa9;
 }
 
-/** `A700H`. */
-export const statusText = (status: number): string => `${status.toString(16).toUpperCase().padStart(4, '0')}H`;
+/** An instance that the peer was not asked to take. */
+export const failed = (error: IsenError): Sent & { readonly error: IsenError } => ({
+  status: 'failure',
+  dimseStatus: undefined,
+  reason: error.details ?? error.message,
+  error,
+  bytes: 0,
+});
 
 /** Sends over `association`, which stays the caller's to release. */
 export class StoreSender {
@@ -107,10 +113,7 @@ export class StoreSender {
    * known of the instance.
    */
   async send({ outgoing, way }: Prepared, originator?: MoveOriginator): Promise<Sent> {
-    if ('error' in way) {
-      const { error } = way;
-      return { status: 'failure', dimseStatus: undefined, reason: error.message, error, bytes: 0 };
-    }
+    if ('error' in way) return failed(way.error);
     const { association } = this;
     const id = association.nextMessageId();
     let broken: IsenError | undefined;
@@ -135,7 +138,7 @@ export class StoreSender {
       // Half a data set is on its way: nothing else can follow it.
       association.abort();
       if (broken === undefined) throw asIsenError(thrown);
-      return { status: 'failure', dimseStatus: undefined, reason: broken.message, error: broken, bytes: 0 };
+      return failed(broken);
     }
     const answer = await association.receive();
     if (answer === undefined) throw new IsenError('NetworkProtocol', 'the peer released the association unanswered');
@@ -146,7 +149,13 @@ export class StoreSender {
     }
     const status = statusKind(Status);
     const comment = ErrorComment ? ` (${ErrorComment})` : '';
-    const reason = status === 'success' ? '' : `C-STORE answered ${statusText(Status)}${comment}`;
+    const number = `0x${Status.toString(16).toUpperCase().padStart(4, '0')}`;
+    const aet = `C-STORE SCU to AET "${association.calledAet}"`;
+    if (status === 'failure') {
+      const error = new IsenError('NetworkProtocol', `${aet} has failed with DIMSE status ${number}${comment}`);
+      return { ...failed(error), dimseStatus: Status };
+    }
+    const reason = status === 'warning' ? `${aet} was answered with the warning ${number}${comment}` : '';
     return { status, dimseStatus: Status, reason, bytes: way.size };
   }
 
