@@ -111,7 +111,7 @@ test('what storescu sends is stored byte for byte, as its own server stores it',
     for (const [path, option] of SAMPLES) {
       const sample = shared(`samples/${path}`) ?? '';
       const to = async (target: number) =>
-        run('storescu', [option, '-aec', 'ARCHIVE', '-aet', 'MODALITY', '127.0.0.1', String(target), sample]);
+        run('storescu', ['-R', option, '-aec', 'ARCHIVE', '-aet', 'MODALITY', '127.0.0.1', String(target), sample]);
       const known = new Set(await instances(server));
       const before = new Set(readdirSync(folder));
       const sent = await to(server.dicomPort);
