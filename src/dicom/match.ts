@@ -289,7 +289,10 @@ export function matches(values: Values, condition: Condition, caseSensitivePN: b
       const last = part === undefined ? day.last : day.first + part.last;
       return last >= condition.first && first <= condition.last;
     }
-    default:
+    case 'equal':
+    case 'list':
+    case 'range':
+    case 'wildcard':
       return (
         typeof value === 'string' &&
         value !== '' &&

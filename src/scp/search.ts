@@ -101,7 +101,8 @@ export function constraintOf(
       const end = to === undefined ? {} : { to: vr === 'TM' ? `${hour(to)}~` : `${to}~` };
       return { constraint: { tag, caseSensitive, match: 'range', ...start, ...end }, exact: false };
     }
-    default:
+    case 'combined':
+    case 'sequence':
       return undefined;
   }
 }

@@ -176,16 +176,20 @@ test('remembered queries show what the reference server shows', { skip }, async 
   ] as const) {
     const [ours, theirs] = [await put(server.url, level, keys), await put(other.url, level, keys)];
     const paths = [
-      ...[
-        '',
-        '/answers',
-        '/answers?expand',
-        '/answers?expand&short',
-        '/answers?expand&simplify',
-        '/level',
-        '/modality',
-      ],
-      ...['/query', '/query?short', '/query?simplify', '/answers/9', '/answers/x', '/answers/9/content', '/nope'],
+      '',
+      '/answers',
+      '/answers?expand',
+      '/answers?expand&short',
+      '/answers?expand&simplify',
+      '/level',
+      '/modality',
+      '/query',
+      '/query?short',
+      '/query?simplify',
+      '/answers/9',
+      '/answers/x',
+      '/answers/9/content',
+      '/nope',
       ...(level === 'Series' || level === 'Instance' ? [] : ['/answers/0/content', '/answers/0/content?simplify']),
       ...(level === 'Patient' ? [] : ['/answers/0']),
     ];
@@ -251,7 +255,11 @@ test('answers are retrieved by either method, at once or as a job', { skip }, as
     const { Query } = (await one.json()) as { Query: Record<string, string>[] };
     assert.equal(one.status, 200);
     assert.deepEqual(Object.keys(Query[0] ?? {}).sort(), [
-      ...['AccessionNumber', 'PatientID', 'QueryRetrieveLevel', 'SeriesInstanceUID', 'StudyInstanceUID'],
+      'AccessionNumber',
+      'PatientID',
+      'QueryRetrieveLevel',
+      'SeriesInstanceUID',
+      'StudyInstanceUID',
     ]);
     assert.equal(await count(), 22);
     const all = await retrieve('retrieve', { RetrieveMethod: method, Asynchronous: true });

@@ -5,7 +5,7 @@ import { join } from 'node:path';
 import { readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { after, before, test } from 'node:test';
 import { characterSet } from '../../src/dicom/charset.ts';
-import { readIdentifier, writeIdentifier } from '../../src/dicom/identifier.ts';
+import { readIdentifier, textIn, writeIdentifier } from '../../src/dicom/identifier.ts';
 import { transferSyntax } from '../../src/dicom/transfer-syntaxes.ts';
 import { writeFile } from '../../src/dicom/write.ts';
 import { requestAssociation } from '../../src/scu/requestor.ts';
@@ -190,7 +190,7 @@ test('a key in another character set finds what it names', { skip }, async () =>
       context.transferSyntax,
     );
     assert.deepEqual(set.terms, ['ISO_IR 126']);
-    found.push(String(identifier.find(({ tag }) => tag === '0010,0020')?.value));
+    found.push(textIn(identifier, '0010,0020') ?? '');
   }
   assert.deepEqual(found, ['greek']);
   await association.release();
@@ -219,7 +219,12 @@ test('many pages of answers come one by one, and stop when they are cancelled', 
     '1',
     '127.0.0.1',
     String(server.dicomPort),
-    ...['-k', 'QueryRetrieveLevel=IMAGE', '-k', 'Rows', '-k', 'ImageType'],
+    '-k',
+    'QueryRetrieveLevel=IMAGE',
+    '-k',
+    'Rows',
+    '-k',
+    'ImageType',
   ]);
   assert.equal(statusesOf(cancelled.output).at(-1), '0xfe00');
 });

@@ -113,7 +113,12 @@ test('what cannot be moved is said with its status and the instances that failed
 test('C-GET brings a study over the same association', { skip }, async () => {
   const folder = temporaryFolder();
   const { output } = await run('getscu', [
-    ...['-v', '-S', '-od', folder, '127.0.0.1', String(server.dicomPort)],
+    '-v',
+    '-S',
+    '-od',
+    folder,
+    '127.0.0.1',
+    String(server.dicomPort),
     ...identify('STUDY', `StudyInstanceUID=${STUDY}`),
   ]);
   assert.deepEqual(contents(under(folder)), contents(files));
@@ -131,7 +136,12 @@ test('C-GET transcodes for a peer that takes no compressed images, and says what
   const study = dataSet.elements.get('0020,000d');
   assert.ok(study);
   const { output } = await run('getscu', [
-    ...['-v', '-S', '-od', folder, '127.0.0.1', String(server.dicomPort)],
+    '-v',
+    '-S',
+    '-od',
+    folder,
+    '127.0.0.1',
+    String(server.dicomPort),
     ...identify('STUDY', `StudyInstanceUID=${textOf(dataSet, study)}`),
   ]);
   assert.deepEqual([countsOf(output)['Completed'], countsOf(output)['Failed']], [1, 0]);
@@ -160,7 +170,12 @@ test('with SynchronousCMove off the instances go by the queue of the modality', 
   try {
     for (const file of files) await fetch(`${queued.url}/instances`, { method: 'POST', body: readFileSync(file) });
     const { output } = await run('movescu', [
-      ...['-d', '-S', '-aem', 'LATER', '127.0.0.1', String(queued.dicomPort)],
+      '-d',
+      '-S',
+      '-aem',
+      'LATER',
+      '127.0.0.1',
+      String(queued.dicomPort),
       ...identify('STUDY', `StudyInstanceUID=${STUDY}`),
     ]);
     assert.deepEqual(statusesOf(output), ['0x0000']);
