@@ -29,9 +29,10 @@ export function worklistSource(config: Config, callingAet: string): FindSource {
       const all = filter ? withinSteps(conditions, own) : conditions;
       return {
         unsupported: false,
-        async *answers(more) {
+        async *answers(more, cancelled) {
           let count = 0;
           for await (const values of worklist(folder)) {
+            if (cancelled.aborted) return;
             if (!all.every((condition) => matches(values, condition, caseSensitivePN))) continue;
             if (count === limit) return more();
             count += 1;
