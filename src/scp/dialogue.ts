@@ -38,6 +38,8 @@ export class Dialogue {
   readonly #responses: Message[] = [];
   readonly #facade: Association;
   #waiter: Waiter | undefined;
+  /** Nothing is answered any more. */
+  #over = false;
   #current: Current | undefined;
   /** Wakes whoever waits for a request, or for room for one. */
   #wake: (() => void) | undefined;
@@ -57,13 +59,18 @@ export class Dialogue {
     });
     // Awaited below, after what came before the end was answered.
     heard.catch(() => {});
-    for (;;) {
-      const message = this.#requests.shift();
-      if (message !== undefined) {
-        this.#wake?.();
-        await this.#answer(message, serve);
-      } else if (over) return heard;
-      else await this.#change();
+    try {
+      for (;;) {
+        const message = this.#requests.shift();
+        if (message !== undefined) {
+          this.#wake?.();
+          await this.#answer(message, serve);
+        } else if (over) return await heard;
+        else await this.#change();
+      }
+    } finally {
+      this.#over = true;
+      for (const { sink } of this.#requests.splice(0)) sink?.abandon();
     }
   }
 
@@ -106,6 +113,7 @@ export class Dialogue {
       // A response that nobody waits for, or a cancel of what was answered already, is passed over.
       if (isResponse(command)) this.#respond(message);
       else if (command.CommandField === COMMAND['C-CANCEL-RQ']) this.#cancel(command);
+      else if (this.#over) message.sink?.abandon();
       else {
         this.#requests.push(message);
         this.#wake?.();

@@ -73,11 +73,10 @@ export class Assembler {
     }
     if (incoming === undefined) throw broken('a data set without its command');
     if (incoming.context !== context) throw broken('messages mix');
-    if (part.length > 0) this.#dataPart(incoming, part);
-    if (last && ended) {
-      this.#incoming = undefined;
-      this.#dataEnded(incoming);
-    }
+    const taken = part.length > 0 ? this.#dataPart(incoming, part) : undefined;
+    const whole = last && ended;
+    if (taken !== undefined) this.#options.hold(whole ? taken.then(() => this.#dataEnded(incoming)) : taken);
+    else if (whole) this.#dataEnded(incoming);
   }
 
   #commandEnded(context: PresentationContext): void {
@@ -91,23 +90,24 @@ export class Assembler {
     else this.#deliver(incoming, undefined);
   }
 
-  #dataPart(incoming: Incoming, part: Buffer): void {
+  /** Hands a part on; what it answers never rejects. */
+  #dataPart(incoming: Incoming, part: Buffer): Promise<void> | undefined {
     if (incoming.memory !== undefined && !incoming.memory.add(part)) throw broken('a data set that is too large');
-    if (incoming.sink === undefined || incoming.discarding) return;
+    if (incoming.sink === undefined || incoming.discarding) return undefined;
     try {
-      const taken = incoming.sink.write(part);
-      if (taken === undefined) return;
-      this.#options.hold(
-        taken.catch(() => {
-          incoming.discarding = true;
-        }),
-      );
+      return incoming.sink.write(part)?.catch(() => {
+        incoming.discarding = true;
+      });
     } catch {
       incoming.discarding = true;
+      return undefined;
     }
   }
 
   #dataEnded(incoming: Incoming): void {
+    // The association may have ended while the last part was being taken.
+    if (this.#incoming !== incoming) return;
+    this.#incoming = undefined;
     this.#deliver(incoming, incoming.memory?.take());
   }
 

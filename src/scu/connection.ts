@@ -346,7 +346,8 @@ export class Connection implements Association, PduReceiver {
         clearTimeout(this.#artim);
         break;
       case 'close transport':
-        this.#close();
+        // Nothing of ours is on its way that the peer still wants.
+        this.#socket.destroy();
         break;
     }
   }
@@ -367,11 +368,6 @@ export class Connection implements Association, PduReceiver {
     if (this.#socket.writable) this.#socket.write(bytes);
   }
 
-  #close(): void {
-    if (this.#socket.writable) this.#socket.end(() => this.#socket.destroy());
-    else this.#socket.destroy();
-  }
-
   #reason(): IsenError {
     return this.#end instanceof IsenError
       ? this.#end
@@ -384,6 +380,8 @@ export class Connection implements Association, PduReceiver {
     this.#end = end;
     clearTimeout(this.#silence);
     this.#assembler.abandon();
+    // What nobody took can be answered no more.
+    for (const { sink } of this.#messages.splice(0)) sink?.abandon();
     this.#open.reject(this.#reason());
     this.#released?.();
     const receiver = this.#receiver;
