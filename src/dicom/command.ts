@@ -150,8 +150,8 @@ function putHead(bytes: Buffer, at: number, element: number, length: number): vo
 }
 
 /**
- * Reads a command set. Elements without a meaning here are passed over; Command Group Length is not believed. Throws NetworkProtocol for
- * what is none: no Command Field, no Command Data Set Type, another group, a length past the end.
+ * Reads a command set. Elements without a meaning here, those of other groups among them, are passed over; Command Group Length is not
+ * believed. Throws NetworkProtocol for what is none: no Command Field, no Command Data Set Type, a length past the end.
  */
 export function decodeCommand(bytes: Buffer): DecodedCommand {
   const command: Partial<Record<Keyword, string | number>> = {};
@@ -159,12 +159,14 @@ export function decodeCommand(bytes: Buffer): DecodedCommand {
   let at = 0;
   while (at < bytes.length) {
     if (at + 8 > bytes.length) return malformed('a cut element');
-    if (bytes.readUInt16LE(at) !== 0) return malformed('an element of another group');
+    const group = bytes.readUInt16LE(at);
     const element = bytes.readUInt16LE(at + 2);
     const length = bytes.readUInt32LE(at + 4);
     const value = at + 8;
     if (length > bytes.length - value) return malformed('a length that passes its end');
     at = value + length;
+    // DCMTK's programs, and the reference, append what details a failed status.
+    if (group !== 0) continue;
     if (element === DATA_SET_TYPE) {
       if (length !== 2) return malformed('a Command Data Set Type of another length');
       hasDataSet = bytes.readUInt16LE(value) !== NO_DATA_SET;

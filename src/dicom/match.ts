@@ -43,6 +43,9 @@ const WILDCARDS: ReadonlySet<string> = new Set<Vr>(['AE', 'CS', 'LO', 'LT', 'PN'
 /** The VRs whose keys may be ranges (PS3.4 §C.2.2.2.5). */
 const RANGES: ReadonlySet<string> = new Set<Vr>(['DA', 'TM', 'DT']);
 
+/** Values that one key may list: each is compared with each candidate. */
+const MAXIMUM_VALUES = 10_000;
+
 /** Dates with the time of the same event. */
 const TIME_OF_DATE: Readonly<Record<string, string>> = {
   '0008,0012': '0008,0013',
@@ -193,6 +196,8 @@ function conditionOf(key: Key, options: MatchOptions): Condition | undefined {
     throw new IsenError('ParameterOutOfRange', `Wildcards are not allowed on ${tagName(tag)} (${tag})`);
   }
   const values = vrRow(vr).multiple ? value.split('\\') : [value];
+  if (values.length > MAXIMUM_VALUES)
+    throw new IsenError('ParameterOutOfRange', `More than ${MAXIMUM_VALUES} values of ${tagName(tag)}`);
   if (values.length > 1) return { tag, vr, match: 'list', values };
   return { tag, vr, match: /[*?]/.test(value) ? 'wildcard' : 'equal', value };
 }
@@ -289,7 +294,10 @@ export function matches(values: Values, condition: Condition, caseSensitivePN: b
       const last = part === undefined ? day.last : day.first + part.last;
       return last >= condition.first && first <= condition.last;
     }
-    default:
+    case 'equal':
+    case 'list':
+    case 'range':
+    case 'wildcard':
       return (
         typeof value === 'string' &&
         value !== '' &&

@@ -299,9 +299,10 @@ function addEcho(routes: Routes): void {
   const { services } = routes;
   /** Patience and CheckFind of a body. */
   const optionsOf = (body: unknown): { readonly timeout: number | undefined; readonly find: boolean } => {
-    const fields = typeof body === 'object' && body !== null && !Array.isArray(body) ? { ...body } : {};
-    const { CheckFind = services.config.DicomEchoChecksFind } = fields as Record<string, unknown>;
-    const timeout = timeoutOf(fields as Record<string, unknown>);
+    const isObject = typeof body === 'object' && body !== null && !Array.isArray(body);
+    const fields: Readonly<Record<string, unknown>> = isObject ? { ...body } : {};
+    const { CheckFind = services.config.DicomEchoChecksFind } = fields;
+    const timeout = timeoutOf(fields);
     if (typeof CheckFind !== 'boolean') throw badFormat('Boolean value expected in field: CheckFind');
     return { timeout, find: CheckFind };
   };

@@ -5,11 +5,13 @@
 
 import { z } from 'zod';
 import type { Command } from '../dicom/command.ts';
+import { uidName } from '../dicom/dictionary.ts';
 import { LEVELS } from '../dicom/levels.ts';
-import { IMPLICIT_LITTLE_ENDIAN, EXPLICIT_LITTLE_ENDIAN, TRANSFER_SYNTAXES } from '../dicom/transfer-syntaxes.ts';
+import { IMPLICIT_LITTLE_ENDIAN, EXPLICIT_LITTLE_ENDIAN } from '../dicom/transfer-syntaxes.ts';
 import { asIsenError, IsenError } from '../errors.ts';
 import { log } from '../log.ts';
 import type { Association, DataSink, Message, PresentationContext, ProposedContext } from '../scu/association.ts';
+import { MOST_CONTEXTS } from '../scu/contexts.ts';
 import { type Dial, over, plainContext } from '../scu/dial.ts';
 import type { Modalities, Modality } from '../scu/modality.ts';
 import { get, move, type Suboperations } from '../scu/retrieve.ts';
@@ -70,19 +72,32 @@ export function getKind(room: RetrieveRoom): WorkingKind {
   return { type: 'DicomGetScu', deadline: DEADLINE, run: (job, signal) => run(room, 'get', job, signal) };
 }
 
-/** Compressed syntaxes are wanted as they are stored; the plain ones, which any peer has, come last. */
+/**
+ * The transfer syntaxes that are met in archives, the one that every peer can send last. All that exist would make a request of a hundred
+ * thousand bytes, for which not every peer has room.
+ */
 const RETRIEVED_SYNTAXES: readonly string[] = [
   EXPLICIT_LITTLE_ENDIAN,
-  ...TRANSFER_SYNTAXES.filter(({ retired, deflated }) => !retired && !deflated).map(({ uid }) => uid),
-].filter((uid, at, all) => uid !== IMPLICIT_LITTLE_ENDIAN && all.indexOf(uid) === at);
+  ...['50', '51', '57', '70', '80', '81', '90', '91', '201', '202', '203', '100', '102', '103', '104'].map(
+    (number) => `1.2.840.10008.1.2.4.${number}`,
+  ),
+  '1.2.840.10008.1.2.5',
+  IMPLICIT_LITTLE_ENDIAN,
+];
 
-/** Contexts in which a peer may send us instances. */
+/** Names of classes that few archives have. */
+const RARE =
+  /^(RETIRED|DRAFT|DICOS|DICONDE)_|Ophthalm|Corneal|Measurements|Spectacle|Intraocular|Protocol|Implant|Tracto|^RT(Radiation|Segment|Physician|Treatment|Ion|B)|SurfaceScan|Respiratory|Voice|Electro(oc|my)/;
+
+/**
+ * Contexts in which a peer may send us instances: of the usual classes, and of others while there is room. Instances of any other the
+ * peer counts as failed, and so does the job.
+ */
 function storageContexts(classes: readonly string[]): readonly ProposedContext[] {
-  return classes.slice(0, 127).map((abstractSyntax) => ({
-    abstractSyntax,
-    transferSyntaxes: [...RETRIEVED_SYNTAXES, IMPLICIT_LITTLE_ENDIAN],
-    role: 'scp' as const,
-  }));
+  const isRare = (uid: string): boolean => !uid.startsWith('1.2.840.10008.5.1.4.1.1.') || RARE.test(uidName(uid) ?? '');
+  return [...classes.filter((uid) => !isRare(uid)), ...classes.filter(isRare)]
+    .slice(0, MOST_CONTEXTS - 1)
+    .map((abstractSyntax) => ({ abstractSyntax, transferSyntaxes: RETRIEVED_SYNTAXES, role: 'scp' as const }));
 }
 
 async function run(

@@ -11,6 +11,9 @@ import type { Connection } from '../scu/connection.ts';
 /** Responses that wait for the service that asked; a peer that sends more is out of its mind. */
 const MOST_RESPONSES = 16;
 
+/** Requests that wait for the one before: a peer should wait for its answer, and is not listened to beyond this. */
+const MOST_REQUESTS = 4;
+
 /** A request, as the service that answers it has it. */
 export interface Request {
   readonly message: Message;
@@ -31,52 +34,69 @@ interface Waiter {
 
 export class Dialogue {
   readonly #connection: Connection;
+  readonly #requests: Message[] = [];
   readonly #responses: Message[] = [];
+  readonly #facade: Association;
   #waiter: Waiter | undefined;
+  /** Nothing is answered any more. */
+  #over = false;
   #current: Current | undefined;
+  /** Wakes whoever waits for a request, or for room for one. */
+  #wake: (() => void) | undefined;
 
   constructor(connection: Connection) {
     this.#connection = connection;
+    this.#facade = this.#associationOfServices();
     connection.ended.addEventListener('abort', () => this.#current?.cancel.abort(), { once: true });
   }
 
   /** Has `serve` answer every request, one after the other, until the association is over. Throws what `serve` or the association throws. */
   async run(serve: (request: Request) => Promise<void>): Promise<void> {
-    const connection = this.#connection;
-    let next = await connection.receive();
-    while (next !== undefined) {
-      const message: Message = next;
-      // A cancel for what was answered already, or a response that nobody waits for.
-      if (isResponse(message.command) || message.command.CommandField === COMMAND['C-CANCEL-RQ']) {
-        next = await connection.receive();
-        continue;
+    let over = false;
+    const heard = this.#listen().finally(() => {
+      over = true;
+      this.#wake?.();
+    });
+    // Awaited below, after what came before the end was answered.
+    heard.catch(() => {});
+    try {
+      for (;;) {
+        const message = this.#requests.shift();
+        if (message !== undefined) {
+          this.#wake?.();
+          await this.#answer(message, serve);
+        } else if (over) return await heard;
+        else await this.#change();
       }
-      next = await this.#answer(message, serve);
+    } finally {
+      this.#over = true;
+      for (const { sink } of this.#requests.splice(0)) sink?.abandon();
     }
   }
 
-  /** Answers one request while listening; what came next, when it is a request. */
-  async #answer(message: Message, serve: (request: Request) => Promise<void>): Promise<Message | undefined> {
+  #change(): Promise<void> {
+    return new Promise((resolve) => {
+      this.#wake = resolve;
+    });
+  }
+
+  async #answer(message: Message, serve: (request: Request) => Promise<void>): Promise<void> {
     const connection = this.#connection;
     const cancel = new AbortController();
     if (connection.ended.aborted) cancel.abort();
     this.#current = { messageId: message.command.MessageID ?? 0, cancel };
     connection.attentive = false;
-    const heard = this.#listen();
-    // Whoever fails first is heard below.
-    heard.catch(() => {});
     try {
-      await serve({ message, association: this.#facade(), cancelled: cancel.signal });
+      await serve({ message, association: this.#facade, cancelled: cancel.signal });
     } finally {
       this.#current = undefined;
       this.#responses.length = 0;
       connection.attentive = true;
     }
-    return heard;
   }
 
-  /** Listens until a request comes, or the end. */
-  async #listen(): Promise<Message | undefined> {
+  /** Listens to the end of the association. */
+  async #listen(): Promise<void> {
     for (;;) {
       let message: Message | undefined;
       try {
@@ -87,12 +107,18 @@ export class Dialogue {
       }
       if (message === undefined) {
         this.#waiter?.resolve(undefined);
-        return undefined;
+        return;
       }
       const { command } = message;
+      // A response that nobody waits for, or a cancel of what was answered already, is passed over.
       if (isResponse(command)) this.#respond(message);
       else if (command.CommandField === COMMAND['C-CANCEL-RQ']) this.#cancel(command);
-      else return message;
+      else if (this.#over) message.sink?.abandon();
+      else {
+        this.#requests.push(message);
+        this.#wake?.();
+        while (this.#requests.length >= MOST_REQUESTS) await this.#change();
+      }
     }
   }
 
@@ -101,6 +127,7 @@ export class Dialogue {
   }
 
   #respond(message: Message): void {
+    if (this.#current === undefined) return;
     const waiter = this.#waiter;
     if (waiter !== undefined) {
       this.#waiter = undefined;
@@ -110,8 +137,8 @@ export class Dialogue {
     else throw new IsenError('NetworkProtocol', 'responses that nobody asked for');
   }
 
-  /** The association as a service sees it. */
-  #facade(): Association {
+  /** The association as services see it. */
+  #associationOfServices(): Association {
     const connection = this.#connection;
     return {
       callingAet: connection.callingAet,

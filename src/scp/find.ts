@@ -16,8 +16,8 @@ import { planSearch, type SearchRoom } from './search.ts';
 export interface FindSource {
   /** Throws BadRequest for an identifier of another model, ParameterOutOfRange for keys that cannot be matched. */
   plan(identifier: Identifier): {
-    /** `more` is told when a limit cut the answers off. */
-    answers(more: () => void): AsyncIterable<Identifier>;
+    /** `more` is told when a limit cut the answers off. No more come when `cancelled` aborts. */
+    answers(more: () => void, cancelled: AbortSignal): AsyncIterable<Identifier>;
     /** Some key could not be matched. */
     readonly unsupported: boolean;
   };
@@ -73,8 +73,8 @@ async function answerFind(
     const { answers, unsupported } = source.plan(query.identifier);
     const sets = [characterSet(ENCODING_TERM[config.DefaultEncoding]), query.characterSet];
     const Status = unsupported ? STATUS.pendingUnsupported : STATUS.pending;
-    for await (const answer of answers(() => (limited = true))) {
-      if (cancelled.aborted) return await respond({ Status: STATUS.cancelled });
+    for await (const answer of answers(() => (limited = true), cancelled)) {
+      if (cancelled.aborted) break;
       sending = true;
       await respond({ Status }, writeIdentifier(answer, context.transferSyntax, sets));
       sending = false;
@@ -82,7 +82,7 @@ async function answerFind(
   } catch (thrown) {
     if (sending) throw thrown;
     const error = asIsenError(thrown);
-    log.dicom.info({ err: error }, 'a C-FIND failed');
+    log.dicom[error.code === 'InternalError' ? 'error' : 'info']({ reason: error.message }, 'a C-FIND failed');
     return respond(failureOf(error));
   }
   // As the reference ends what its limits cut off: the peer must not take it for all there is.

@@ -47,7 +47,7 @@ async function serveGet(room: GetRoom, exchange: Exchange): Promise<void> {
     if (count === 0) throw new IsenError('UnknownResource', 'nothing here has these identifiers');
     operations.begin(count);
   } catch (thrown) {
-    log.dicom.info({ err: asIsenError(thrown) }, 'a C-GET failed');
+    log.dicom.info({ reason: asIsenError(thrown).message }, 'a C-GET failed');
     return operations.refuse(thrown);
   }
   const targets = config.TranscodeDicomProtocol ? transcodingTargets(config.DicomScuPreferredTransferSyntax) : [];

@@ -13,7 +13,7 @@ import { modalityQueue, type Order } from '../jobs/order.ts';
 import type { NewEntry, Queue } from '../jobs/queue.ts';
 import { log } from '../log.ts';
 import type { Association } from '../scu/association.ts';
-import { type ContextSet, transcodingTargets } from '../scu/contexts.ts';
+import { ContextSet, transcodingTargets } from '../scu/contexts.ts';
 import type { Dial } from '../scu/dial.ts';
 import type { Modalities, Modality } from '../scu/modality.ts';
 import { type MoveOriginator, type Outgoing, type Prepared, type Sent, StoreSender } from '../scu/send.ts';
@@ -64,7 +64,7 @@ async function serveMove(room: MoveRoom, exchange: Exchange): Promise<void> {
     ({ count, sets } = await selection.survey(targets));
     if (count === 0) throw new IsenError('UnknownResource', 'nothing here has these identifiers');
   } catch (thrown) {
-    log.dicom.info({ err: asIsenError(thrown) }, 'a C-MOVE failed');
+    log.dicom.info({ reason: asIsenError(thrown).message }, 'a C-MOVE failed');
     return operations.refuse(thrown, modality === undefined ? STATUS.unknownDestination : undefined);
   }
   const originator = { aet: exchange.association.callingAet, messageId: command.MessageID ?? 0 };
@@ -78,7 +78,8 @@ async function serveMove(room: MoveRoom, exchange: Exchange): Promise<void> {
     return operations.end();
   }
   const delivery = new Delivery(room, modality, exchange, operations, originator, targets);
-  for (const set of sets) await delivery.send(selection, set);
+  const carried = sets.length > 0 ? sets : [new ContextSet(targets)];
+  for (const [index, set] of carried.entries()) await delivery.send(selection, set, index === 0);
   await operations.end();
 }
 
@@ -128,7 +129,7 @@ class Delivery {
   }
 
   /** Sends those of the instances that the contexts are for, the next one read while one is sent. */
-  async send(selection: Selection, contexts: ContextSet): Promise<void> {
+  async send(selection: Selection, contexts: ContextSet, first: boolean): Promise<void> {
     const { cancelled } = this.#exchange;
     let waiting: { readonly outgoing: Outgoing; readonly prepared: Promise<Prepared> | undefined } | undefined;
     const settle = async (): Promise<void> => {
@@ -143,8 +144,8 @@ class Delivery {
         if (cancelled.aborted) break;
         const outgoing = outgoingOf(this.#room, found);
         if (outgoing === undefined) {
-          // Of no SOP class that could be negotiated: with the first of the sets it is counted.
-          await this.#operations.count(found.tags['0008,0018'] ?? '', 'failure');
+          // Of no SOP class that could be negotiated, in any of the sets.
+          if (first) await this.#operations.count(found.tags['0008,0018'] ?? '', 'failure');
           continue;
         }
         if (!contexts.has(outgoing)) continue;
@@ -171,7 +172,7 @@ class Delivery {
       this.#sender = new StoreSender(association, this.#targets);
     } catch (thrown) {
       this.#lost += 1;
-      log.dicom.warn({ err: asIsenError(thrown) }, 'the destination of a C-MOVE does not answer');
+      log.dicom.warn({ reason: asIsenError(thrown).message }, 'the destination of a C-MOVE does not answer');
     }
     return this.#sender;
   }

@@ -52,7 +52,7 @@ export function levelOf(identifier: Identifier): Level | undefined {
 export interface Search {
   readonly level: Level;
   /** Yields the answers in the order of the index; `more` is told when the limit cut them off. */
-  answers(more: () => void): AsyncGenerator<Identifier, void>;
+  answers(more: () => void, cancelled: AbortSignal): AsyncGenerator<Identifier, void>;
   /** Some key could not be matched or answered, because `StorageAccessOnFind` keeps files shut. */
   readonly unsupported: boolean;
 }
@@ -101,7 +101,8 @@ export function constraintOf(
       const end = to === undefined ? {} : { to: vr === 'TM' ? `${hour(to)}~` : `${to}~` };
       return { constraint: { tag, caseSensitive, match: 'range', ...start, ...end }, exact: false };
     }
-    default:
+    case 'combined':
+    case 'sequence':
       return undefined;
   }
 }
@@ -141,12 +142,15 @@ export function planSearch({ config, database, headers }: SearchRoom, identifier
   const readsFiles = fileTags.length > 0 && access !== 'Never';
   /** Levels whose computed attributes are asked for. */
   const computed = upwards(level).filter((each) => keys.some(({ tag }) => tag in COMPUTED[each]));
+  const own = new Set([...LEVEL[level].mainDicomTags, ...(level === 'Study' ? LEVEL.Patient.mainDicomTags : [])]);
+  const needsAncestors =
+    computed.some((each) => each !== level) || keys.some(({ tag }) => !own.has(tag) && isIndexed(tag, level));
   const limit = (level === 'Instance' ? config.LimitFindInstances : config.LimitFindResults) || Infinity;
   const request: FindRequest = {
     level,
     where,
     limit: PAGE,
-    ...(level !== 'Patient' && { ancestors: true }),
+    ...(needsAncestors && { ancestors: true }),
     ...(computed.includes(level) && level !== 'Instance' && { computed: true }),
     ...(readsFiles && { instance: true }),
   };
@@ -196,12 +200,13 @@ export function planSearch({ config, database, headers }: SearchRoom, identifier
   return {
     level,
     unsupported: fileTags.length > 0 && access !== 'Always',
-    async *answers(more) {
+    async *answers(more, cancelled) {
       let count = 0;
       for (let last: string | undefined; ; ) {
         const page = await database.find({ ...request, ...(last !== undefined && { after: last }) });
         const parents = new Map<string, Computed>();
         for (let at = 0; at < page.length; at += WIDTH) {
+          if (cancelled.aborted) return;
           const group = await Promise.all(page.slice(at, at + WIDTH).map((found) => valuesOf(found, parents)));
           for (const values of group) {
             if (values === undefined) continue;

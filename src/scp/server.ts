@@ -86,6 +86,8 @@ export async function createDicomServer(options: DicomServerOptions): Promise<Di
       log.dicom.warn(who, 'an association was rejected: there are too many');
       return { rejected: 'local limit exceeded' };
     }
+    associations += 1;
+    recordAssociations('incoming', associations);
     admit(peer);
     return { answers: offer.contexts.map((context) => answerTo(services, peer, context)) };
   };
@@ -104,10 +106,8 @@ export async function createDicomServer(options: DicomServerOptions): Promise<Di
     );
     open.set(connection, state);
     socket.once('close', () => open.delete(connection));
-    await connection.opened;
-    associations += 1;
-    recordAssociations('incoming', associations);
     try {
+      await connection.opened;
       await new Dialogue(connection).run(async (request) => {
         if (peer === undefined) return;
         state.busy = true;
@@ -118,13 +118,13 @@ export async function createDicomServer(options: DicomServerOptions): Promise<Di
           if (closing) connection.abort();
         }
       });
-    } catch (thrown) {
-      // Over already when the peer or a deadline ended it.
-      connection.abort();
-      throw thrown;
     } finally {
-      associations -= 1;
-      recordAssociations('incoming', associations);
+      // Over already, unless a service failed.
+      connection.abort();
+      if (peer !== undefined) {
+        associations -= 1;
+        recordAssociations('incoming', associations);
+      }
     }
   };
 
@@ -140,6 +140,12 @@ export async function createDicomServer(options: DicomServerOptions): Promise<Di
 
   const server = await openServer(config, accept);
   server.maxConnections = MOST_CONNECTIONS;
+  /** Of TCP, those that have not finished their TLS handshake included. */
+  const sockets = new Set<Socket>();
+  server.on('connection', (socket: Socket) => {
+    sockets.add(socket);
+    socket.once('close', () => sockets.delete(socket));
+  });
 
   return {
     get associations() {
@@ -159,10 +165,8 @@ export async function createDicomServer(options: DicomServerOptions): Promise<Di
       new Promise((resolve) => {
         closing = true;
         const cut = setTimeout(() => {
-          for (const connection of open.keys()) {
-            connection.abort();
-            connection.destroy();
-          }
+          for (const connection of open.keys()) connection.abort();
+          for (const socket of sockets) socket.destroy();
         }, graceMs);
         server.close(() => {
           clearTimeout(cut);

@@ -77,12 +77,18 @@ export function createStore(ingest: Ingest, options: StoreOptions): Service {
     const { head } = slab;
     const bytes = Buffer.from(head.buffer, head.byteOffset, head.byteLength);
     const sop = readSop(bytes, sink.start, syntaxOf(context), slab.size);
-    if (
-      sop !== undefined &&
-      (sop.sopClassUid !== command.AffectedSOPClassUID || sop.sopInstanceUid !== command.AffectedSOPInstanceUID)
-    ) {
+    // What cannot be read at all, ingest refuses.
+    const status =
+      sop === undefined
+        ? STATUS.success
+        : sop.sopClassUid === undefined || sop.sopInstanceUid === undefined
+          ? STATUS.cannotUnderstand
+          : sop.sopClassUid === command.AffectedSOPClassUID && sop.sopInstanceUid === command.AffectedSOPInstanceUID
+            ? STATUS.success
+            : STATUS.mismatch;
+    if (status !== STATUS.success) {
       slab.release();
-      return STATUS.mismatch;
+      return status;
     }
     await ingest.store(slab, {
       origin: 'DicomProtocol',

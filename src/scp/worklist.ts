@@ -29,9 +29,10 @@ export function worklistSource(config: Config, callingAet: string): FindSource {
       const all = filter ? withinSteps(conditions, own) : conditions;
       return {
         unsupported: false,
-        async *answers(more) {
+        async *answers(more, cancelled) {
           let count = 0;
           for await (const values of worklist(folder)) {
+            if (cancelled.aborted) return;
             if (!all.every((condition) => matches(values, condition, caseSensitivePN))) continue;
             if (count === limit) return more();
             count += 1;
@@ -81,7 +82,8 @@ async function* worklist(folder: string): AsyncGenerator<Values, void> {
       const { dataSet } = readFile(await readBytes(path));
       yield toJson(dataSet, 'Short', { maximumLength: 0 }) as Values;
     } catch (thrown) {
-      log.dicom.warn({ err: asError(thrown), file: name }, 'a worklist file cannot be read');
+      log.dicom.warn({ reason: asError(thrown).message }, 'a worklist file cannot be read');
+      log.dicom.debug({ file: name }, 'the worklist file');
     }
   }
 }

@@ -4,20 +4,11 @@
  */
 
 import type { Socket } from 'node:net';
-import {
-  type Command,
-  type DecodedCommand,
-  decodeCommand,
-  encodeCommand,
-  isResponse,
-  MAXIMUM_COMMAND,
-} from '../dicom/command.ts';
+import type { Command } from '../dicom/command.ts';
 import {
   type AbortReason,
   abortPdu,
-  dataHeader,
   describeRejection,
-  PDV_HEADER,
   PduFault,
   type PduName,
   PduReader,
@@ -29,8 +20,9 @@ import {
 } from '../dicom/pdu.ts';
 import { type Effect, type Event, type State, transition } from '../dicom/upper-layer.ts';
 import { asError, IsenError } from '../errors.ts';
+import { Assembler } from './assembler.ts';
 import type { Association, DataSink, Message, PresentationContext } from './association.ts';
-import { Gathered } from './gathered.ts';
+import { writeMessage } from './message-writer.ts';
 import { AcceptorNegotiation, type ContextAnswer, type Offer, type RequestorNegotiation } from './negotiation.ts';
 import { acknowledgeQuickly } from './quick-ack.ts';
 
@@ -38,15 +30,8 @@ import { acknowledgeQuickly } from './quick-ack.ts';
 const ARTIM = 30_000;
 const ARTIM_CLOSING = 5_000;
 
-/** Bytes of a data set that is kept in memory. */
-const MAXIMUM_IN_MEMORY = 16 << 20;
-
-/** Fragments for a peer that takes any size. */
-const LARGEST_FRAGMENT = 128 << 10;
 /** Least that a peer must take in a PDU, so that a message does not become a flood of them. */
 const LEAST_PDU = 128;
-/** Bytes that are handed to the socket at once. */
-const BURST = 256 << 10;
 
 /** What is common to both sides. */
 export interface ConnectionOptions {
@@ -65,16 +50,6 @@ export type Decision = { readonly rejected: Rejection } | { readonly answers: re
 export type Side =
   | { readonly requestor: RequestorNegotiation; readonly callingAet: string; readonly calledAet: string }
   | { readonly decide: (offer: Offer) => Promise<Decision> };
-
-/** A message whose command is whole, and where its data set goes. */
-interface Incoming {
-  readonly context: PresentationContext;
-  readonly decoded: DecodedCommand;
-  readonly sink: DataSink | undefined;
-  readonly memory: Gathered | undefined;
-  /** The sink took no more: what still comes is passed over. */
-  discarding: boolean;
-}
 
 export class Connection implements Association, PduReceiver {
   callingAet = '';
@@ -105,10 +80,7 @@ export class Connection implements Association, PduReceiver {
   /** Promises that must resolve before more is read: a sink's, a decision's. */
   #holds = 0;
   #lastRead = performance.now();
-  readonly #command = new Gathered(MAXIMUM_COMMAND);
-  /** The context of the command that is coming. */
-  #commandContext = 0;
-  #incoming: Incoming | undefined;
+  readonly #assembler: Assembler;
   readonly #messages: Message[] = [];
   #receiver: { resolve: (message: Message | undefined) => void; reject: (error: IsenError) => void } | undefined;
 
@@ -124,6 +96,12 @@ export class Connection implements Association, PduReceiver {
     this.#side = side;
     this.#options = options;
     this.#reader = new PduReader(options.maximumPdu, this);
+    this.#assembler = new Assembler({
+      context: (id) => this.#byId.get(id),
+      sink: options.sink,
+      deliver: (message) => this.#deliver(message),
+      hold: (work) => this.#hold(work),
+    });
     this.ended = this.#over.signal;
     this.remoteIp = addressOf(socket);
     this.opened = new Promise((resolve, reject) => {
@@ -154,7 +132,7 @@ export class Connection implements Association, PduReceiver {
 
   /** No message is coming in. */
   get idle(): boolean {
-    return this.#incoming === undefined && this.#commandContext === 0;
+    return this.#assembler.idle;
   }
 
   nextMessageId(): number {
@@ -187,53 +165,14 @@ export class Connection implements Association, PduReceiver {
     if (this.#byId.get(context.id) === undefined) {
       throw new IsenError('NetworkProtocol', `presentation context ${context.id} was not accepted`);
     }
-    const limit = this.#peerMaximum === 0 ? LARGEST_FRAGMENT : this.#peerMaximum - PDV_HEADER;
-    // Fragments have an even number of bytes (PS3.8 annex E.2).
-    const fragment = Math.min(limit, LARGEST_FRAGMENT) & ~1;
-    const socket = this.#socket;
-    let burst = 0;
-    /** Parts of the fragment that is being filled, and the bytes that it may still take. */
-    let parts: Uint8Array[] = [];
-    let room = fragment;
-    const flush = (isCommand: boolean, last: boolean): void => {
-      socket.write(dataHeader(context.id, isCommand, last, fragment - room));
-      for (const part of parts) socket.write(part);
-      parts = [];
-      room = fragment;
-    };
-    const add = async (bytes: Uint8Array, isCommand: boolean): Promise<void> => {
-      for (let at = 0; at < bytes.length; ) {
-        if (room === 0) {
-          flush(isCommand, false);
-          if (burst >= BURST) {
-            await this.#drain();
-            burst = 0;
-            socket.cork();
-          }
-        }
-        const part = at === 0 && bytes.length <= room ? bytes : bytes.subarray(at, at + room);
-        parts.push(part);
-        room -= part.length;
-        burst += part.length;
-        at += part.length;
-      }
-    };
     this.#mustSend();
-    socket.cork();
     try {
-      await add(encodeCommand(command, dataSet !== undefined), true);
-      flush(true, true);
-      if (dataSet !== undefined) {
-        for await (const part of dataSet) await add(part, false);
-        flush(false, true);
-      }
+      await writeMessage(this.#socket, context.id, this.#peerMaximum, command, dataSet, () => this.#drain());
     } catch (thrown) {
       // Half a message is on its way: nothing that follows could be understood.
-      socket.uncork();
       this.abort();
       throw thrown;
     }
-    await this.#drain();
   }
 
   /** Throws what ended the association, when it is over; moves the machine otherwise. */
@@ -407,7 +346,8 @@ export class Connection implements Association, PduReceiver {
         clearTimeout(this.#artim);
         break;
       case 'close transport':
-        this.#close();
+        // Nothing of ours is on its way that the peer still wants.
+        this.#socket.destroy();
         break;
     }
   }
@@ -428,11 +368,6 @@ export class Connection implements Association, PduReceiver {
     if (this.#socket.writable) this.#socket.write(bytes);
   }
 
-  #close(): void {
-    if (this.#socket.writable) this.#socket.end(() => this.#socket.destroy());
-    else this.#socket.destroy();
-  }
-
   #reason(): IsenError {
     return this.#end instanceof IsenError
       ? this.#end
@@ -444,11 +379,9 @@ export class Connection implements Association, PduReceiver {
     if (this.#end !== undefined) return;
     this.#end = end;
     clearTimeout(this.#silence);
-    this.#command.clear();
-    this.#incoming?.memory?.clear();
-    const sink = this.#incoming?.sink;
-    this.#incoming = undefined;
-    sink?.abandon();
+    this.#assembler.abandon();
+    // What nobody took can be answered no more.
+    for (const { sink } of this.#messages.splice(0)) sink?.abandon();
     this.#open.reject(this.#reason());
     this.#released?.();
     const receiver = this.#receiver;
@@ -588,60 +521,10 @@ export class Connection implements Association, PduReceiver {
 
   fragment(contextId: number, isCommand: boolean, last: boolean, part: Buffer, ended: boolean): void {
     // After an abort or a release what still comes is passed over.
-    if (this.#end !== undefined) return;
-    const context = this.#byId.get(contextId);
-    if (context === undefined) throw broken(`presentation context ${contextId} was not accepted`);
-    const incoming = this.#incoming;
-    if (isCommand) {
-      if (incoming !== undefined) throw broken('a command before the data set of the last ended');
-      if (this.#commandContext !== 0 && this.#commandContext !== contextId) throw broken('messages mix');
-      this.#commandContext = contextId;
-      if (!this.#command.add(part)) throw broken('a command set that is too large');
-      if (last && ended) this.#commandEnded(context);
-      return;
-    }
-    if (incoming === undefined) throw broken('a data set without its command');
-    if (incoming.context !== context) throw broken('messages mix');
-    if (part.length > 0) this.#dataPart(incoming, part);
-    if (last && ended) {
-      this.#incoming = undefined;
-      this.#dataEnded(incoming);
-    }
+    if (this.#end === undefined) this.#assembler.fragment(contextId, isCommand, last, part, ended);
   }
 
-  #commandEnded(context: PresentationContext): void {
-    this.#commandContext = 0;
-    const decoded = decodeCommand(this.#command.take());
-    const sink =
-      decoded.hasDataSet && !isResponse(decoded.command) ? this.#options.sink?.(context, decoded.command) : undefined;
-    const memory = decoded.hasDataSet && sink === undefined ? new Gathered(MAXIMUM_IN_MEMORY) : undefined;
-    const incoming: Incoming = { context, decoded, sink, memory, discarding: false };
-    if (decoded.hasDataSet) this.#incoming = incoming;
-    else this.#deliver(incoming, undefined);
-  }
-
-  #dataPart(incoming: Incoming, part: Buffer): void {
-    if (incoming.memory !== undefined && !incoming.memory.add(part)) throw broken('a data set that is too large');
-    if (incoming.sink === undefined || incoming.discarding) return;
-    try {
-      const taken = incoming.sink.write(part);
-      if (taken === undefined) return;
-      this.#hold(
-        taken.catch(() => {
-          incoming.discarding = true;
-        }),
-      );
-    } catch {
-      incoming.discarding = true;
-    }
-  }
-
-  #dataEnded(incoming: Incoming): void {
-    this.#deliver(incoming, incoming.memory?.take());
-  }
-
-  #deliver({ context, decoded, sink }: Incoming, dataSet: Uint8Array | undefined): void {
-    const message: Message = { context, command: decoded.command, dataSet, sink };
+  #deliver(message: Message): void {
     const receiver = this.#receiver;
     if (receiver === undefined) {
       this.#messages.push(message);
@@ -676,8 +559,6 @@ const NOTHING = Buffer.alloc(0);
 function addressOf(socket: Socket): string {
   return (socket.remoteAddress ?? '').replace(/^::ffff:(?=\d+\.)/, '');
 }
-
-const broken = (why: string): PduFault => new PduFault('unexpected parameter', why);
 
 function lost(error: Error): IsenError {
   return new IsenError('NetworkProtocol', `the connection was lost: ${error.message}`, { cause: error });

@@ -24,6 +24,9 @@ export const CONTEXT_RESULT = {
   'transfer syntaxes not supported': 4,
 } as const;
 
+/** An AE title (PS3.5 §6.2). */
+const TITLE = /^(?=.*[^ ])[\x20-\x5b\x5d-\x7e]{1,16}$/;
+
 /** A presentation context that a peer asks for. */
 export interface OfferedContext {
   readonly id: number;
@@ -158,10 +161,13 @@ export class RequestorNegotiation {
   /** The transfer syntaxes that were asked for, by context. */
   readonly #proposed = new Map<number, readonly string[]>();
 
-  /** Throws ParameterOutOfRange for no contexts, or more than 128. */
+  /** Throws ParameterOutOfRange for no contexts, more than 128, and what is no AE title. */
   constructor(callingAet: string, calledAet: string, contexts: readonly ProposedContext[], maximumPdu: number) {
     if (contexts.length === 0 || contexts.length > 128) {
       throw new IsenError('ParameterOutOfRange', `${contexts.length} presentation contexts; 1 to 128 are possible`);
+    }
+    for (const title of [callingAet, calledAet]) {
+      if (!TITLE.test(title)) throw new IsenError('ParameterOutOfRange', `"${title}" is no AE title`);
     }
     const association = new dimse.association.Association(callingAet, calledAet);
     association.setMaxPduLength(maximumPdu);

@@ -3,13 +3,22 @@
 import { connect as connectTcp, type Socket } from 'node:net';
 import { connect as connectTls } from 'node:tls';
 import { IsenError } from '../errors.ts';
+import { recordAssociations } from '../metrics.ts';
 import type { Association, AssociationRequest } from './association.ts';
 import { Connection } from './connection.ts';
 import { RequestorNegotiation } from './negotiation.ts';
 
+/** Associations that we asked for and that are open. */
+let outgoing = 0;
+
+function count(by: 1 | -1): void {
+  outgoing += by;
+  recordAssociations('outgoing', outgoing);
+}
+
 /**
  * Opens an association. Throws NetworkProtocol when the peer cannot be reached, rejects or breaks the protocol, Timeout when it is silent,
- * ParameterOutOfRange for no contexts or more than 128.
+ * ParameterOutOfRange for no contexts, more than 128, and what is no AE title.
  */
 export async function requestAssociation(request: AssociationRequest): Promise<Association> {
   const { callingAet, calledAet, contexts, maximumPdu, patience, sink } = request;
@@ -17,6 +26,10 @@ export async function requestAssociation(request: AssociationRequest): Promise<A
   const socket = await connected(request);
   const connection = new Connection(socket, { requestor, callingAet, calledAet }, { patience, maximumPdu, sink });
   await connection.opened;
+  // The peer may have ended it at once.
+  if (connection.ended.aborted) return connection;
+  count(1);
+  connection.ended.addEventListener('abort', () => count(-1), { once: true });
   return connection;
 }
 

@@ -82,11 +82,15 @@ test('what is no command set is refused', () => {
     'a cut head': Buffer.concat([field, type, Buffer.alloc(5)]),
     'a length past the end': Buffer.concat([field, type, element(0x0110, us(1), 4)]),
     'a length of 4 GB': Buffer.concat([field, type, element(0x0110, us(1), 0xffffffff)]),
-    'another group': Buffer.concat([field, type, element(0x0010, us(1), 2, 8)]),
     'a short number': Buffer.concat([element(0x0100, Buffer.from([1])), type]),
   })) {
     assert.throws(() => decodeCommand(bytes), isRefused, what);
   }
+});
+
+test('details of a status that a peer appends are passed over', () => {
+  const bytes = Buffer.concat([element(0x0100, us(0x8010)), element(0x0800, us(0x0101)), element(0x0058, us(1), 2, 8)]);
+  assert.equal(decodeCommand(bytes).command.CommandField, 0x8010);
 });
 
 test('random bytes end in an answer or a refusal', () => {

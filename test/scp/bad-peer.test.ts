@@ -177,7 +177,7 @@ test('a command and a data set in many fragments, empty ones among them, byte by
   );
   const parts: Buffer[] = [];
   for (let at = 0; at < set.length; at += 7) {
-    parts.push(fragment(3, true, at + 7 >= set.length, set.subarray(at, at + 7)), ...[]);
+    parts.push(fragment(3, true, at + 7 >= set.length, set.subarray(at, at + 7)));
     if (at === 0) parts.push(...Array.from({ length: 50 }, () => fragment(3, true, false, Buffer.alloc(0))));
   }
   for (let at = 0; at < dataSet.length; at += 101) {

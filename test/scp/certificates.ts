@@ -20,8 +20,8 @@ export interface Certificates {
 
 /** Makes them in a folder. */
 export function certificates(folder: string): Certificates {
-  const openssl = (...args: readonly string[]): void => {
-    execFileSync('openssl', args, { cwd: folder, stdio: 'ignore' });
+  const openssl = (line: string): void => {
+    execFileSync('openssl', line.split(' '), { cwd: folder, stdio: 'ignore' });
   };
   const pair = (name: string): Pair => ({
     certificate: join(folder, `${name}.pem`),
@@ -29,10 +29,7 @@ export function certificates(folder: string): Certificates {
   });
   const selfSigned = (name: string): Pair => {
     const { certificate, key } = pair(name);
-    openssl(
-      ...['req', '-x509', '-newkey', 'rsa:2048', '-nodes', '-days', '2', '-subj', `/CN=${name}`],
-      ...['-keyout', key, '-out', certificate],
-    );
+    openssl(`req -x509 -newkey rsa:2048 -nodes -days 2 -subj /CN=${name} -keyout ${key} -out ${certificate}`);
     return { certificate, key };
   };
   const authority = selfSigned('authority');
@@ -41,11 +38,9 @@ export function certificates(folder: string): Certificates {
     const request = join(folder, `${name}.csr`);
     const extensions = join(folder, `${name}.ext`);
     writeFileSync(extensions, 'subjectAltName=DNS:localhost,IP:127.0.0.1\n');
-    openssl('req', '-newkey', 'rsa:2048', '-nodes', '-subj', `/CN=${name}`, '-keyout', key, '-out', request);
-    openssl(
-      ...['x509', '-req', '-days', '2', '-in', request, '-CA', authority.certificate, '-CAkey', authority.key],
-      ...['-CAcreateserial', '-extfile', extensions, '-out', certificate],
-    );
+    openssl(`req -newkey rsa:2048 -nodes -subj /CN=${name} -keyout ${key} -out ${request}`);
+    const by = `-CA ${authority.certificate} -CAkey ${authority.key} -CAcreateserial`;
+    openssl(`x509 -req -days 2 -in ${request} ${by} -extfile ${extensions} -out ${certificate}`);
     return { certificate, key };
   };
   return {

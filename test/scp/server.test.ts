@@ -93,7 +93,8 @@ test('who may: the options for everybody, the modalities, and their address', {
 const SAMPLES: readonly (readonly [path: string, option: string])[] = [
   ['SignedCT.dcm', '-xe'],
   ['Brainix/Epi/IM-0001-0001.dcm', '-xe'],
-  ['Issue16.dcm', '-xi'],
+  ['Issue16.dcm', '-xy'],
+  ['Brainix/Flair/IM-0001-0001.dcm', '-xi'],
   ['2020-09-12-ELSCINT1-PMSCT_RLE1.dcm', '-xr'],
   ['DummyCT.dcm', '-xs'],
   ['DicomSeg.dcm', '-xe'],
@@ -106,11 +107,11 @@ test('what storescu sends is stored byte for byte, as its own server stores it',
   await withServer({ DicomAet: 'ARCHIVE' }, async (server) => {
     const folder = temporaryFolder();
     const port = await freePort();
-    await startProgram('storescp', ['--bit-preserving', '-od', folder, String(port)], port);
+    await startProgram('storescp', ['--bit-preserving', '+xa', '-od', folder, String(port)], port);
     for (const [path, option] of SAMPLES) {
       const sample = shared(`samples/${path}`) ?? '';
       const to = async (target: number) =>
-        run('storescu', [option, '-aec', 'ARCHIVE', '-aet', 'MODALITY', '127.0.0.1', String(target), sample]);
+        run('storescu', ['-R', option, '-aec', 'ARCHIVE', '-aet', 'MODALITY', '127.0.0.1', String(target), sample]);
       const known = new Set(await instances(server));
       const before = new Set(readdirSync(folder));
       const sent = await to(server.dicomPort);
