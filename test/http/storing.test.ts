@@ -42,21 +42,32 @@ after(async () => {
   await receiver.close();
 });
 
-async function ask(method: string, path: string, body?: string | Uint8Array): Promise<{ status: number; body: any }> {
-  const answer = await fetch(server.url + path, { method, ...(body !== undefined && { body }) });
-  const text = await answer.text();
-  return { status: answer.status, body: /^\s*[[{]/.test(text) ? JSON.parse(text) : text };
+/** What of the answers is looked at. */
+interface Body {
+  readonly [name: string]: unknown;
+  readonly ID: string;
+  readonly ParentStudy: string;
+  readonly ParentSeries: string;
+  readonly State: string;
+  readonly Content: unknown;
+  readonly ErrorCode: number;
+  readonly ErrorDetails: string;
+  readonly Exports: readonly { ID: string; RemoteModality: string; ResourceType: string }[];
 }
 
-async function upload(file: Uint8Array): Promise<{ ID: string; ParentStudy: string; ParentSeries: string }> {
+async function ask(method: string, path: string, body?: string | Uint8Array): Promise<{ status: number; body: Body }> {
+  const answer = await fetch(server.url + path, { method, ...(body !== undefined && { body }) });
+  const text = await answer.text();
+  return { status: answer.status, body: (/^\s*[[{]/.test(text) ? JSON.parse(text) : text) as Body };
+}
+
+async function upload(file: Uint8Array): Promise<Body> {
   const { status, body } = await ask('POST', '/instances', file);
   assert.equal(status, 200);
   return body;
 }
 
-async function ended(
-  id: string,
-): Promise<{ State: string; Content: unknown; ErrorCode: number; ErrorDetails: string }> {
+async function ended(id: string): Promise<Body> {
   for (const end = Date.now() + 10_000; ; await sleep(10)) {
     const { body } = await ask('GET', `/jobs/${id}`);
     if (body.State === 'Success' || body.State === 'Failure') return body;
@@ -200,7 +211,7 @@ test('an asynchronous job succeeds, and what it sent is in the log of exports', 
   const { body: log } = await ask('GET', `/exports?since=${before.Last}`);
   assert.equal(log.Exports.length, 1);
   assert.deepEqual(
-    [log.Exports[0].ID, log.Exports[0].RemoteModality, log.Exports[0].ResourceType],
+    [log.Exports[0]?.ID, log.Exports[0]?.RemoteModality, log.Exports[0]?.ResourceType],
     [ParentSeries, 'sample', 'Series'],
   );
   assert.notEqual(ID, '');
