@@ -42,10 +42,30 @@ after(async () => {
   await receiver.close();
 });
 
-async function ask(method: string, path: string, body?: string | Uint8Array): Promise<{ status: number; body: any }> {
+/** What the answers of this suite hold, each some of it. */
+interface Answered {
+  readonly ID: string;
+  readonly ParentStudy: string;
+  readonly ParentSeries: string;
+  readonly State: string;
+  readonly Content: unknown;
+  readonly ErrorCode: number;
+  readonly ErrorDetails: string;
+  readonly OrthancStatus: number;
+  readonly Details: string;
+  readonly FailedInstancesCount: number;
+  readonly Last: number;
+  readonly Exports: readonly Readonly<Record<string, string>>[];
+}
+
+async function ask(
+  method: string,
+  path: string,
+  body?: string | Uint8Array,
+): Promise<{ status: number; body: Answered }> {
   const answer = await fetch(server.url + path, { method, ...(body !== undefined && { body }) });
   const text = await answer.text();
-  return { status: answer.status, body: /^\s*[[{]/.test(text) ? JSON.parse(text) : text };
+  return { status: answer.status, body: (/^\s*[[{]/.test(text) ? JSON.parse(text) : text) as Answered };
 }
 
 async function upload(file: Uint8Array): Promise<{ ID: string; ParentStudy: string; ParentSeries: string }> {
@@ -200,7 +220,7 @@ test('an asynchronous job succeeds, and what it sent is in the log of exports', 
   const { body: log } = await ask('GET', `/exports?since=${before.Last}`);
   assert.equal(log.Exports.length, 1);
   assert.deepEqual(
-    [log.Exports[0].ID, log.Exports[0].RemoteModality, log.Exports[0].ResourceType],
+    [log.Exports[0]?.ID, log.Exports[0]?.RemoteModality, log.Exports[0]?.ResourceType],
     [ParentSeries, 'sample', 'Series'],
   );
   assert.notEqual(ID, '');
