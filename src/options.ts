@@ -337,7 +337,8 @@ export const OPTIONS = {
       FilterIssuerAet: z.boolean().default(false),
       LimitAnswers: z.number().int().min(0).default(0),
     }),
-    allowed: 'an object of "Enable", "Database" (a folder), "FilterIssuerAet" and "LimitAnswers"',
+    allowed:
+      'an object of "Enable", "Database" (a folder; relative to where the server was started), "FilterIssuerAet" and "LimitAnswers"',
     default: { Enable: false, Database: 'WorklistsDatabase', FilterIssuerAet: false, LimitAnswers: 0 },
     meaning:
       'The modality worklist: C-FIND over the .wl files of a folder, of which (FilterIssuerAet) a modality sees only those scheduled for its AE title. LimitAnswers 0: no limit.',
