@@ -4,6 +4,8 @@ const BENCHMARKS: Readonly<Record<string, () => Promise<{ run(args: readonly str
   ingest: () => import('./ingest.ts'),
   browse: () => import('./browse.ts'),
   render: () => import('./render.ts'),
+  'store-scp': () => import('./store-scp.ts'),
+  'store-scu': () => import('./store-scu.ts'),
   index: () => import('./index-growth.ts'),
 };
 

@@ -49,7 +49,7 @@ async function filled(subject: Subject, { uid, bits }: (typeof SYNTAXES)[number]
 
 /** Previews per second in a fresh process, of either kind; megabytes of it afterwards. */
 async function measure(subject: Subject, folder: string): Promise<Record<State | 'memory', number>> {
-  const server = await startServer(subject, folder);
+  const server = await startServer(subject, { folder });
   try {
     const ids = (await (await fetch(`http://127.0.0.1:${server.port}/instances`)).json()) as string[];
     const paths = ids.sort().map((id) => `/instances/${id}/preview`);

@@ -19,8 +19,29 @@ import { createHeaders } from './ingest/header.ts';
 import { createPictures } from './ingest/pictures.ts';
 import { openIngest } from './ingest/reception.ts';
 import { createTranscoder } from './ingest/transcoder.ts';
+import { openEmbeddedQueue } from './jobs/embedded.ts';
+import { configuredModalities, storedModalities } from './jobs/modalities.ts';
+import { openRouter } from './jobs/route.ts';
+import { openStores } from './jobs/store.ts';
+import { storeKind } from './jobs/storing.ts';
 import { setMetricsEnabled } from './metrics.ts';
 import { createPool } from './pool.ts';
+import { createDial } from './scu/dial.ts';
+import { requestAssociation } from './scu/requestor.ts';
+import { commitmentKind, createCommitments } from './jobs/commitments.ts';
+import { createEngine } from './jobs/engine.ts';
+import { getKind, moveKind } from './jobs/retrieve.ts';
+import { createCommitment } from './scp/commitment.ts';
+import { STORAGE_CLASSES } from './dicom/storage-classes.ts';
+import { receivingFrom } from './scp/receiving.ts';
+import { createQueries } from './jobs/queries.ts';
+import { createFind } from './scp/find.ts';
+import { createGet } from './scp/get.ts';
+import { createMove } from './scp/move.ts';
+import { clientTls } from './scu/tls.ts';
+import { echo } from './scp/echo.ts';
+import { createDicomServer } from './scp/server.ts';
+import { createStore } from './scp/store.ts';
 import { openFilesystem } from './storage/filesystem.ts';
 import type { Storage } from './storage/storage.ts';
 
@@ -30,6 +51,9 @@ const MB = 2 ** 20;
 /** Milliseconds that requests under way have to end when the server stops. */
 const GRACE = 10_000;
 
+/** Entries that one queue may have: some hundreds of megabytes of the index. */
+const QUEUE_CAPACITY = 1_000_000;
+
 export interface StartOptions {
   readonly config: Config;
 }
@@ -38,6 +62,8 @@ export interface StartOptions {
 export interface Server {
   /** Where the REST API answers; undefined when it is not served. */
   readonly url: string | undefined;
+  /** Where DICOM associations are accepted; undefined when none are. */
+  readonly dicomPort: number | undefined;
   /** Takes nothing new, finishes what was accepted, closes every file. */
   close(): Promise<void>;
 }
@@ -99,25 +125,103 @@ export async function start({ config }: StartOptions): Promise<Server> {
     });
     closers.push(() => ingest.close());
     setMetricsEnabled(config.MetricsEnabled);
-    if (!config.HttpServerEnabled) return { url: undefined, close };
     const headers = createHeaders(storage);
     closers.push(() => headers.close());
-    const pictures = createPictures(headers);
-    closers.push(() => pictures.close());
-    const http = await createHttp({
+    const queue = await openEmbeddedQueue({ database, commit: ingest.applyAll, capacity: QUEUE_CAPACITY });
+    closers.push(() => queue.close());
+    const modalities = config.DicomModalitiesInDatabase
+      ? storedModalities(database, ingest.apply)
+      : configuredModalities(config.DicomModalities);
+    const storeService = createStore(ingest, config);
+    const dial = createDial({
+      connect: requestAssociation,
+      aet: config.DicomAet,
+      timeout: config.DicomScuTimeout,
+      maximumPdu: config.MaximumPduLength,
+      tls: clientTls(config),
+    });
+    const stores = await openStores({
       config,
+      queue,
+      modalities,
       database,
       storage,
-      changes,
-      ingest,
-      headers,
-      pictures,
       transcoder,
-      version: version(),
+      dial,
+      commit: ingest.applyAll,
     });
-    const { port } = await http.listen();
-    closers.push(() => http.close(GRACE));
-    return { url: `http${config.SslEnabled ? 's' : ''}://127.0.0.1:${port}`, close };
+    closers.push(() => stores.close());
+    const router = await openRouter({
+      configured: config.Routes,
+      database,
+      changes,
+      queue,
+      modalities,
+      headers,
+      apply: ingest.apply,
+    });
+    closers.push(() => router.close());
+    const commitments = createCommitments(config.StorageCommitmentReportsSize);
+    const jobs = createEngine({
+      queue,
+      storage,
+      concurrent: config.ConcurrentJobs,
+      history: config.JobsHistorySize,
+      save: config.SaveJobs,
+      outputs: config.MediaArchiveSize,
+    });
+    const receiving = receivingFrom(storeService, config.DicomAet);
+    const retrieving = { dial, modalities, receiving, storageClasses: [...STORAGE_CLASSES] };
+    jobs.register(storeKind);
+    jobs.register(moveKind(retrieving));
+    jobs.register(getKind(retrieving));
+    jobs.register(commitmentKind({ database, storage, dial, modalities }));
+    await jobs.start();
+    closers.push(() => jobs.close());
+    const queries = createQueries(config.QueryRetrieveSize);
+    let url: string | undefined;
+    if (config.HttpServerEnabled) {
+      const pictures = createPictures(headers);
+      closers.push(() => pictures.close());
+      const http = await createHttp({
+        config,
+        database,
+        storage,
+        changes,
+        ingest,
+        headers,
+        pictures,
+        transcoder,
+        modalities,
+        dial,
+        queries,
+        queue,
+        jobs,
+        commitments,
+        stores,
+        router,
+        version: version(),
+      });
+      const { port } = await http.listen();
+      closers.push(() => http.close(GRACE));
+      url = `http${config.SslEnabled ? 's' : ''}://127.0.0.1:${port}`;
+    }
+    let dicomPort: number | undefined;
+    if (config.DicomServerEnabled) {
+      const room = { config, database, headers, storage, transcoder, modalities, dial, queue, jobs, commitments };
+      const services = [
+        echo,
+        storeService,
+        createFind(room),
+        createMove(room),
+        createGet(room),
+        createCommitment(room),
+      ];
+      const dicom = await createDicomServer({ config, modalities, services });
+      dicomPort = (await dicom.listen()).port;
+      closers.push(() => dicom.close(GRACE));
+    }
+    return { url, dicomPort, close };
   } catch (thrown) {
     await close();
     throw thrown;

@@ -64,7 +64,7 @@ export async function upload(
     // Whoever left while waiting for the turn has no events left to tell so.
     if (request.destroyed) throw new IsenError('BadRequest', 'the client is gone');
     const encoding = request.headers['content-encoding']?.toLowerCase();
-    if (encoding === undefined || encoding === 'identity') await receive(request, slab);
+    if (encoding === undefined || encoding === 'identity') await receiveBody(request, slab);
     else if (encoding === 'gzip' || encoding === 'x-gzip') await receiveGzip(request, slab);
     else throw new IsenError('BadRequest', 'this Content-Encoding is not understood', { http: 415 });
     // From here the client waits for us: its silence is none.
@@ -107,7 +107,7 @@ function answerOf({ ids, status }: Stored): UploadAnswer {
  * Copies a stream into a slab with the sender paused while storage is behind. Throws BadRequest when it breaks off, Busy when
  * it comes slowly while others wait for the memory: no number of stalled clients keeps an honest one out.
  */
-function receive(source: Readable, slab: Slab): Promise<void> {
+export function receiveBody(source: Readable, slab: Slab): Promise<void> {
   return new Promise((resolve, reject) => {
     const fail = (thrown: unknown): void => {
       clearInterval(looks);
@@ -151,7 +151,7 @@ function receive(source: Readable, slab: Slab): Promise<void> {
 async function receiveGzip(request: Readable, slab: Slab): Promise<void> {
   const gunzip = createGunzip();
   try {
-    await Promise.all([pipeline(request, gunzip), receive(gunzip, slab)]);
+    await Promise.all([pipeline(request, gunzip), receiveBody(gunzip, slab)]);
   } catch (thrown) {
     gunzip.destroy();
     if (thrown instanceof IsenError && thrown.code !== 'BadRequest') throw thrown;
@@ -192,7 +192,7 @@ async function uploadForm(
       try {
         const slab = await services.ingest.receive();
         try {
-          await receive(file, slab);
+          await receiveBody(file, slab);
           const stored = await storeBody(services, slab, reception, () => isGone(request));
           answers.push(...(Array.isArray(stored) ? stored : [stored]));
         } catch (thrown) {
@@ -349,7 +349,7 @@ async function receiveEntry(source: Readable, slab: Slab, expected: number): Pro
   source.on('data', (chunk: Uint8Array) => {
     crc = crc32.buf(chunk, crc);
   });
-  await receive(source, slab);
+  await receiveBody(source, slab);
   if (crc >>> 0 !== expected) throw new Error('the CRC-32 of an entry is wrong');
 }
 

@@ -1,6 +1,6 @@
 -- One row a resource. Public ids are the 20 bytes of their SHA-1, UUIDs 16 bytes, MD5 16 bytes, dates seconds and
 -- deadlines milliseconds since the epoch. `tags` and `metadata` are JSON objects; the columns after them repeat the
--- searched identifiers, normalised (src/database/find.ts).
+-- searched identifiers, normalised (src/dicom/match.ts).
 CREATE TABLE patients (
   id INTEGER PRIMARY KEY,
   public_id BLOB NOT NULL UNIQUE,
@@ -30,7 +30,9 @@ CREATE TABLE studies (
   study_instance_uid TEXT,
   accession_number TEXT,
   study_date TEXT,
-  study_description TEXT
+  study_description TEXT,
+  patient_name TEXT,             -- as this study has it: its patient's other studies may differ
+  patient_birth_date TEXT
 );
 CREATE INDEX studies_parent ON studies (parent);
 CREATE INDEX studies_stable_at ON studies (stable_at) WHERE stable_at IS NOT NULL;
@@ -38,6 +40,8 @@ CREATE INDEX studies_study_instance_uid ON studies (study_instance_uid);
 CREATE INDEX studies_accession_number ON studies (accession_number);
 CREATE INDEX studies_study_date ON studies (study_date);
 CREATE INDEX studies_study_description ON studies (study_description);
+CREATE INDEX studies_patient_name ON studies (patient_name);
+CREATE INDEX studies_patient_birth_date ON studies (patient_birth_date);
 
 CREATE TABLE series (
   id INTEGER PRIMARY KEY,

@@ -13,10 +13,11 @@ import {
   type ChangesRequest,
   type FindRequest,
   type Found,
+  MOST_IDS,
   type Remaining,
   type Statistics,
 } from '../database.ts';
-import { matchesWildcard, normalise } from '../find.ts';
+import { matchesWildcard, normalise } from '../../dicom/match.ts';
 import { asDatabaseError, openReader } from './connection.ts';
 import { foundOf, type FoundRow, selectResources } from './resources.ts';
 import { type ChangeRow, changeOf, levelNumber, publicId, publicIdBytes, TABLE, uuidBytes, uuidText } from './rows.ts';
@@ -70,6 +71,7 @@ export class Reader {
       const bytes = publicIdBytes(id);
       return bytes === undefined || since > 0 ? [] : this.#resources(request, 'r.public_id = ?', bytes);
     }
+    if (request.ids !== undefined) return this.#named(request, request.ids);
     const matches = await this.#matches(request, since, limit);
     const found: Found[] = [];
     const size = request.idsOnly === true ? WINDOW : PAGE;
@@ -88,6 +90,19 @@ export class Reader {
       }
     }
     return found;
+  }
+
+  /** Resources by their ids, a page a turn of the event loop. */
+  async #named(request: FindRequest, ids: readonly string[]): Promise<Found[]> {
+    if (ids.length > MOST_IDS) throw new IsenError('ParameterOutOfRange', 'too many ids');
+    const hex = ids.filter((id) => publicIdBytes(id) !== undefined).map((id) => id.replaceAll('-', ''));
+    const found: Found[] = [];
+    for (let at = 0; at < hex.length; at += PAGE) {
+      if (at > 0) await this.#turn();
+      const page = JSON.stringify(hex.slice(at, at + PAGE));
+      found.push(...this.#resources(request, 'r.public_id IN (SELECT unhex(value) FROM json_each(?))', page));
+    }
+    return found.sort((a, b) => (a.id < b.id ? -1 : 1));
   }
 
   async #matches(request: FindRequest, since: number, limit: number): Promise<readonly Matching[]> {
