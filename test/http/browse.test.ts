@@ -205,7 +205,7 @@ test("the log blames no client's mistake on the server", async (context) => {
   const error = context.mock.method(log.http, 'error', () => {});
   assert.equal((await raw(server.port, `/studies/${ids.ParentStudy}?requested-tags=NoSuchTag`)).status, 500);
   assert.equal((await raw(server.port, `/instances/${ids.ID}/content/NoSuchTag`)).status, 500);
-  assert.equal((await raw(server.port, `/instances/${ids.ID}/file?transcode=1.2.840.10008.1.2`)).status, 501);
+  assert.equal((await raw(server.port, `/instances/${ids.ID}/file?transcode=1.2.840.10008.1.2.4.102`)).status, 500);
   assert.equal(error.mock.callCount(), 0);
 });
 
