@@ -20,7 +20,7 @@ const SUBJECTS = ['isen', 'reference', 'storescp'] as const satisfies readonly S
 const ASSOCIATIONS = [1, 4];
 
 /** Small instances before each measurement, for all: V8 has compiled everything only after some ten thousand. */
-const WARMING = 5000;
+const WARMING = 4000;
 
 /** Whether the sender leaves Nagle's algorithm on. */
 type Sender = 'nodelay' | 'default';

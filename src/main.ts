@@ -95,7 +95,11 @@ export async function start({ config }: StartOptions): Promise<Server> {
     const changes = createEmbeddedChanges(database);
     const parsers = createPool<readonly ParseTask[], readonly Answer<Parsed>[]>({ file: 'parse', deadline: 60_000 });
     closers.push(() => parsers.close());
-    const transcoder = createTranscoder({ storage, quality: config.DicomLossyTranscodingQuality });
+    const transcoder = createTranscoder({
+      storage,
+      quality: config.DicomLossyTranscodingQuality,
+      cached: config.TranscoderCacheSize * MB,
+    });
     closers.push(() => transcoder.close());
     const transcoding =
       config.IngestTranscoding === ''

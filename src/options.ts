@@ -365,6 +365,7 @@ export const OPTIONS = {
     1,
     100,
   ),
+  TranscoderCacheSize: whole('read', 256, 'Memory for files that were transcoded last, in MB. 0: none is kept.'),
   DicomTlsEnabled: flag('read', false, 'Whether the DICOM server speaks TLS.'),
   DicomTlsCertificate: path('read', '', 'PEM file of the DICOM TLS certificate.'),
   DicomTlsPrivateKey: path('read', '', 'PEM file of the DICOM TLS private key.'),
@@ -470,7 +471,6 @@ export const OPTIONS = {
   StorageMemoryCapacity: whole('ignored', 512, 'Memory for reading the storage, in MB.'),
   TcpNoDelay: flag('ignored', true, 'Whether TCP sends at once. It always does here.'),
   TemporaryDirectory: path('ignored', '', 'Folder for temporary files.'),
-  TranscoderCacheSize: whole('ignored', 256, 'Memory of a cache of transcoded files, in MB.'),
   TranscoderMemoryCapacity: whole('ignored', 256, 'Memory for transcoding, in MB.'),
   TranscoderThreadsCount: whole('ignored', 4, 'Threads that transcode.'),
 } as const satisfies Record<string, Option>;

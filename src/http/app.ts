@@ -8,6 +8,7 @@ import { compress } from 'hono/compress';
 import { z } from '@hono/zod-openapi';
 import { asIsenError, type ErrorName, IsenError } from '../errors.ts';
 import type { Reception } from '../ingest/ingest.ts';
+import { isImpossible } from '../ingest/transcoder.ts';
 import { log } from '../log.ts';
 import { recordRequest } from '../metrics.ts';
 import { admit } from './access.ts';
@@ -99,7 +100,8 @@ const OF_CLIENTS: ReadonlySet<ErrorName> = new Set(['UnknownDicomTag', 'NotImple
 
 /** What went wrong on our side is logged with its cause; what a client did wrong is for the curious only. */
 function report(error: IsenError, method: string, path: string): void {
-  if (error.http >= 500 && error.http !== 503 && !OF_CLIENTS.has(error.code))
+  const isOfClient = OF_CLIENTS.has(error.code) || isImpossible(error.cause);
+  if (error.http >= 500 && error.http !== 503 && !isOfClient)
     log.http.error({ err: error, method }, `${method} failed`);
   log.http.debug({ method, path, status: error.http }, error.message);
 }

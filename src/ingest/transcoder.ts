@@ -41,7 +41,8 @@ export interface Ingested {
 /** What becomes of received files (`IngestTranscoding`). */
 export interface IngestTranscoding {
   /**
-   * Has `write` store a received file of `size` bytes in the transfer syntax wanted; `read` is called when there is room for it.
+   * Has `write` store a received file of `size` bytes in the transfer syntax wanted; `read` is called when there is room for it,
+   * and answers shared memory, or memory of its own, which is handed over.
    * Nothing is written where it is to be stored as it came: with the `problem`, if it should have been transcoded.
    * @throws {IsenError} Busy, and what `read` and `write` throw.
    */
@@ -73,15 +74,15 @@ export interface TranscoderOptions {
   readonly storage: Storage;
   /** `DicomLossyTranscodingQuality`. */
   readonly quality: number;
-  /** Bytes of files that are kept. */
-  readonly cached?: number;
+  /** Bytes of files that are kept (`TranscoderCacheSize`). */
+  readonly cached: number;
   /** Milliseconds that one file may take. */
   readonly deadline?: number;
 }
 
 /** Makes a transcoder; its threads start with its first file. */
 export function createTranscoder(options: TranscoderOptions): Transcoder {
-  const { storage, quality: initial, cached = 256 * 2 ** 20, deadline = 120_000 } = options;
+  const { storage, quality: initial, cached, deadline = 120_000 } = options;
   const threads = availableParallelism();
   // While a thread works on one file, the next is read and the last is written.
   const turns = new Budget(2 * threads);
@@ -108,18 +109,16 @@ export function createTranscoder(options: TranscoderOptions): Transcoder {
   };
 
   return {
-    async transcode({ attachment, metadata }, syntax, quality = initial) {
+    async transcode({ attachment }, syntax, quality = initial) {
       const { uuid, uncompressedSize: size, uncompressedMD5: md5 } = attachment;
       if (transferSyntax(syntax) === undefined)
         throw new IsenError('ParameterOutOfRange', `Unknown transfer syntax: ${syntax}`);
       if (size > LARGEST) throw new IsenError('NotEnoughMemory', 'the file is larger than can be transcoded');
-      const isSame = metadata['TransferSyntax']?.value === syntax;
       const key = `${uuid} ${syntax} ${quality}`;
       const known = kept.get(key);
       if (known !== undefined) return known;
       return turns.with(1, async () => {
         const stored = (await storage.read(uuid, { start: 0, end: size })) as Uint8Array<ArrayBuffer>;
-        if (isSame) return stored;
         const { bytes } = await ask({ bytes: stored, syntax, quality, ...(md5 !== '' && { md5 }) });
         if (bytes === undefined) throw new TypeError('the worker answered another question');
         kept.add(key, bytes);

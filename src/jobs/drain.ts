@@ -377,7 +377,8 @@ export class Drain {
       this.#pace += (milliseconds - this.#pace) / 8;
       this.#lost = 0;
       recordDelivery(this.#options.name, sent.status, milliseconds / 1000, sent.bytes);
-      await this.#settle(ready, modality.sending, sent);
+      // Who waits does so for the last one.
+      await this.#settle(ready, modality.sending, sent, next === undefined);
       return !sender.association.ended.aborted;
     } catch (thrown) {
       await this.#interrupted(modality, ready, line, asIsenError(thrown));
@@ -402,7 +403,7 @@ export class Drain {
     );
   }
 
-  async #settle({ entry, order }: Ready, sending: Modality['sending'], sent: Sent): Promise<void> {
+  async #settle({ entry, order }: Ready, sending: Modality['sending'], sent: Sent, last = true): Promise<void> {
     const settlement = afterSending(entry, order, sending, sent);
     if (sent.status !== 'failure') this.#count(entry, order);
     else {
@@ -410,7 +411,7 @@ export class Drain {
       const what = sent.dimseStatus === undefined ? sent.reason : `status ${sent.dimseStatus.toString(16)}H`;
       log.jobs.warn(`an instance was not sent to ${this.#options.name}: ${what}`);
     }
-    await this.#settler.add(settlement, order.once === true);
+    await this.#settler.add(settlement, last && order.once === true);
   }
 
   #count(entry: Entry, order: Order): void {

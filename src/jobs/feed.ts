@@ -116,7 +116,7 @@ export function outgoingOf(
     sopInstanceUid: (tags['0008,0018'] ?? '').trim(),
     transferSyntax: metadata['TransferSyntax']?.value ?? '',
     size: attachment.uncompressedSize,
-    read: (start, end) => storage.read(attachment.uuid, { start, end }),
+    read: (start, end, memory) => storage.read(attachment.uuid, { start, end }, memory),
     transcode: (syntax) => transcoder.transcode({ attachment, metadata }, syntax),
     wanted,
   };

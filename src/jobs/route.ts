@@ -36,6 +36,9 @@ const UNMATCHED = 5000;
 /** Entries added together. */
 const BATCH = 5000;
 
+/** Milliseconds that somebody waits for the following to catch up. */
+const PATIENCE = 10_000;
+
 /** Milliseconds until a failed step is tried again. */
 const RETRY = 1000;
 
@@ -68,6 +71,8 @@ export interface Router {
   remove(name: string): Promise<boolean>;
   /** Asks a rule about a stored instance, as if it had just come. Throws InexistentItem, UnknownResource. */
   test(name: string, instance: string): Promise<RuleTest>;
+  /** Resolves when all that is in the log now was looked at. Throws Busy where that takes long. */
+  caughtUp(): Promise<void>;
   /** Stores the position. */
   close(): Promise<void>;
 }
@@ -155,6 +160,13 @@ class FollowingRouter implements Router {
     const against = await reasonsAgainst(rule, facts, true);
     const reasons = rule.enabled ? against : ['it is not enabled', ...against];
     return { matches: reasons.length === 0, reasons, to: rule.to };
+  }
+
+  async caughtUp(): Promise<void> {
+    const last = await this.#options.changes.last();
+    for (const end = Date.now() + PATIENCE; this.#at !== undefined && this.#at < last; await sleep(GATHERING)) {
+      if (Date.now() > end) throw new IsenError('Busy', 'the routing rules are behind with the log');
+    }
   }
 
   async close(): Promise<void> {

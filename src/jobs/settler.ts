@@ -6,7 +6,7 @@ import { log } from '../log.ts';
 import type { Queue, Settlement } from './queue.ts';
 
 /** Milliseconds in which ends gather, unless somebody waits for one. */
-const GATHERING = 25;
+const GATHERING = 50;
 
 /** Ends that go together. */
 const MOST = 256;

@@ -187,11 +187,12 @@ export async function openStores(options: StoresOptions): Promise<Stores> {
       drains.get(name)?.wake(true);
     },
     clear: (name) =>
-      settleAll(name, ['waiting', 'retrying', 'paused', 'failed'], ({ queue: of, id, group, state }) =>
-        group === '' || state === 'failed'
-          ? { queue: of, id, state: 'removed', from: [state] }
-          : { queue: of, id, state: 'failed', reason: 'removed from the queue', from: [state] },
-      ),
+      settleAll(name, ['waiting', 'retrying', 'paused', 'failed'], ({ queue: of, id, state }) => ({
+        queue: of,
+        id,
+        state: 'removed',
+        from: [state],
+      })),
     async close() {
       closed = true;
       stopWatching();

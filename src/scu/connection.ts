@@ -122,7 +122,7 @@ export class Connection implements Association, PduReceiver {
       this.calledAet = side.calledAet;
       this.#happen('A-ASSOCIATE request');
       this.#happen('transport confirm');
-      this.#listen();
+      this.#watch(options.patience);
     } else this.#happen('transport indication');
   }
 
@@ -441,11 +441,6 @@ export class Connection implements Association, PduReceiver {
   #establish(contexts: readonly PresentationContext[]): void {
     this.contexts = contexts;
     for (const context of contexts) this.#byId.set(context.id, context);
-  }
-
-  /** As requestor: waits for the answer to A-ASSOCIATE-RQ. */
-  #listen(): void {
-    this.#watch(this.#options.patience);
   }
 
   // Reading

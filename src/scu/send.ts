@@ -15,8 +15,8 @@ export interface Outgoing extends Kind {
   readonly sopInstanceUid: string;
   /** Bytes of the stored file. */
   readonly size: number;
-  /** Bytes of the stored file from `start` up to `end`. Throws InexistentFile, CorruptedFile. */
-  read(start: number, end: number): Promise<Uint8Array>;
+  /** Bytes of the stored file from `start` up to `end`, in `memory` where it is large enough. Throws InexistentFile, CorruptedFile. */
+  read(start: number, end: number, memory?: Uint8Array): Promise<Uint8Array>;
   /** The whole file in another transfer syntax. Throws NotImplemented and others of the codecs. */
   transcode(syntax: string): Promise<Uint8Array>;
   /** The transfer syntax that it should go in where the peer accepts that. */
@@ -45,6 +45,8 @@ export interface Sent {
 /** An instance with its first bytes in memory, for the association that prepared it. */
 export interface Prepared {
   readonly outgoing: Outgoing;
+  /** What it was read into, the sender's again when it is sent. */
+  readonly memory: Uint8Array | undefined;
   readonly way:
     | {
         readonly context: PresentationContext;
@@ -89,6 +91,8 @@ export const failed = (error: IsenError): Sent & { readonly error: IsenError } =
 export class StoreSender {
   readonly association: Association;
   readonly #targets: readonly string[];
+  /** Memory that nothing is read into. */
+  readonly #free: Uint8Array[] = [];
 
   /** `targets`: what may be transcoded to, the best first; none where transcoding is not allowed. */
   constructor(association: Association, targets: readonly string[]) {
@@ -101,10 +105,12 @@ export class StoreSender {
    * goes wrong is in the answer.
    */
   async prepare(outgoing: Outgoing): Promise<Prepared> {
+    // Fresh memory costs a page fault for each of its pages, and some of it is enough for all that one association sends.
+    const memory = this.#free.pop() ?? Buffer.allocUnsafeSlow(PART);
     try {
-      return { outgoing, way: (await this.#wanted(outgoing)) ?? (await this.#stored(outgoing)) };
+      return { outgoing, memory, way: (await this.#wanted(outgoing)) ?? (await this.#stored(outgoing, memory)) };
     } catch (thrown) {
-      return { outgoing, way: { error: asIsenError(thrown) } };
+      return { outgoing, memory, way: { error: asIsenError(thrown) } };
     }
   }
 
@@ -112,7 +118,15 @@ export class StoreSender {
    * Sends one instance and waits for the answer. Throws NetworkProtocol or Timeout when the association is over, and then nothing is
    * known of the instance.
    */
-  async send({ outgoing, way }: Prepared, originator?: MoveOriginator): Promise<Sent> {
+  async send(prepared: Prepared, originator?: MoveOriginator): Promise<Sent> {
+    try {
+      return await this.#send(prepared, originator);
+    } finally {
+      if (prepared.memory !== undefined) this.#free.push(prepared.memory);
+    }
+  }
+
+  async #send({ outgoing, way }: Prepared, originator?: MoveOriginator): Promise<Sent> {
     if ('error' in way) return failed(way.error);
     const { association } = this;
     const id = association.nextMessageId();
@@ -175,10 +189,10 @@ export class StoreSender {
     }
   }
 
-  async #stored(outgoing: Outgoing): Promise<Prepared['way']> {
+  async #stored(outgoing: Outgoing, memory: Uint8Array): Promise<Prepared['way']> {
     const { contexts, calledAet } = this.association;
     const context = contextOf(contexts, outgoing);
-    if (context !== undefined) return asStored(outgoing, context);
+    if (context !== undefined) return asStored(outgoing, context, memory);
     const { sopClassUid, transferSyntax } = outgoing;
     const targets = targetContexts(contexts, sopClassUid, this.#targets);
     if (targets.length === 0 || this.#targets.length === 0) {
@@ -211,9 +225,13 @@ export class StoreSender {
 }
 
 /** The bytes behind File Meta Information. */
-async function asStored(outgoing: Outgoing, context: PresentationContext): Promise<Prepared['way']> {
+async function asStored(
+  outgoing: Outgoing,
+  context: PresentationContext,
+  memory: Uint8Array,
+): Promise<Prepared['way']> {
   const { size, sopInstanceUid } = outgoing;
-  const first = await outgoing.read(0, Math.min(size, PART));
+  const first = await outgoing.read(0, Math.min(size, PART), memory);
   const offset = readFileMeta(first).end;
   const begin = first.subarray(offset);
   const length = size - offset;

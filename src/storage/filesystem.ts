@@ -228,14 +228,15 @@ export async function openFilesystem({ root, sync }: FilesystemOptions): Promise
     async keep(uuid) {
       settle(uuid);
     },
-    async read(uuid, range) {
+    async read(uuid, range, memory) {
       const fd = await openFd(pathOf(uuid), constants.O_RDONLY).catch((thrown: unknown) => {
         throw missing(uuid, thrown);
       });
       try {
         const { start, end } = range ?? { start: 0, end: fstatSync(fd).size };
         if (start < 0 || start > end) throw new IsenError('BadRange');
-        const bytes = new Uint8Array(end - start);
+        const size = end - start;
+        const bytes = memory !== undefined && memory.length >= size ? memory.subarray(0, size) : new Uint8Array(size);
         for (let at = 0; at < bytes.length; ) {
           const count = await readSome(fd, bytes, at, start + at);
           if (count === 0) throw new IsenError('CorruptedFile', `the stored file ${uuid} is shorter than indexed`);

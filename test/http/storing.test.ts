@@ -42,8 +42,9 @@ after(async () => {
   await receiver.close();
 });
 
-/** What the answers of this suite hold, each some of it. */
-interface Answered {
+/** What of the answers is looked at. */
+interface Body {
+  readonly [name: string]: unknown;
   readonly ID: string;
   readonly ParentStudy: string;
   readonly ParentSeries: string;
@@ -51,32 +52,22 @@ interface Answered {
   readonly Content: unknown;
   readonly ErrorCode: number;
   readonly ErrorDetails: string;
-  readonly OrthancStatus: number;
-  readonly Details: string;
-  readonly FailedInstancesCount: number;
-  readonly Last: number;
-  readonly Exports: readonly Readonly<Record<string, string>>[];
+  readonly Exports: readonly { ID: string; RemoteModality: string; ResourceType: string }[];
 }
 
-async function ask(
-  method: string,
-  path: string,
-  body?: string | Uint8Array,
-): Promise<{ status: number; body: Answered }> {
+async function ask(method: string, path: string, body?: string | Uint8Array): Promise<{ status: number; body: Body }> {
   const answer = await fetch(server.url + path, { method, ...(body !== undefined && { body }) });
   const text = await answer.text();
-  return { status: answer.status, body: (/^\s*[[{]/.test(text) ? JSON.parse(text) : text) as Answered };
+  return { status: answer.status, body: (/^\s*[[{]/.test(text) ? JSON.parse(text) : text) as Body };
 }
 
-async function upload(file: Uint8Array): Promise<{ ID: string; ParentStudy: string; ParentSeries: string }> {
+async function upload(file: Uint8Array): Promise<Body> {
   const { status, body } = await ask('POST', '/instances', file);
   assert.equal(status, 200);
   return body;
 }
 
-async function ended(
-  id: string,
-): Promise<{ State: string; Content: unknown; ErrorCode: number; ErrorDetails: string }> {
+async function ended(id: string): Promise<Body> {
   for (const end = Date.now() + 10_000; ; await sleep(10)) {
     const { body } = await ask('GET', `/jobs/${id}`);
     if (body.State === 'Success' || body.State === 'Failure') return body;

@@ -182,8 +182,8 @@ test('what is out of resources is tried again; what can never be is not; the res
   assert.deepEqual(
     Entries.map(({ Reason, Attempts, State }) => [Reason, Attempts, State]),
     [
-      ['C-STORE answered A900H', 1, 'failed'],
-      ['C-STORE answered C123H', 3, 'failed'],
+      ['C-STORE SCU to AET "PACS" has failed with DIMSE status 0xA900', 1, 'failed'],
+      ['C-STORE SCU to AET "PACS" has failed with DIMSE status 0xC123', 3, 'failed'],
     ],
   );
   assert.deepEqual(await ask(server, 'POST', '/modalities/pacs/queue/retry'), { Count: 2 });

@@ -1,14 +1,18 @@
-/** Owns the programs that suites drive as DICOM peers: run to their end, or started and stopped. Nagle's algorithm is off in all of them. */
+/** Owns the programs that suites drive as DICOM peers: run to their end, or started and stopped. Nagle's algorithm is off in them unless asked for. */
 
 import { type ChildProcess, spawn } from 'node:child_process';
 import { connect } from 'node:net';
 
 const env = { ...process.env, TCP_NODELAY: '1' };
 
-/** Runs a program to its end; what it said goes to `output`. */
-export function run(program: string, args: readonly string[]): Promise<{ status: number | null; output: string }> {
+/** Runs a program to its end; what it said goes to `output`. With `nagle` it has its defaults. */
+export function run(
+  program: string,
+  args: readonly string[],
+  { nagle }: { readonly nagle: boolean } = { nagle: false },
+): Promise<{ status: number | null; output: string }> {
   return new Promise((resolve, reject) => {
-    const child = spawn(program, args, { env, stdio: ['ignore', 'pipe', 'pipe'] });
+    const child = spawn(program, args, { env: nagle ? process.env : env, stdio: ['ignore', 'pipe', 'pipe'] });
     const timer = setTimeout(() => child.kill('SIGKILL'), 30_000);
     let output = '';
     child.stdout.on('data', (chunk: Buffer) => (output += chunk.toString('latin1')));

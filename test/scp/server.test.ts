@@ -303,6 +303,25 @@ test('TLS: with a certificate of the trusted authority only', {
   });
 });
 
+test('a sender with its defaults does not wait for acknowledgements', {
+  skip: process.platform === 'linux' ? without('storescu') : 'TCP_QUICKACK is of Linux',
+}, async () => {
+  await withServer({}, async (server) => {
+    const folder = temporaryFolder();
+    const files = Array.from({ length: 100 }, (_, index) => {
+      const path = join(folder, `${index}.dcm`);
+      writeFileSync(path, make({ sopUid: `2.25.78.3.${index}` }));
+      return path;
+    });
+    const began = Date.now();
+    const sent = await run('storescu', ['127.0.0.1', String(server.dicomPort), ...files], { nagle: true });
+    assert.equal(sent.status, 0, sent.output);
+    assert.equal((await instances(server)).length, 100);
+    // Delayed acknowledgements would cost 40 ms each.
+    assert.ok(Date.now() - began < 3500, `${Date.now() - began} ms`);
+  });
+});
+
 test('certificates that are missing or none are refused at the start, by the name of their option', async () => {
   await assert.rejects(
     serve({ ...DICOM, DicomTlsEnabled: true, DicomTlsCertificate: '/nowhere.pem' }),
