@@ -30,9 +30,7 @@ CREATE TABLE studies (
   study_instance_uid TEXT,
   accession_number TEXT,
   study_date TEXT,
-  study_description TEXT,
-  patient_name TEXT,             -- as this study has it: its patient's other studies may differ
-  patient_birth_date TEXT
+  study_description TEXT
 );
 CREATE INDEX studies_parent ON studies (parent);
 CREATE INDEX studies_stable_at ON studies (stable_at) WHERE stable_at IS NOT NULL;
@@ -40,8 +38,6 @@ CREATE INDEX studies_study_instance_uid ON studies (study_instance_uid);
 CREATE INDEX studies_accession_number ON studies (accession_number);
 CREATE INDEX studies_study_date ON studies (study_date);
 CREATE INDEX studies_study_description ON studies (study_description);
-CREATE INDEX studies_patient_name ON studies (patient_name);
-CREATE INDEX studies_patient_birth_date ON studies (patient_birth_date);
 
 CREATE TABLE series (
   id INTEGER PRIMARY KEY,
