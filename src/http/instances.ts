@@ -178,7 +178,11 @@ function addFrames(routes: Routes): void {
       async (context) => {
         const frame = frameNumber(context.req.param('frame'));
         if (frame === undefined) return empty(404);
-        const raw = await services.headers.frame(await fileFor(services, context), frame);
+        const file = await fileFor(services, context);
+        const raw = (await services.headers.frame(file, frame)) ?? {
+          bytes: (await services.pictures.array(file, frame, false)).bytes,
+          type: 'application/octet-stream',
+        };
         const body = form === 'raw' ? raw.bytes : await zip(raw.bytes);
         return new Response(context.req.method === 'HEAD' ? null : (body as Uint8Array<ArrayBuffer>), {
           headers: { 'Content-Type': form === 'raw' ? raw.type : type, 'Content-Length': String(body.length) },

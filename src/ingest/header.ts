@@ -10,6 +10,7 @@ import { answerHeader, type HeaderAnswer, type HeaderQuestion, type HeaderTask }
 import type { TagsFormat } from '../dicom/json.ts';
 import type { Level } from '../dicom/levels.ts';
 import { type DicomFile, readFile } from '../dicom/read.ts';
+import { ELSCINT_TAGS, isElscint } from '../imaging/elscint.ts';
 import {
   countFrames,
   type FrameLocation,
@@ -67,8 +68,11 @@ export interface Headers {
    * Throws what locating the frame throws, unless that is left to `work`.
    */
   withFrame<Result>(file: StoredFile, frame: number, work: (stored: StoredFrame) => Promise<Result>): Promise<Result>;
-  /** The stored bytes of a frame (counted from 0) and their media type. Throws BadRequest, ParameterOutOfRange. */
-  frame(file: StoredFile, frame: number): Promise<{ readonly bytes: Uint8Array; readonly type: string }>;
+  /**
+   * The stored bytes of a frame (counted from 0) and their media type; undefined where they are in private elements, of which only a
+   * worker makes a frame. Throws BadRequest, ParameterOutOfRange.
+   */
+  frame(file: StoredFile, frame: number): Promise<{ readonly bytes: Uint8Array; readonly type: string } | undefined>;
   /** Finishes what was begun. */
   close(): Promise<void>;
 }
@@ -90,7 +94,9 @@ const SMALL = 16 * 1024;
 
 /** What locating a frame needs of a header. */
 const FRAME_TAGS: ReadonlySet<number> = new Set(
-  ['0028,0002', '0028,0008', '0028,0010', '0028,0011', '0028,0100', '7fe0,0001', '7fe0,0010'].map(tagNumber),
+  ['0028,0002', '0028,0008', '0028,0010', '0028,0011', '0028,0100', '7fe0,0001', '7fe0,0010', ...ELSCINT_TAGS].map(
+    tagNumber,
+  ),
 );
 const PIXEL_DATA = '7fe0,0010';
 
@@ -215,6 +221,7 @@ export function createHeaders(storage: Storage, options: HeadersOptions = {}): H
       }),
     frame: (file, frame) =>
       withFrames(file, async (dicom) => {
+        if (dicom.pixelData === undefined && isElscint(dicom.dataSet)) return undefined;
         const location = await locate(file, dicom, frame);
         const bytes = inLittleEndian(await readRanges(file, dicom, location.ranges), location);
         return { bytes, type: rawFrameType(dicom.transferSyntax) };
