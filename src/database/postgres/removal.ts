@@ -28,15 +28,17 @@ function chain(level: Level): string {
 /** Rows at and below row $1 of `top`, deepest first; files only of instances. */
 function subtree(top: Level): string {
   const levels = LEVELS.slice(LEVELS.indexOf(top));
-  const sets = levels.map((level) =>
-    level === top
-      ? `${level} AS MATERIALIZED (SELECT id FROM ${TABLE[level]} WHERE id = $1)`
-      : `${level} AS MATERIALIZED (SELECT id FROM ${TABLE[level]} WHERE parent = ANY (ARRAY(SELECT id FROM ${LEVEL[level].parent})))`,
-  );
+  const set = (level: Level): string => `at${levelNumber(level)}`;
+  const sets = levels.map((level) => {
+    const parent = LEVEL[level].parent;
+    const where =
+      level === top || parent === undefined ? 'id = $1' : `parent = ANY (ARRAY(SELECT id FROM ${set(parent)}))`;
+    return `${set(level)} AS MATERIALIZED (SELECT id FROM ${TABLE[level]} WHERE ${where})`;
+  });
   const rows = [...levels].reverse().map((level) => {
     const file = level === 'Instance' ? fileColumns('r') : 'NULL::uuid AS uuid, 0::bigint AS size, 0::bigint AS disk';
     return `SELECT ${levelNumber(level)} AS level, r.id, encode(r.public_id, 'hex') AS hex, ${file}
-      FROM ${TABLE[level]} r WHERE r.id = ANY (ARRAY(SELECT id FROM ${level}))`;
+      FROM ${TABLE[level]} r WHERE r.id = ANY (ARRAY(SELECT id FROM ${set(level)}))`;
   });
   return `WITH ${sets.join()} SELECT * FROM (${rows.join(' UNION ALL ')}) AS gone ORDER BY level DESC, id`;
 }
