@@ -13,8 +13,8 @@ import {
 import { FIRST_USER_ATTACHMENT, isBuiltInMetadata } from '../metadata.ts';
 import { levelNumber, publicIdBytes, TABLE } from '../rows.ts';
 import { fits, makeRoom } from './removal.ts';
-import { type FileRow, fileColumns, hexOf, type Transaction } from './transaction.ts';
-import { FILE_VALUES, fileValues, json, text } from './values.ts';
+import { type FileRow, fileColumns, type Transaction } from './transaction.ts';
+import { FILE_VALUES, fileValues, json, text, hexOf } from './values.ts';
 
 const UNKNOWN: Outcome = { kind: 'refused', error: 'UnknownResource' };
 

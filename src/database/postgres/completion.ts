@@ -1,7 +1,7 @@
 /** Owns when a series is complete: its instances have the indexes 1 to the expected number, each once. */
 
-import { hexOf, type Transaction } from './transaction.ts';
-import type { ReadStore } from './values.ts';
+import { type Transaction } from './transaction.ts';
+import { type ReadStore, hexOf } from './values.ts';
 
 const INDEXES = `SELECT encode(i.public_id, 'hex') AS id, i.metadata ->> 'IndexInSeries' AS index FROM instances i
   WHERE i.parent = (SELECT id FROM series WHERE public_id = decode($1, 'hex'))`;

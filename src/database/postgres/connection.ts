@@ -88,6 +88,7 @@ export function openPool(to: PostgresConnection, max: number): pg.Pool {
     pipeline: true,
     types,
     // Not among what opens the connection: proxies such as PgBouncer refuse that.
+    // oxlint-disable-next-line typescript/no-misused-promises -- the pool waits for it; only its types say nothing of that
     onConnect: async (client) => client.query(set),
   });
   // An idle connection that is lost leaves the pool; the next statement makes another.
@@ -128,6 +129,9 @@ export function prepared(sql: string, values: readonly unknown[]): { name: strin
   }
   return { name, text: sql, values: [...values] };
 }
+
+/** Runs one statement. Throws IsenError `Database` or `DatabaseUnavailable`. */
+export type Query = <Row extends object>(sql: string, values: readonly unknown[]) => Promise<Row[]>;
 
 /** How long a start waits for a server that is not there yet. */
 export interface Patience {

@@ -9,8 +9,20 @@
 import { LEVELS } from '../../dicom/levels.ts';
 import { CHANGE_TYPES, type Change, type ChangesRequest } from '../database.ts';
 import { type ChangeRow, changeOf } from '../rows.ts';
-import type { Query } from './reader.ts';
-import { type Counters, hexOf, type Transaction } from './transaction.ts';
+import type { Query } from './connection.ts';
+import { hexOf } from './values.ts';
+
+/** What a transaction adds to the counters row. Sizes in bytes. */
+export interface Counters {
+  patients: number;
+  studies: number;
+  series: number;
+  instances: number;
+  disk_size: number;
+  uncompressed_size: number;
+  dicom_disk_size: number;
+  dicom_uncompressed_size: number;
+}
 
 const NEW_INSTANCE = CHANGE_TYPES.indexOf('NewInstance');
 
@@ -34,9 +46,16 @@ const LOG = `WITH counted AS (
   )
   SELECT seq FROM counted`;
 
+/** What {@link logChanges} needs of the transaction that it ends. */
+interface LoggingTransaction {
+  /** Seconds since the epoch. */
+  readonly seconds: number;
+  row<Row extends object>(sql: string, ...values: unknown[]): Promise<Row | undefined>;
+}
+
 /** Adds to the counters and logs `changes` in their order; the number of the last one, or of the last ever given. */
 export async function logChanges(
-  tx: Transaction,
+  tx: LoggingTransaction,
   added: Counters,
   changes: readonly Omit<Change, 'seq'>[],
 ): Promise<number> {

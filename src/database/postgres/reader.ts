@@ -6,14 +6,11 @@ import type { FindRequest, Found, Remaining, Statistics } from '../database.ts';
 import { normalise } from '../find.ts';
 import { bareFound, type FoundRow, foundOf } from '../found.ts';
 import { levelNumber, publicId, publicIdBytes, TABLE } from '../rows.ts';
-import { asDatabaseError, prepared } from './connection.ts';
+import { asDatabaseError, prepared, type Query } from './connection.ts';
 import { selectResources } from './resources.ts';
 import { type Candidate, planSearch, type Search, statement } from './search.ts';
-import { hexOf } from './transaction.ts';
-import { text, uuidText } from './values.ts';
 
-/** Runs one statement. Throws IsenError `Database` or `DatabaseUnavailable`. */
-export type Query = <Row extends object>(sql: string, values: readonly unknown[]) => Promise<Row[]>;
+import { text, uuidText, hexOf } from './values.ts';
 
 /** Resources read by one statement: some 10 ms. */
 const PAGE = 200;

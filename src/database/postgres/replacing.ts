@@ -6,8 +6,8 @@ import { TABLE } from '../rows.ts';
 import { isSeriesComplete } from './completion.ts';
 import { deleteAdditions, fits, makeRoom } from './removal.ts';
 import { insertInstances, PARENT_LEVELS, type ParentLevel, touch } from './storing.ts';
-import { type FileRow, fileColumns, hexOf, type Transaction } from './transaction.ts';
-import { columnNames, columnsOf, FILE_VALUES, fileValues, type ReadStore } from './values.ts';
+import { type FileRow, fileColumns, type Transaction } from './transaction.ts';
+import { columnNames, columnsOf, FILE_VALUES, fileValues, type ReadStore, hexOf } from './values.ts';
 
 export const SUCCESS: Outcome = { kind: 'stored', status: 'Success' };
 export const ALREADY_STORED: Outcome = { kind: 'stored', status: 'AlreadyStored' };

@@ -16,8 +16,8 @@ import {
   normaliseConstraint,
 } from '../find.ts';
 import { publicIdBytes, TABLE } from '../rows.ts';
-import { hexOf } from './transaction.ts';
-import { text } from './values.ts';
+
+import { text, hexOf } from './values.ts';
 
 /** SQL with `?` for each of its values. */
 interface Part {

@@ -2,7 +2,7 @@
 
 import type { StabilizeOperation } from '../database.ts';
 import { publicId, TABLE } from '../rows.ts';
-import type { Query } from './reader.ts';
+import type { Query } from './connection.ts';
 import { PARENT_LEVELS } from './storing.ts';
 import type { Transaction } from './transaction.ts';
 

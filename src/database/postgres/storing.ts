@@ -7,8 +7,8 @@
 import { LEVEL, type Level } from '../../dicom/levels.ts';
 import { TABLE } from '../rows.ts';
 import { completions } from './completion.ts';
-import { hexOf, type Transaction } from './transaction.ts';
-import { columnNames, columnsOf, FILE_VALUES, fileValues, type ReadStore } from './values.ts';
+import { type Transaction } from './transaction.ts';
+import { columnNames, columnsOf, FILE_VALUES, fileValues, type ReadStore, hexOf } from './values.ts';
 
 export const PARENT_LEVELS = ['Patient', 'Study', 'Series'] as const;
 
@@ -122,8 +122,8 @@ export async function insertInstances(
     const rows = [...parents[level]].map(([id, row]) => row.with(place, moments[level].get(id)));
     return tx.rows<{ id: string }>(INSERTIONS[level], ...transpose(rows), stableAge * 1000);
   });
-  const [patients = [], studies = [], series = [], inserted = [], expecting = []] = await Promise.all([
-    ...inserting,
+  const [[patients = [], studies = [], series = []], inserted, expecting] = await Promise.all([
+    Promise.all(inserting),
     tx.rows<{ id: string }>(INSERTIONS.Instance, ...transpose(instances)),
     tx.rows<{ id: string; expected: string }>(
       `SELECT encode(public_id, 'hex') AS id, metadata ->> 'ExpectedNumberOfInstances' AS expected FROM series
@@ -142,7 +142,7 @@ export async function insertInstances(
   }
   tx.count('Instance', fresh.length);
   // Only now are the rows of these series locked, so that of two processes the later one sees what the other stored.
-  const completing = await completions(tx, expecting as { id: string; expected: string }[], fresh);
+  const completing = await completions(tx, expecting, fresh);
   for (const operation of fresh) {
     const { ids } = operation.summary;
     tx.account(1, operation.attachment.compressedSize, operation.attachment.uncompressedSize, true);

@@ -9,19 +9,8 @@ import { IsenError } from '../../errors.ts';
 import type { Change, ChangeType } from '../database.ts';
 import { dateText, publicIdBytes, TABLE } from '../rows.ts';
 import { asDatabaseError, LOCK_CLASS, prepared } from './connection.ts';
-import { logChanges } from './log.ts';
-
-/** What a transaction adds to the counters row. Sizes in bytes. */
-export interface Counters {
-  patients: number;
-  studies: number;
-  series: number;
-  instances: number;
-  disk_size: number;
-  uncompressed_size: number;
-  dicom_disk_size: number;
-  dicom_uncompressed_size: number;
-}
+import { type Counters, logChanges } from './log.ts';
+import { hexOf } from './values.ts';
 
 const ZERO: Counters = {
   patients: 0,
@@ -193,10 +182,4 @@ export class Transaction {
       return false;
     }
   }
-}
-
-/** A public id as the hex of its bytes; throws `ParameterOutOfRange` for text that is none. */
-export function hexOf(id: string): string {
-  if (publicIdBytes(id) === undefined) throw new IsenError('ParameterOutOfRange', 'Not a public identifier');
-  return id.replaceAll('-', '');
 }
