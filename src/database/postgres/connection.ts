@@ -93,6 +93,8 @@ export function openPool(to: PostgresConnection, max: number): pg.Pool {
   });
   // An idle connection that is lost leaves the pool; the next statement makes another.
   pool.on('error', () => {});
+  // One in use says so twice: its statements fail as well.
+  pool.on('connect', (client) => client.on('error', () => {}));
   return pool;
 }
 
