@@ -4,7 +4,6 @@
  * JSON, its name, milliseconds.
  */
 
-import { writeSync } from 'node:fs';
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { PostgresConnection } from '../../src/database/postgres/connection.ts';
 import { openPostgres } from '../../src/database/postgres.ts';
@@ -19,6 +18,7 @@ const database = await openPostgres({
   connections: 2,
   patience: { retries: 100, interval: 100 },
 });
+const lines: string[] = [];
 const end = Date.now() + Number(time);
 
 /** Instances that every process stores, in an order of its own; new patients all the time. */
@@ -37,10 +37,10 @@ async function client(offset: number): Promise<void> {
       const { outcomes } = await database.commit(operations);
       for (const [index, outcome] of outcomes.entries()) {
         const said = outcome.kind === 'stored' ? outcome.status : outcome.kind;
-        writeSync(1, `${said} ${operations[index]?.ids.Instance}\n`);
+        lines.push(`${said} ${operations[index]?.ids.Instance}\n`);
       }
     } catch (error) {
-      writeSync(1, `error ${asIsenError(error).message}\n`);
+      lines.push(`error ${asIsenError(error).message}\n`);
     }
     // A process that ran ahead would leave the others nothing but what is there already.
     if (round % 5 === 4) await sleep(5);
@@ -49,3 +49,4 @@ async function client(offset: number): Promise<void> {
 
 await Promise.all([0, 1].map((offset) => client(offset + Number(name) * 2)));
 await database.close();
+process.stdout.write(lines.join(''));
