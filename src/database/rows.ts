@@ -17,9 +17,14 @@ export function levelNumber(level: Level): number {
   return LEVELS.indexOf(level);
 }
 
+/** Whether text is a public id. */
+export function isPublicId(id: string): boolean {
+  return /^[0-9a-f]{8}(-[0-9a-f]{8}){4}$/.test(id);
+}
+
 /** The 20 bytes of a public id, or undefined for text that is none. */
 export function publicIdBytes(id: string): Buffer | undefined {
-  return /^[0-9a-f]{8}(-[0-9a-f]{8}){4}$/.test(id) ? Buffer.from(id.replaceAll('-', ''), 'hex') : undefined;
+  return isPublicId(id) ? Buffer.from(id.replaceAll('-', ''), 'hex') : undefined;
 }
 
 /** A public id from its bytes in hex (either case). */

@@ -11,7 +11,7 @@ import {
   type ProtectOperation,
 } from '../database.ts';
 import { FIRST_USER_ATTACHMENT, isBuiltInMetadata } from '../metadata.ts';
-import { levelNumber, publicIdBytes, TABLE } from '../rows.ts';
+import { levelNumber, isPublicId, TABLE } from '../rows.ts';
 import { fits, makeRoom } from './removal.ts';
 import { type FileRow, fileColumns, type Transaction } from './transaction.ts';
 import { FILE_VALUES, fileValues, json, text, hexOf } from './values.ts';
@@ -30,7 +30,7 @@ export async function protect(tx: Transaction, { id, protected: wanted }: Protec
 export async function setMetadata(tx: Transaction, operation: MetadataOperation): Promise<Outcome> {
   const { level, id, revision } = operation;
   const name = text(operation.name);
-  if (publicIdBytes(id) === undefined) return UNKNOWN;
+  if (!isPublicId(id)) return UNKNOWN;
   const row = await tx.row<{ id: number; metadata: string; revision: number | null }>(
     `SELECT r.id, r.metadata, (SELECT m.revision FROM metadata m WHERE m.level = ${levelNumber(level)} AND
      m.resource = r.id AND m.name = $2) AS revision FROM ${TABLE[level]} r WHERE r.public_id = decode($1, 'hex')`,

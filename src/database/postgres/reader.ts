@@ -5,7 +5,7 @@ import { LEVELS, type Level } from '../../dicom/levels.ts';
 import type { FindRequest, Found, Remaining, Statistics } from '../database.ts';
 import { normalise } from '../find.ts';
 import { bareFound, type FoundRow, foundOf } from '../found.ts';
-import { levelNumber, publicId, publicIdBytes, TABLE } from '../rows.ts';
+import { levelNumber, publicId, isPublicId, publicIdBytes, TABLE } from '../rows.ts';
 import { asDatabaseError, prepared, type Query } from './connection.ts';
 import { selectResources } from './resources.ts';
 import { type Candidate, planSearch, type Search, statement } from './search.ts';
@@ -176,7 +176,7 @@ export class Reader {
       );
       return row;
     }
-    if (publicIdBytes(of.id) === undefined) return undefined;
+    if (!isPublicId(of.id)) return undefined;
     const top = LEVELS.indexOf(of.level);
     const sets = LEVELS.map((level, index) => {
       if (index < top) return `at${index} AS (SELECT 0::bigint AS id WHERE false)`;

@@ -15,7 +15,7 @@ import {
   normalise,
   normaliseConstraint,
 } from '../find.ts';
-import { publicIdBytes, TABLE } from '../rows.ts';
+import { isPublicId, TABLE } from '../rows.ts';
 
 import { text, hexOf } from './values.ts';
 
@@ -75,13 +75,13 @@ export function planSearch(request: FindRequest): Search | undefined {
   const alias = (at: Level): string => (at === level ? 'r' : ALIAS[at]);
 
   if (id !== undefined) {
-    if (publicIdBytes(id) === undefined) return undefined;
+    if (!isPublicId(id)) return undefined;
     const part = { sql: `r.public_id = decode(?, 'hex')`, values: [hexOf(id)] };
     conditions.push(part);
     indexed.push({ ...part, rank: 0, level });
   }
   if (of !== undefined) {
-    if (publicIdBytes(of.id) === undefined) return undefined;
+    if (!isPublicId(of.id)) return undefined;
     const part = related(level, of.level, alias, hexOf(of.id));
     const above = LEVELS.indexOf(of.level) < LEVELS.indexOf(level);
     if (above) need(of.level);

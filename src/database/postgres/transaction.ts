@@ -7,7 +7,7 @@ import type pg from 'pg';
 import type { Level } from '../../dicom/levels.ts';
 import { IsenError } from '../../errors.ts';
 import type { Change, ChangeType } from '../database.ts';
-import { dateText, publicIdBytes, TABLE } from '../rows.ts';
+import { dateText, isPublicId, TABLE } from '../rows.ts';
 import { asDatabaseError, LOCK_CLASS, prepared } from './connection.ts';
 import { type Counters, logChanges } from './log.ts';
 import { hexOf } from './values.ts';
@@ -100,7 +100,7 @@ export class Transaction {
 
   /** Row id of a public id, when there is such a resource. */
   async resource(level: Level, id: string): Promise<number | undefined> {
-    if (publicIdBytes(id) === undefined) return undefined;
+    if (!isPublicId(id)) return undefined;
     const sql = `SELECT id FROM ${TABLE[level]} WHERE public_id = decode($1, 'hex')`;
     return (await this.row<{ id: number }>(sql, hexOf(id)))?.id;
   }

@@ -5,7 +5,7 @@ import type { Summary } from '../../dicom/summary.ts';
 import { IsenError } from '../../errors.ts';
 import type { Attachment, StoreOperation } from '../database.ts';
 import { IDENTIFIERS, normalise } from '../find.ts';
-import { publicIdBytes } from '../rows.ts';
+import { isPublicId } from '../rows.ts';
 
 /** `value` without what no text of PostgreSQL can hold. */
 export function text(value: string): string {
@@ -85,6 +85,6 @@ export function uuidText(uuid: string): string {
 
 /** A public id as the hex of its bytes; throws `ParameterOutOfRange` for text that is none. */
 export function hexOf(id: string): string {
-  if (publicIdBytes(id) === undefined) throw new IsenError('ParameterOutOfRange', 'Not a public identifier');
+  if (!isPublicId(id)) throw new IsenError('ParameterOutOfRange', 'Not a public identifier');
   return id.replaceAll('-', '');
 }
