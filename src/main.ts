@@ -19,12 +19,17 @@ import { createHttp } from './http/app.ts';
 import { createHeaders } from './ingest/header.ts';
 import { createPictures } from './ingest/pictures.ts';
 import { openIngest } from './ingest/reception.ts';
+import { openEmbeddedQueue } from './jobs/embedded.ts';
+import { createEngine } from './jobs/engine.ts';
 import { setMetricsEnabled } from './metrics.ts';
 import { createPool } from './pool.ts';
 import { openFilesystem } from './storage/filesystem.ts';
 
 /** Bytes of a megabyte, as the options count. */
 const MB = 2 ** 20;
+
+/** Entries of one queue at most: some gigabytes of disk. */
+const LONGEST_QUEUE = 10_000_000;
 
 /** Milliseconds that requests under way have to end when the server stops. */
 const GRACE = 10_000;
@@ -67,6 +72,22 @@ export async function start({ config }: StartOptions): Promise<Server> {
       minimumFree: config.MinimumFreeDiskMB * MB,
     });
     closers.push(() => ingest.close());
+    const queue = await openEmbeddedQueue({
+      database,
+      commit: (operations) => ingest.applyAll(operations),
+      capacity: LONGEST_QUEUE,
+    });
+    closers.push(() => queue.close());
+    const jobs = createEngine({
+      queue,
+      storage,
+      concurrent: config.ConcurrentJobs,
+      history: config.JobsHistorySize,
+      save: config.SaveJobs,
+      outputs: config.MediaArchiveSize,
+    });
+    closers.push(() => jobs.close());
+    await jobs.start();
     setMetricsEnabled(config.MetricsEnabled);
     if (!config.HttpServerEnabled) return { url: undefined, close };
     const headers = createHeaders(storage);
@@ -79,6 +100,8 @@ export async function start({ config }: StartOptions): Promise<Server> {
       storage,
       changes,
       ingest,
+      queue,
+      jobs,
       headers,
       pictures,
       version: version(),

@@ -41,6 +41,24 @@ const depths = new Gauge({
   labelNames: ['queue'],
   registers: [registry],
 });
+const ages = new Gauge({
+  name: 'isen_work_oldest_seconds',
+  help: 'Age of the oldest entry of durable work by queue and state',
+  labelNames: ['queue', 'state'],
+  registers: [registry],
+});
+const entries = new Gauge({
+  name: 'isen_work_entries',
+  help: 'Entries of durable work by queue and state',
+  labelNames: ['queue', 'state'],
+  registers: [registry],
+});
+const attempts = new Counter({
+  name: 'isen_work_attempts_total',
+  help: 'Times that entries of durable work were taken',
+  labelNames: ['queue'],
+  registers: [registry],
+});
 const instances = new Counter({
   name: 'isen_ingested_instances_total',
   help: 'Uploaded instances by outcome',
@@ -86,6 +104,30 @@ export function recordInstance(outcome: string, size: number): void {
 /** How many entries wait in a queue now. */
 export function recordDepth(queue: string, depth: number): void {
   if (enabled) depths.set({ queue }, depth);
+}
+
+/** Entries of a queue of durable work that were taken. */
+export function recordAttempts(queue: string, count: number): void {
+  if (enabled) attempts.inc({ queue }, count);
+}
+
+/** How much durable work there is now: all of it. `oldest` is when the first was added, milliseconds since the epoch. */
+export function recordWork(
+  counts: readonly {
+    readonly queue: string;
+    readonly state: string;
+    readonly count: number;
+    readonly oldest: number;
+  }[],
+): void {
+  if (!enabled) return;
+  // What is empty now has no row to say so.
+  entries.reset();
+  ages.reset();
+  for (const { queue, state, count, oldest } of counts) {
+    entries.set({ queue, state }, count);
+    ages.set({ queue, state }, Math.max(0, Date.now() - oldest) / 1000);
+  }
 }
 
 /** All metrics in Prometheus' text format 0.0.4; empty while metrics are off. */

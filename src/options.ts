@@ -297,7 +297,7 @@ export const OPTIONS = {
   ZipUseUtf8: flag('later', false, 'Whether the names inside ZIP archives are UTF-8 instead of ASCII.'),
   SynchronousZipStream: flag('later', true, 'Whether archives are streamed while they are made.'),
   MaximumFileSizeInArchiveMB: whole('later', 4096, 'Largest file that is put into an archive, in MB.'),
-  MediaArchiveSize: whole('later', 1, 'How many archives made by jobs are kept for download.'),
+  MediaArchiveSize: whole('read', 1, 'How many archives made by jobs are kept for download.'),
 
   DicomServerEnabled: flag('later', true, 'Whether the DICOM server (SCP) runs.'),
   DicomAet: {
@@ -398,11 +398,11 @@ export const OPTIONS = {
   HttpVerbose: flag('later', false, 'Whether outgoing HTTP is logged in detail.'),
   HttpsVerifyPeers: flag('later', true, 'Whether the certificates of other HTTPS servers are checked.'),
   HttpsCACertificates: path('later', '', 'PEM file of the authorities trusted for outgoing HTTPS.'),
-  ConcurrentJobs: whole('later', 2, 'How many jobs run at once. 0: one per core.'),
-  JobsHistorySize: whole('later', 10, 'How many ended jobs are remembered.'),
-  SaveJobs: flag('later', true, 'Whether jobs survive a restart.'),
+  ConcurrentJobs: whole('read', 2, 'How many jobs run at once. 0: one per core.'),
+  JobsHistorySize: whole('read', 10, 'How many ended jobs are remembered.'),
+  SaveJobs: flag('read', true, 'Whether jobs survive a restart.'),
   StoreDicom: flag('later', true, 'Whether received DICOM files are kept, and not only indexed.'),
-  LogExportedResources: flag('later', false, 'Whether /exports lists what was sent to others.'),
+  LogExportedResources: flag('read', false, 'Whether /exports lists what was sent to others.'),
   DeidentifyLogs: flag('later', true, 'Whether logs hide what identifies patients.'),
   DeidentifyLogsDicomVersion: choice(
     'later',

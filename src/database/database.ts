@@ -143,6 +143,86 @@ export interface ClearChangesOperation {
   readonly kind: 'clear-changes';
 }
 
+/**
+ * Where durable work stands; the first two are taken when due. The port of the queue (jobs/queue) says what each means.
+ */
+export const WORK_STATES = ['waiting', 'retrying', 'active', 'paused', 'failed', 'done'] as const;
+
+export type WorkState = (typeof WORK_STATES)[number];
+
+/** One entry of a named queue, to be added. */
+export interface NewWork {
+  readonly queue: string;
+  /** Unique in its queue. */
+  readonly id: string;
+  /** '' is none. */
+  readonly group: string;
+  readonly priority: number;
+  /** Milliseconds since the epoch; 0 is at once. */
+  readonly due: number;
+  /** JSON text. */
+  readonly value: string;
+}
+
+/** One entry as it stands. */
+export interface Work extends NewWork {
+  /** Ascending in order of adding, never given twice. */
+  readonly seq: number;
+  readonly state: WorkState;
+  /** Times that it was taken; from `failed` or `done` back to `waiting` it begins anew. */
+  readonly attempts: number;
+  /** Milliseconds since the epoch. */
+  readonly added: number;
+  readonly reason: string;
+}
+
+/** Adds entries as `waiting`; one whose id is in its queue already stays as it is. */
+export interface WorkAddOperation {
+  readonly kind: 'work-add';
+  readonly entries: readonly NewWork[];
+}
+
+/** What becomes of one entry; fields left out stay as they are. */
+export interface WorkSettlement {
+  readonly queue: string;
+  readonly id: string;
+  readonly state: WorkState | 'removed';
+  readonly due?: number;
+  readonly priority?: number;
+  readonly reason?: string;
+  readonly value?: string;
+  /** Only when it is in one of these states. */
+  readonly from?: readonly WorkState[];
+}
+
+export interface WorkSettleOperation {
+  readonly kind: 'work-settle';
+  readonly settlements: readonly WorkSettlement[];
+}
+
+/** Makes up to `limit` entries of a queue active that are due at `now`: the highest priority first, then the first added. */
+export interface WorkTakeOperation {
+  readonly kind: 'work-take';
+  readonly queue: string;
+  readonly limit: number;
+  /** Milliseconds since the epoch. */
+  readonly now: number;
+}
+
+/** Logs that a resource was sent elsewhere; one that is not there is UnknownResource. */
+export interface ExportOperation {
+  readonly kind: 'export';
+  readonly level: Level;
+  readonly id: string;
+  /** Symbolic name of who got it. */
+  readonly remote: string;
+}
+
+/** Empties the log of exports; sequence numbers go on. */
+export interface ClearExportsOperation {
+  readonly kind: 'clear-exports';
+}
+
 export type Operation =
   | StoreOperation
   | DeleteOperation
@@ -153,7 +233,12 @@ export type Operation =
   | StabilizeOperation
   | PropertyOperation
   | ForgetOperation
-  | ClearChangesOperation;
+  | ClearChangesOperation
+  | WorkAddOperation
+  | WorkSettleOperation
+  | WorkTakeOperation
+  | ExportOperation
+  | ClearExportsOperation;
 
 /** The nearest ancestor that a deletion left. */
 export interface Remaining {
@@ -170,6 +255,8 @@ export type Outcome =
   | { readonly kind: 'written'; readonly revision: number }
   | { readonly kind: 'stabilized'; readonly count: number }
   | { readonly kind: 'done' }
+  /** Entries that were added, taken, or settled (as they stand then; a removed one as it was), in the order asked for. */
+  | { readonly kind: 'work'; readonly entries: readonly Work[] }
   /** This operation alone was refused and changed nothing; the others of the batch stand. */
   | {
       readonly kind: 'refused';
@@ -296,6 +383,49 @@ export interface ChangesRequest {
   readonly types?: readonly ChangeType[];
 }
 
+/** Which entries of a queue. */
+export interface WorkRequest {
+  readonly queue: string;
+  readonly id?: string;
+  readonly group?: string;
+  readonly states?: readonly WorkState[];
+  /** Only beyond this `seq`, in the direction asked for. */
+  readonly after?: number;
+  readonly descending?: boolean;
+  readonly limit: number;
+}
+
+/** How many entries of a queue stand in one state. */
+export interface WorkCount {
+  readonly queue: string;
+  readonly state: WorkState;
+  readonly count: number;
+  /** `added` of the first of them. */
+  readonly oldest: number;
+}
+
+/** One row of the log of exports. */
+export interface Export {
+  readonly seq: number;
+  readonly level: Level;
+  readonly id: string;
+  /** UTC, `YYYYMMDDTHHMMSS`. */
+  readonly date: string;
+  readonly remote: string;
+  /** Identifiers of the resource and its ancestors; '' below it. */
+  readonly patientId: string;
+  readonly studyInstanceUid: string;
+  readonly seriesInstanceUid: string;
+  readonly sopInstanceUid: string;
+}
+
+/** Which exports: in ascending Seq those greater than `since`, or (`last`) the last one. */
+export interface ExportsRequest {
+  readonly since?: number;
+  readonly last?: boolean;
+  readonly limit: number;
+}
+
 /** Limits that the index enforces inside the commit, so that no race passes them. */
 export interface DatabaseLimits {
   /** Bytes; 0 is unlimited. */
@@ -329,6 +459,14 @@ export interface Database {
   /** The last Seq ever given, 0 at the beginning; survives clear-changes. */
   lastSeq(): Promise<number>;
   property(name: string): Promise<string | undefined>;
+  /** Entries in ascending (or descending) `seq`. Costs what it answers, at any length of the queue. */
+  work(request: WorkRequest): Promise<readonly Work[]>;
+  /** Counts that are not 0, of all queues, one, or one group; costs the same at any length of the queues. */
+  workCounts(of?: { readonly queue?: string; readonly group?: string }): Promise<readonly WorkCount[]>;
+  /** Milliseconds since the epoch when the next entry of a queue is due (0: at once), or undefined when none waits. */
+  nextWork(queue: string): Promise<number | undefined>;
+  /** `more` says that the limit cut the list. */
+  exports(request: ExportsRequest): Promise<{ readonly exports: readonly Export[]; readonly more: boolean }>;
   /**
    * A number that is another one once anything was committed: what was read before and after two equal ones is the same.
    * Undefined where knowing it costs as much as reading.

@@ -8,9 +8,11 @@ import type pg from 'pg';
 import { IsenError } from '../errors.ts';
 import { type Database, type DatabaseLimits, DICOM_ATTACHMENT, type Operation } from './database.ts';
 import { migrate, openPool, type Patience, type PostgresConnection } from './postgres/connection.ts';
+import { readExports } from './postgres/exports.ts';
 import { readChanges } from './postgres/log.ts';
 import { Reader } from './postgres/reader.ts';
 import { nextStable } from './postgres/stability.ts';
+import { countWork, listWork, nextWork } from './postgres/work.ts';
 import { commit } from './postgres/writer.ts';
 
 /** Transactions of one process at once; the caller of the port gathers operations into few large ones. */
@@ -58,6 +60,10 @@ export async function openPostgres({ connection, limits, connections, patience }
     changes: (request) => readChanges(reader.query, request),
     lastSeq: () => reader.lastSeq(),
     property: (name) => reader.property(name),
+    work: (request) => listWork(reader.query, request),
+    workCounts: (of) => countWork(reader.query, of),
+    nextWork: (queue) => nextWork(reader.query, queue),
+    exports: (request) => readExports(reader.query, request),
     // Another process may commit at any time: knowing of it takes a statement, or a message that comes after the fact.
     version: () => undefined,
     labels: () => reader.labels(),

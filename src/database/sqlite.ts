@@ -7,8 +7,10 @@ import { asIsenError, IsenError } from '../errors.ts';
 import { createPool, type Pool } from '../pool.ts';
 import type { Committed, Database, DatabaseLimits, Operation } from './database.ts';
 import { DICOM_ATTACHMENT } from './database.ts';
+import { readExports } from './sqlite/exports.ts';
 import { Reader } from './sqlite/reader.ts';
 import { encodeOperations, type WriterData, type WriteTask } from './sqlite/task.ts';
+import { WorkReader } from './sqlite/work.ts';
 
 /** Commits that may wait; the caller of the port gathers operations into few large ones. */
 const WAITING_COMMITS = 1024;
@@ -58,6 +60,7 @@ export async function openSqlite({ path, limits }: SqliteOptions): Promise<Datab
     throw error;
   }
 
+  const work = new WorkReader(reader);
   let rows = 0;
   let checkpointing: Promise<void> | undefined;
   /** Beside the commits, and once more beside those that came meanwhile, so that what the writer must wait for is little. */
@@ -90,6 +93,10 @@ export async function openSqlite({ path, limits }: SqliteOptions): Promise<Datab
     changes: async (request) => reader.changes(request),
     lastSeq: async () => reader.lastSeq(),
     property: async (name) => reader.property(name),
+    work: async (request) => work.list(request),
+    workCounts: async (of) => work.counts(of),
+    nextWork: async (queue) => work.next(queue),
+    exports: async (request) => readExports(reader, request),
     version: () => reader.version(),
     labels: async () => reader.labels(),
     removals: async (limit) => reader.removals(limit),

@@ -79,7 +79,7 @@ export function emptyObject(headers: Record<string, string> = {}): Response {
 }
 
 /** A status with no body: what the reference answers for an unknown resource, a wrong method, a refused change or what cannot be shown. */
-export function empty(status: 304 | 403 | 404 | 405 | 415, headers: Record<string, string> = {}): Response {
+export function empty(status: 304 | 400 | 403 | 404 | 405 | 415, headers: Record<string, string> = {}): Response {
   return new Response(null, { status, headers });
 }
 

@@ -4,7 +4,7 @@ import { z } from '@hono/zod-openapi';
 import { type Change, CHANGE_TYPES, type ChangeType } from '../database/database.ts';
 import { LEVEL, LEVELS } from '../dicom/levels.ts';
 import { IsenError } from '../errors.ts';
-import { json, jsonOf, text } from './answers.ts';
+import { jsonOf, text } from './answers.ts';
 import { LenientNumber, type Routes, Text } from './routes.ts';
 import type { Services } from './services.ts';
 
@@ -194,34 +194,5 @@ export function addChanges(routes: Routes, ended: AbortSignal): void {
       await services.ingest.apply({ kind: 'clear-changes' });
       return text('');
     },
-  );
-  // Nothing is exported before C-STORE exists: the list is empty, and clearing it is done.
-  routes.add(
-    {
-      method: 'get',
-      path: '/exports',
-      tag,
-      summary: 'The log of what was sent elsewhere',
-      query: { limit: LenientNumber, since: LenientNumber },
-      answers: {
-        200: {
-          description: 'A page of the log',
-          type: 'application/json',
-          schema: z.object({ Done: z.boolean(), Exports: z.array(z.unknown()), Last: z.number() }),
-        },
-      },
-    },
-    () => json({ Done: true, Exports: [], Last: 0 }),
-  );
-  routes.add(
-    {
-      method: 'delete',
-      path: '/exports',
-      tag,
-      summary: 'Empties that log',
-      writes: true,
-      answers: { 200: { description: 'Done', type: 'text/plain' } },
-    },
-    () => text(''),
   );
 }

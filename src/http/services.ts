@@ -6,6 +6,8 @@ import type { Database } from '../database/database.ts';
 import type { Headers } from '../ingest/header.ts';
 import type { Ingest } from '../ingest/ingest.ts';
 import type { Pictures } from '../ingest/pictures.ts';
+import type { Jobs } from '../jobs/jobs.ts';
+import type { Queue } from '../jobs/queue.ts';
 import type { Storage } from '../storage/storage.ts';
 
 /** Everything a route may use; built by main. */
@@ -15,6 +17,8 @@ export interface Services {
   readonly storage: Storage;
   readonly changes: Changes;
   readonly ingest: Ingest;
+  readonly queue: Queue;
+  readonly jobs: Jobs;
   readonly headers: Headers;
   readonly pictures: Pictures;
   /** Isen's own version. */

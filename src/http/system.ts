@@ -106,7 +106,6 @@ export function addSystem(routes: Routes): void {
   );
   // There are none of these yet, and that is what their lists say.
   for (const [path, summary] of [
-    ['/jobs', 'The jobs'],
     ['/queries', 'The queries to modalities'],
     ['/plugins', 'The plugins'],
   ] as const) {

@@ -6,7 +6,7 @@ import { generateUid } from '../dicom/ids.ts';
 import { TRANSFER_SYNTAXES } from '../dicom/transfer-syntaxes.ts';
 import { IsenError } from '../errors.ts';
 import { LOG_CATEGORIES, LOG_LEVELS, type LogCategory, type LogLevel, logLevel, setLogLevel } from '../log.ts';
-import { metricsEnabled, metricsText, setMetricsEnabled } from '../metrics.ts';
+import { metricsEnabled, metricsText, recordWork, setMetricsEnabled } from '../metrics.ts';
 import { timestamp } from '../timestamp.ts';
 import { empty, json, text } from './answers.ts';
 import { bodyBoolean, bodyText } from './body.ts';
@@ -99,6 +99,7 @@ const MEGABYTE = 1024 * 1024;
 async function orthancMetrics(services: Services): Promise<string> {
   const found = await services.database.statistics();
   if (found === undefined) throw new IsenError('Database');
+  const jobs = await services.jobs.count();
   const now = Date.now();
   const values: [string, number][] = [
     ['orthanc_count_instances', found.instances],
@@ -106,6 +107,11 @@ async function orthancMetrics(services: Services): Promise<string> {
     ['orthanc_count_series', found.series],
     ['orthanc_count_studies', found.studies],
     ['orthanc_disk_size_mb', found.diskSize / MEGABYTE],
+    ['orthanc_jobs_completed', jobs.Success + jobs.Failure],
+    ['orthanc_jobs_failed', jobs.Failure],
+    ['orthanc_jobs_pending', jobs.Pending],
+    ['orthanc_jobs_running', jobs.Running],
+    ['orthanc_jobs_success', jobs.Success],
     ['orthanc_last_change', await services.changes.last()],
     ['orthanc_uncompressed_size_mb', found.uncompressedSize / MEGABYTE],
     ['orthanc_up_time_s', Math.floor(process.uptime())],
@@ -149,6 +155,7 @@ function addMetrics(routes: Routes): void {
     },
     async () => {
       if (!metricsEnabled()) return text('', {}, 'text/plain; version=0.0.4');
+      recordWork(await services.queue.count());
       return text((await orthancMetrics(services)) + (await metricsText()), {}, 'text/plain; version=0.0.4');
     },
   );

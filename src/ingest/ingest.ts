@@ -61,6 +61,11 @@ export interface Ingest {
   store(slab: Slab, reception: Reception): Promise<Stored>;
   /** Commits one change of the index through the same single writer. Throws the IsenError of a refused outcome. */
   apply(operation: Operation): Promise<Exclude<Outcome, { kind: 'refused' }>>;
+  /**
+   * Commits several in one transaction: all of them are durable, or none. One that was refused changed nothing, and says so in
+   * its outcome.
+   */
+  applyAll(operations: readonly Operation[]): Promise<readonly Outcome[]>;
   /** Takes nothing new, finishes what was accepted. */
   close(): Promise<void>;
 }

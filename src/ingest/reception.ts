@@ -197,6 +197,10 @@ export async function openIngest(options: IngestOptions): Promise<Ingest> {
       if (closed) throw new IsenError('Busy', 'the server is stopping');
       return commit(operation);
     },
+    async applyAll(operations) {
+      if (closed) throw new IsenError('Busy', 'the server is stopping');
+      return writer.submitAll(operations);
+    },
     async receive({ overdraw } = { overdraw: false }) {
       if (closed) throw new IsenError('Busy', 'the server is stopping');
       if (free < options.minimumFree) {

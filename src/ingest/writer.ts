@@ -12,9 +12,21 @@ const LARGEST_BATCH = 256;
 
 interface Pending {
   readonly since: number;
-  readonly operation: Operation;
-  readonly resolve: (outcome: Outcome) => void;
+  /** Of one transaction, whatever happens. */
+  readonly operations: readonly Operation[];
+  readonly resolve: (outcomes: readonly Outcome[]) => void;
   readonly reject: (error: IsenError) => void;
+}
+
+/** What operations count towards the size of a batch: each entry of durable work is a row. */
+function weigh(operations: readonly Operation[]): number {
+  let weight = 0;
+  for (const operation of operations) {
+    if (operation.kind === 'work-add') weight += operation.entries.length;
+    else if (operation.kind === 'work-settle') weight += operation.settlements.length;
+    else weight += 1;
+  }
+  return weight;
 }
 
 export class Writer {
@@ -38,12 +50,23 @@ export class Writer {
 
   /** What became of `operation`, once durable. Throws Busy when too many wait, Database when the engine failed. */
   submit(operation: Operation): Promise<Outcome> {
-    if (this.#queue.length >= this.#capacity)
-      return Promise.reject(new IsenError('Busy', 'too many changes are waiting'));
     return new Promise((resolve, reject) => {
-      this.#queue.push({ since: performance.now(), operation, resolve, reject });
-      this.#running ??= this.#run();
+      this.#push([operation], ([outcome]) => resolve(outcome as Outcome), reject);
     });
+  }
+
+  /** The same for several in one transaction: all of them are durable, or none. */
+  submitAll(operations: readonly Operation[]): Promise<readonly Outcome[]> {
+    return new Promise((resolve, reject) => this.#push(operations, resolve, reject));
+  }
+
+  #push(operations: readonly Operation[], resolve: Pending['resolve'], reject: Pending['reject']): void {
+    if (this.#queue.length >= this.#capacity) {
+      reject(new IsenError('Busy', 'too many changes are waiting'));
+      return;
+    }
+    this.#queue.push({ since: performance.now(), operations, resolve, reject });
+    this.#running ??= this.#run();
   }
 
   /** Resolves when nothing waits any more. */
@@ -54,15 +77,27 @@ export class Writer {
   async #run(): Promise<void> {
     // Uploads that end in the same turn of the event loop belong in the first batch as well.
     await new Promise(setImmediate);
-    while (this.#queue.length > 0) await this.#commit(this.#queue.splice(0, LARGEST_BATCH));
+    while (this.#queue.length > 0) await this.#commit(this.#next());
     this.#running = undefined;
+  }
+
+  /** The next of those that wait, up to a batch. */
+  #next(): readonly Pending[] {
+    let weight = 0;
+    let count = 0;
+    for (const { operations } of this.#queue) {
+      weight += weigh(operations);
+      if (count > 0 && weight > LARGEST_BATCH) break;
+      count += 1;
+    }
+    return this.#queue.splice(0, count);
   }
 
   async #commit(batch: readonly Pending[]): Promise<void> {
     let result: Committed;
     const began = performance.now();
     try {
-      result = await this.#database.commit(batch.map(({ operation }) => operation));
+      result = await this.#database.commit(batch.flatMap(({ operations }) => operations));
     } catch (thrown) {
       const error = asIsenError(thrown);
       if (batch.length === 1 || error.code === 'DatabaseUnavailable') {
@@ -75,10 +110,12 @@ export class Writer {
     }
     recordStage('commit', (performance.now() - began) / 1000, (began - (batch[0]?.since ?? began)) / 1000);
     await this.#committed(result).catch(() => {});
-    for (const [index, { resolve, reject }] of batch.entries()) {
-      const outcome = result.outcomes[index];
-      if (outcome === undefined) reject(new IsenError('Database', 'an outcome is missing'));
-      else resolve(outcome);
+    let at = 0;
+    for (const { operations, resolve, reject } of batch) {
+      const outcomes = result.outcomes.slice(at, at + operations.length);
+      at += operations.length;
+      if (outcomes.length < operations.length) reject(new IsenError('Database', 'an outcome is missing'));
+      else resolve(outcomes);
     }
   }
 }

@@ -25,7 +25,7 @@ export interface Entry extends NewEntry {
   /** Ascending in order of adding. */
   readonly seq: number;
   readonly state: EntryState;
-  /** Times that it was taken. */
+  /** Times that it was taken; one that goes from `failed` or `done` back to `waiting` begins anew. */
   readonly attempts: number;
   /** Milliseconds since the epoch. */
   readonly added: number;
@@ -52,7 +52,7 @@ export interface ListRequest {
   readonly id?: string;
   readonly group?: string;
   readonly states?: readonly EntryState[];
-  /** Only entries with a greater `seq`. */
+  /** Only entries beyond this `seq`, in the order asked for. */
   readonly after?: number;
   /** In ascending `seq`, or descending. */
   readonly descending?: boolean;
@@ -79,7 +79,7 @@ export interface Queue {
   position(name: string): Promise<string | undefined>;
   /** Takes up to `limit` due entries of one queue: they are `active`, counted as attempted, and nobody else's until settled. */
   take(queue: string, limit: number): Promise<readonly Entry[]>;
-  /** Settles entries durably, all in one step; answers those that applied. */
+  /** Settles entries durably, all in one step; answers those that applied, as they stand then (a removed one as it was). */
   settle(settlements: readonly Settlement[]): Promise<readonly Entry[]>;
   list(request: ListRequest): Promise<readonly Entry[]>;
   count(of?: { readonly queue?: string; readonly group?: string }): Promise<readonly Count[]>;
@@ -88,7 +88,10 @@ export interface Queue {
    * nothing.
    */
   wait(queue: string, signal: AbortSignal): Promise<void>;
-  /** Hears of every entry that was added or settled on any node, after it is durable. Answers how to stop. */
+  /**
+   * Hears of every entry that was added or settled (a removed one as it was) on any node, after it is durable. Answers how to
+   * stop.
+   */
   watch(listener: (entry: Entry) => void): () => void;
   close(): Promise<void>;
 }

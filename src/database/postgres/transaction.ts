@@ -40,6 +40,13 @@ export const fileColumns = (of: string): string =>
  */
 export type Mode = 'shared' | 'exclusive';
 
+/** Takes the lock of the index, and (second in every transaction) that of durable work and of the log of exports. */
+const LOCK: Readonly<Record<Mode, string>> = {
+  shared: `SELECT pg_advisory_xact_lock_shared(${LOCK_CLASS}, hashtext(current_schema()))`,
+  exclusive: `SELECT pg_advisory_xact_lock(${LOCK_CLASS}, hashtext(current_schema()))`,
+};
+const LOCK_WORK = `SELECT pg_advisory_xact_lock(${LOCK_CLASS}, hashtext('work ' || current_schema()))`;
+
 /** Microseconds since the epoch, never the same twice in this process. */
 let latest = 0;
 
@@ -56,12 +63,12 @@ export class Transaction {
   /** Milliseconds since the epoch. */
   readonly now = Date.now();
 
-  constructor(client: pg.PoolClient, mode: Mode) {
+  /** `work`: it writes durable work or exports, which one transaction at a time does. */
+  constructor(client: pg.PoolClient, mode: Mode, work: boolean) {
     this.#client = client;
     this.#keep(client.query('BEGIN'));
-    this.send(
-      `SELECT pg_advisory_xact_lock${mode === 'shared' ? '_shared' : ''}(${LOCK_CLASS}, hashtext(current_schema()))`,
-    );
+    this.send(LOCK[mode]);
+    if (work) this.send(LOCK_WORK);
   }
 
   /** Seconds since the epoch. */

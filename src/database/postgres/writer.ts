@@ -6,12 +6,14 @@ import type { Summary } from '../../dicom/summary.ts';
 import type { Committed, DatabaseLimits, Operation, Outcome } from '../database.ts';
 import { protect, setAttachment, setLabel, setMetadata } from './additions.ts';
 import { asDatabaseError, isConflict } from './connection.ts';
+import { logExport } from './exports.ts';
 import { deleteResource } from './removal.ts';
 import { ALREADY_STORED, storeCarefully, SUCCESS } from './replacing.ts';
 import { stabilize } from './stability.ts';
 import { insertInstances } from './storing.ts';
 import { type Mode, Transaction } from './transaction.ts';
 import { type ReadStore, text, uuidText } from './values.ts';
+import { addWork, settleWork, takeWork } from './work.ts';
 
 /** Times that a transaction is tried which others that ran beside it undid. */
 const ATTEMPTS = 6;
@@ -21,8 +23,15 @@ const DONE: Outcome = { kind: 'done' };
 /** An {@link Operation} whose summary is read. */
 type ReadOperation = Exclude<Operation, { kind: 'store' }> | ReadStore;
 
-/** Kinds of operations that may run beside those of other transactions. */
-const SHARED: ReadonlySet<Operation['kind']> = new Set(['store', 'property', 'forget']);
+/** Kinds of operations that need the lock of durable work; those that may run beside the others of other transactions. */
+const WORK: ReadonlySet<Operation['kind']> = new Set([
+  'work-add',
+  'work-settle',
+  'work-take',
+  'export',
+  'clear-exports',
+]);
+const SHARED: ReadonlySet<Operation['kind']> = new Set([...WORK, 'store', 'property', 'forget']);
 
 /** Applies the operations in one transaction; all of them, or throws having changed nothing. */
 export async function commit(
@@ -36,9 +45,10 @@ export async function commit(
   );
   const limited = limits.maximumStorageSize > 0 || limits.maximumPatientCount > 0;
   let mode: Mode = !limited && operations.every(({ kind }) => SHARED.has(kind)) ? 'shared' : 'exclusive';
+  const work = operations.some(({ kind }) => WORK.has(kind));
   for (let attempt = 1; ; attempt++) {
     try {
-      const committed = await transact(pool, mode, (tx) => new Applying(tx, mode, limits).all(read));
+      const committed = await transact(pool, mode, work, (tx) => new Applying(tx, mode, limits).all(read));
       if (committed !== undefined) return committed;
       mode = 'exclusive';
     } catch (thrown) {
@@ -52,10 +62,11 @@ export async function commit(
 async function transact(
   pool: pg.Pool,
   mode: Mode,
+  writesWork: boolean,
   work: (tx: Transaction) => Promise<readonly Outcome[] | undefined>,
 ): Promise<Committed | undefined> {
   const client = await pool.connect();
-  const tx = new Transaction(client, mode);
+  const tx = new Transaction(client, mode, writesWork);
   let usable = false;
   try {
     const outcomes = await work(tx);
@@ -148,6 +159,17 @@ class Applying {
         return DONE;
       case 'clear-changes':
         tx.send('DELETE FROM changes');
+        return DONE;
+      case 'work-add':
+        return addWork(tx, operation);
+      case 'work-settle':
+        return settleWork(tx, operation);
+      case 'work-take':
+        return takeWork(tx, operation);
+      case 'export':
+        return logExport(tx, operation);
+      case 'clear-exports':
+        tx.send('DELETE FROM exports');
         return DONE;
     }
   }

@@ -136,7 +136,7 @@ export class Reader {
     let skip = since;
     let after = start;
     if (scan.all && since > 0) {
-      const last = this.#get<{ public_id: Buffer }>(
+      const last = this.get<{ public_id: Buffer }>(
         `SELECT public_id FROM ${TABLE[level]} WHERE public_id > ? ORDER BY public_id LIMIT 1 OFFSET ?`,
         after,
         since - 1,
@@ -146,13 +146,13 @@ export class Reader {
       skip = 0;
     }
     for (;;) {
-      const end = this.#get<{ public_id: Buffer }>(
+      const end = this.get<{ public_id: Buffer }>(
         `SELECT public_id FROM ${TABLE[level]} WHERE public_id > ? ORDER BY public_id LIMIT 1 OFFSET ?`,
         after,
         WINDOW - 1,
       )?.public_id;
       const upTo = end === undefined ? '' : 'AND r.public_id <= ?';
-      const page = this.#all<Matching>(
+      const page = this.all<Matching>(
         `${scan.sql} AND r.public_id > ? ${upTo} ORDER BY r.public_id LIMIT ?`,
         ...scan.values,
         after,
@@ -171,10 +171,10 @@ export class Reader {
   #resources(request: FindRequest, where: string, value: unknown): Found[] {
     if (request.idsOnly === true) {
       const sql = `SELECT r.public_id FROM ${TABLE[request.level]} r WHERE ${where}`;
-      const rows = this.#all<{ public_id: Buffer }>(sql, value);
+      const rows = this.all<{ public_id: Buffer }>(sql, value);
       return rows.map((row) => bareFound(request.level, publicId(row.public_id.toString('hex'))));
     }
-    const rows = this.#all<FoundRow>(selectResources(request, where), value);
+    const rows = this.all<FoundRow>(selectResources(request, where), value);
     return rows.map((row) => foundOf(request, row));
   }
 
@@ -190,7 +190,7 @@ export class Reader {
       ([level, column]) =>
         `SELECT ${levelNumber(level)} AS level, hex(public_id) AS id FROM ${TABLE[level]} WHERE ${column} = ?`,
     );
-    const rows = this.#all<{ level: number; id: string }>(
+    const rows = this.all<{ level: number; id: string }>(
       `${sql.join(' UNION ')} ORDER BY 1, 2`,
       ...columns.map(() => normalise(value)),
     );
@@ -199,7 +199,7 @@ export class Reader {
 
   statistics(of?: { readonly level: Level; readonly id: string }): Statistics | undefined {
     if (of === undefined) {
-      return this.#get<Statistics>(
+      return this.get<Statistics>(
         `SELECT patients, studies, series, instances, disk_size AS diskSize, uncompressed_size AS uncompressedSize,
          dicom_disk_size AS dicomDiskSize, dicom_uncompressed_size AS dicomUncompressedSize FROM counters`,
       );
@@ -212,7 +212,7 @@ export class Reader {
       if (index === top) return `at${index} (id) AS (SELECT id FROM ${TABLE[level]} WHERE public_id = ?)`;
       return `at${index} (id) AS (SELECT id FROM ${TABLE[level]} WHERE parent IN (SELECT id FROM at${index - 1}))`;
     });
-    const row = this.#get<Statistics & { known: number }>(
+    const row = this.get<Statistics & { known: number }>(
       `WITH ${sets.join()},
        files (size, disk, dicom) AS (
          SELECT size, ifnull(compressed_size, size), 1 FROM instances WHERE id IN (SELECT id FROM at3)
@@ -281,7 +281,7 @@ export class Reader {
 
   /** All rows in one JSON text: fetched one by one they cost twice as much. */
   #changeRows(condition: string, ...values: number[]): ChangeRow[] {
-    const row = this.#get<{ rows: string }>(
+    const row = this.get<{ rows: string }>(
       `SELECT json_group_array(json_array(seq, type, level, hex(public_id), date)) AS rows
        FROM (SELECT * FROM changes WHERE ${condition})`,
       ...values,
@@ -290,24 +290,24 @@ export class Reader {
   }
 
   lastSeq(): number {
-    return this.#get<{ seq: number }>('SELECT seq FROM counters')?.seq ?? 0;
+    return this.get<{ seq: number }>('SELECT seq FROM counters')?.seq ?? 0;
   }
 
   /** Of the file as this connection sees it: commits of the other connections count. */
   version(): number | undefined {
-    return this.#get<{ data_version: number }>('PRAGMA data_version')?.data_version;
+    return this.get<{ data_version: number }>('PRAGMA data_version')?.data_version;
   }
 
   labels(): string[] {
-    return this.#all<{ label: string }>('SELECT DISTINCT label FROM labels ORDER BY label').map(({ label }) => label);
+    return this.all<{ label: string }>('SELECT DISTINCT label FROM labels ORDER BY label').map(({ label }) => label);
   }
 
   property(name: string): string | undefined {
-    return this.#get<{ value: string }>('SELECT value FROM properties WHERE name = ?', name)?.value;
+    return this.get<{ value: string }>('SELECT value FROM properties WHERE name = ?', name)?.value;
   }
 
   removals(limit: number): readonly string[] {
-    const rows = this.#all<{ uuid: string }>('SELECT hex(uuid) AS uuid FROM removals LIMIT ?', limit);
+    const rows = this.all<{ uuid: string }>('SELECT hex(uuid) AS uuid FROM removals LIMIT ?', limit);
     return rows.map((row) => uuidText(row.uuid));
   }
 
@@ -320,15 +320,12 @@ export class Reader {
       for (const row of rows) found.add(uuidText(row.uuid));
     };
     take(
-      this.#all(
-        'SELECT hex(uuid) AS uuid FROM attachments WHERE uuid IN (SELECT unhex(value) FROM json_each(?))',
-        list,
-      ),
+      this.all('SELECT hex(uuid) AS uuid FROM attachments WHERE uuid IN (SELECT unhex(value) FROM json_each(?))', list),
     );
-    const last = this.#get<{ id: number | null }>('SELECT max(id) AS id FROM instances')?.id ?? 0;
+    const last = this.get<{ id: number | null }>('SELECT max(id) AS id FROM instances')?.id ?? 0;
     for (let high = last; high > 0 && found.size < wanted.size; high -= WINDOW) {
       take(
-        this.#all(
+        this.all(
           `SELECT hex(uuid) AS uuid FROM instances WHERE id <= ? AND id > ?
            AND uuid IN (SELECT unhex(value) FROM json_each(?))`,
           high,
@@ -342,7 +339,7 @@ export class Reader {
   }
 
   nextStable(): number | undefined {
-    const row = this.#get<{ at: number | null }>(
+    const row = this.get<{ at: number | null }>(
       `SELECT min(at) AS at FROM (${['patients', 'studies', 'series']
         .map((table) => `SELECT min(stable_at) AS at FROM ${table} WHERE stable_at IS NOT NULL`)
         .join(' UNION ALL ')})`,
@@ -350,7 +347,8 @@ export class Reader {
     return row?.at ?? undefined;
   }
 
-  #all<Row>(sql: string, ...values: unknown[]): Row[] {
+  /** Every row of a statement. */
+  all<Row>(sql: string, ...values: unknown[]): Row[] {
     try {
       return this.#prepare(sql).all(...values) as Row[];
     } catch (error) {
@@ -358,7 +356,8 @@ export class Reader {
     }
   }
 
-  #get<Row>(sql: string, ...values: unknown[]): Row | undefined {
+  /** Its first row. */
+  get<Row>(sql: string, ...values: unknown[]): Row | undefined {
     try {
       return this.#prepare(sql).get(...values) as Row | undefined;
     } catch (error) {

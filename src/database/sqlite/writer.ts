@@ -14,6 +14,8 @@ import { uuidBytes } from './rows.ts';
 import { storeInstance } from './storing.ts';
 import type { ReadOperation } from './task.ts';
 import { Transaction } from './transaction.ts';
+import { addWork, settleWork, takeWork } from './work.ts';
+import { logExport } from './exports.ts';
 
 const done: Outcome = { kind: 'done' };
 
@@ -70,8 +72,8 @@ export class Writer {
   #apply(operation: ReadOperation): Outcome {
     const tx = this.#tx;
     if (operation.kind === 'store') return storeInstance(tx, this.#parents, this.#limits, operation);
-    // The others read and delete rows that the stores before them in this batch have yet to bring up to date.
-    this.#parents.flush();
+    // All but work read and delete rows that the stores before them in this batch have yet to bring up to date.
+    if (!operation.kind.startsWith('work-')) this.#parents.flush();
     switch (operation.kind) {
       case 'delete': {
         const row = tx.resource(operation.level, operation.id);
@@ -102,6 +104,17 @@ export class Writer {
         return done;
       case 'clear-changes':
         tx.run('DELETE FROM changes');
+        return done;
+      case 'work-add':
+        return addWork(tx, operation);
+      case 'work-settle':
+        return settleWork(tx, operation);
+      case 'work-take':
+        return takeWork(tx, operation);
+      case 'export':
+        return logExport(tx, operation);
+      case 'clear-exports':
+        tx.run('DELETE FROM exports');
         return done;
     }
   }

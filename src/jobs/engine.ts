@@ -1,0 +1,356 @@
+/**
+ * Owns the job engine: jobs are entries of the queue `jobs`, so that they survive any crash and cost no memory while they
+ * wait. Those that work take one of a few slots; those that follow move as their entries do. What is asked of a job is settled
+ * in the queue first, and whoever runs it hears of it there.
+ */
+
+import { randomUUID } from 'node:crypto';
+import { availableParallelism } from 'node:os';
+import { IsenError } from '../errors.ts';
+import { log } from '../log.ts';
+import type { Storage } from '../storage/storage.ts';
+import { Followings } from './following.ts';
+import { History } from './history.ts';
+import {
+  entryOfJob,
+  FINISHED,
+  JOB_STATES,
+  type Job,
+  JOBS,
+  jobOf,
+  NEVER,
+  type Output,
+  preciseNow,
+  type StoredJob,
+  storedJob,
+  UNFINISHED,
+  walkJobs,
+} from './job.ts';
+import type { Jobs, JobsRequest, Submission } from './jobs.ts';
+import type { Content, FollowingKind, JobKind, WorkingKind } from './kinds.ts';
+import type { Entry, EntryState, NewEntry, Queue } from './queue.ts';
+import { Run } from './run.ts';
+
+/** Entries that are added in one transaction. */
+const TOGETHER = 500;
+
+/** Milliseconds before the queue is asked again when it failed. */
+const RETRY = 1000;
+
+export interface EngineOptions {
+  readonly queue: Queue;
+  readonly storage: Storage;
+  /** Jobs that work at the same time (`ConcurrentJobs`); 0 is one a core. */
+  readonly concurrent: number;
+  /** Ended jobs that are remembered (`JobsHistorySize`). */
+  readonly history: number;
+  /** Whether jobs survive a restart (`SaveJobs`). */
+  readonly save: boolean;
+  /** Jobs whose outputs are kept (`MediaArchiveSize`). */
+  readonly outputs: number;
+}
+
+/** A kind that nobody registered: a newer program's. */
+const unknown = (type: string): WorkingKind => ({
+  type,
+  deadline: 1000,
+  run: () => Promise.reject(new IsenError('NotImplemented', `Jobs of type ${type}`)),
+});
+
+/** The engine; nothing runs before its start. */
+export function createEngine({ queue, storage, ...options }: EngineOptions): Jobs {
+  const kinds = new Map<string, JobKind>();
+  const slots = options.concurrent > 0 ? options.concurrent : availableParallelism();
+  const history = new History(queue, storage, options.history, options.outputs);
+  const running = new Map<string, Run>();
+  const ending = new Set<Promise<void>>();
+  /** Who waits for the end of a job. */
+  const waiters = new Map<string, Set<(entry: Entry) => void>>();
+  const closing = new AbortController();
+  let slotFree = (): void => {};
+  let working: Promise<void> | undefined;
+
+  const followings = new Followings(queue, (type): FollowingKind | undefined => {
+    const kind = kinds.get(type);
+    return kind !== undefined && 'follow' in kind ? kind : undefined;
+  });
+
+  const unwatch = queue.watch((entry) => {
+    if (entry.queue !== JOBS) {
+      if (entry.group !== '') followings.moved(entry.group);
+      return;
+    }
+    if (entry.state !== 'active') running.get(entry.id)?.giveUp();
+    if (!FINISHED.includes(entry.state)) return;
+    for (const waiter of waiters.get(entry.id) ?? []) waiter(entry);
+    history.trim(Object.keys(storedJob(entry).outputs).length > 0);
+  });
+
+  const begin = (entry: Entry): void => {
+    const { type } = storedJob(entry);
+    const kind = kinds.get(type);
+    const run = new Run(queue, storage, kind !== undefined && 'run' in kind ? kind : unknown(type), entry);
+    running.set(entry.id, run);
+    const end = run
+      .run()
+      .catch((thrown: unknown) => log.jobs.error({ err: thrown }, `job ${entry.id} is left for the next start`))
+      .finally(() => {
+        running.delete(entry.id);
+        ending.delete(end);
+        slotFree();
+      });
+    ending.add(end);
+  };
+
+  const takeSome = async (): Promise<void> => {
+    const taken = await queue.take(JOBS, slots - running.size);
+    for (const entry of taken) {
+      if (!running.has(entry.id)) {
+        begin(entry);
+        continue;
+      }
+      // Paused and resumed before its run has ended, which must not meet the next.
+      const due = Date.now() + RETRY;
+      await queue.settle([{ queue: JOBS, id: entry.id, state: 'waiting', due, from: ['active'] }]);
+    }
+    if (taken.length === 0) await queue.wait(JOBS, closing.signal);
+  };
+
+  const work = async (): Promise<void> => {
+    while (!closing.signal.aborted) {
+      if (running.size >= slots) {
+        await new Promise<void>((resolve) => {
+          slotFree = resolve;
+        });
+        continue;
+      }
+      try {
+        await takeSome();
+      } catch (thrown) {
+        log.jobs.error({ err: thrown }, 'the queue of jobs fails');
+        await new Promise((resolve) => setTimeout(resolve, RETRY));
+      }
+    }
+  };
+
+  const view = (entry: Entry): Job => {
+    const run = running.get(entry.id);
+    return jobOf(run !== undefined && entry.state === 'active' ? { ...entry, value: run.job } : entry);
+  };
+
+  const newJob = (
+    submission: Submission,
+    following?: StoredJob['following'],
+  ): NewEntry & { readonly value: StoredJob } => ({
+    queue: JOBS,
+    id: randomUUID(),
+    group: '',
+    priority: submission.priority ?? 0,
+    due: following === undefined ? 0 : NEVER,
+    value: {
+      type: submission.type,
+      content: submission.content,
+      state: submission.state ?? null,
+      ...(submission.userData !== undefined && { userData: submission.userData }),
+      created: preciseNow(),
+      runtime: 0,
+      progress: 0,
+      outputs: {},
+      ...(following && { following }),
+    },
+  });
+
+  /** Takes the entries of a job out of their queues. */
+  const withdraw = async (id: string, states: readonly EntryState[]): Promise<void> =>
+    followings.move(id, states, { state: 'removed' });
+
+  const abandon = async (id: string): Promise<void> => {
+    await withdraw(id, [...UNFINISHED, ...FINISHED]);
+    await queue.settle([{ queue: JOBS, id, state: 'removed' }]);
+  };
+
+  /** Acts on a job: one after the other with what moves jobs that follow. Throws BadRequest for an unknown one. */
+  const act = async (id: string, action: (entry: Entry, job: StoredJob) => Promise<void>): Promise<void> =>
+    followings.alone(async () => {
+      const entry = await entryOfJob(queue, id).catch((thrown: unknown) => {
+        throw thrown instanceof IsenError && thrown.code === 'UnknownResource' ? new IsenError('BadRequest') : thrown;
+      });
+      await action(entry, running.get(id)?.job ?? storedJob(entry));
+    });
+
+  /** Settles one that is in one of the states `from` still: it may have moved since it was read. */
+  const put = async (
+    entry: Entry,
+    from: readonly EntryState[],
+    state: EntryState,
+    value?: StoredJob,
+  ): Promise<void> => {
+    const due = storedJob(entry).following === undefined ? 0 : NEVER;
+    await queue.settle([{ queue: JOBS, id: entry.id, state, due, from, ...(value !== undefined && { value }) }]);
+  };
+
+  return {
+    register(kind) {
+      kinds.set(kind.type, kind);
+    },
+    async start() {
+      for await (const entry of walkJobs(queue, [...UNFINISHED, ...FINISHED])) {
+        const { following } = storedJob(entry);
+        if (!options.save) {
+          await withdraw(entry.id, [...UNFINISHED, 'done']);
+          await history.forget(entry);
+        } else if (following !== undefined) {
+          if (following.total === undefined) await abandon(entry.id);
+          else followings.moved(entry.id);
+        }
+      }
+      history.trim(false);
+      working = work();
+    },
+    async submit(submission) {
+      const job = newJob(submission);
+      await queue.add([job]);
+      return job.id;
+    },
+    async deliver(submission, entries) {
+      const job = newJob(submission, { total: undefined, done: 0 });
+      const ids = new Set<string>();
+      let added = false;
+      let some: NewEntry[] = [];
+      const add = async (following: StoredJob['following']): Promise<void> => {
+        const value: StoredJob = { ...job.value, ...(following && { following }) };
+        await queue.add(added ? some : [{ ...job, value }, ...some]);
+        added = true;
+        some = [];
+      };
+      try {
+        for await (const entry of entries) {
+          const key = `${entry.queue} ${entry.id}`;
+          if (ids.has(key)) continue;
+          ids.add(key);
+          if (some.length >= TOGETHER) await add(job.value.following);
+          some.push({ ...entry, id: `${job.id}:${entry.id}`, group: job.id });
+        }
+        const following = { total: ids.size, done: 0 };
+        if (!added) await add(following);
+        else {
+          await add(undefined);
+          await queue.settle([{ queue: JOBS, id: job.id, state: 'waiting', value: { ...job.value, following } }]);
+        }
+      } catch (thrown) {
+        if (added) await abandon(job.id);
+        throw thrown;
+      }
+      followings.moved(job.id);
+      return job.id;
+    },
+    wait(id, signal) {
+      return new Promise<Content>((resolve, reject) => {
+        const there = waiters.get(id) ?? new Set();
+        waiters.set(id, there);
+        const leave = (): void => {
+          signal.removeEventListener('abort', abort);
+          there.delete(ended);
+          if (there.size === 0) waiters.delete(id);
+        };
+        const abort = (): void => {
+          leave();
+          reject(new IsenError('CanceledJob', 'nobody waits for it'));
+        };
+        const ended = (entry: Entry): void => {
+          leave();
+          const { content, error } = storedJob(entry);
+          if (entry.state === 'done') resolve(content);
+          else reject(new IsenError(error?.code ?? 'InternalError', error?.details));
+        };
+        there.add(ended);
+        signal.addEventListener('abort', abort);
+        if (signal.aborted) abort();
+        entryOfJob(queue, id).then(
+          (entry) => {
+            if (FINISHED.includes(entry.state) && there.has(ended)) ended(entry);
+          },
+          (thrown: unknown) => {
+            leave();
+            reject(thrown instanceof IsenError ? thrown : new IsenError('InternalError', undefined, { cause: thrown }));
+          },
+        );
+      });
+    },
+    async get(id) {
+      const [entry] = await queue.list({ queue: JOBS, id, limit: 1 });
+      return entry && view(entry);
+    },
+    async *list({ states, type, since, limit = Number.POSITIVE_INFINITY }: JobsRequest = {}) {
+      const after = since === undefined ? undefined : (await entryOfJob(queue, since)).seq;
+      const wanted = [...UNFINISHED, ...FINISHED].filter((state) => states?.includes(JOB_STATES[state]) !== false);
+      let left = limit;
+      if (left <= 0) return;
+      for await (const entry of walkJobs(queue, wanted, after)) {
+        if (type !== undefined && storedJob(entry).type !== type) continue;
+        yield view(entry);
+        if (--left <= 0) return;
+      }
+    },
+    async count() {
+      const counts = { Pending: 0, Running: 0, Retry: 0, Paused: 0, Failure: 0, Success: 0 };
+      for (const { state, count } of await queue.count({ queue: JOBS })) counts[JOB_STATES[state]] += count;
+      return counts;
+    },
+    cancel: (id) =>
+      act(id, async (entry, job) => {
+        if (FINISHED.includes(entry.state)) return;
+        const why = 'The job was canceled';
+        if (job.following !== undefined) await followings.move(id, UNFINISHED, { state: 'failed', reason: why });
+        const error = { code: 'CanceledJob' as const, details: job.error?.details };
+        await put(entry, UNFINISHED, 'failed', { ...job, outputs: {}, error, completed: preciseNow() });
+      }),
+    pause: (id) =>
+      act(id, async (entry, job) => {
+        if (FINISHED.includes(entry.state) || entry.state === 'paused') return;
+        if (job.following === undefined) await put(entry, UNFINISHED, 'paused', job);
+        else await followings.move(id, ['waiting', 'retrying'], { state: 'paused' });
+      }),
+    resume: (id) =>
+      act(id, async (entry, job) => {
+        if (entry.state !== 'paused') throw new IsenError('BadRequest');
+        await put(entry, ['paused'], 'waiting');
+        if (job.following !== undefined) await followings.move(id, ['paused'], { state: 'waiting', due: 0 });
+      }),
+    resubmit: (id) =>
+      act(id, async (entry, stored) => {
+        if (entry.state !== 'failed') throw new IsenError('BadRequest');
+        const { completed: _, ...job } = stored;
+        const { following } = job;
+        const again = following && { total: following.total, done: following.done };
+        await put(entry, ['failed'], 'waiting', {
+          ...job,
+          runtime: 0,
+          progress: 0,
+          ...(again && { following: again }),
+        });
+        if (following !== undefined) await followings.move(id, ['failed'], { state: 'waiting', due: 0 });
+      }),
+    async remove(id) {
+      const [entry] = await queue.list({ queue: JOBS, id, limit: 1 });
+      if (entry === undefined) throw new IsenError('InexistentItem', `No job found with this id: ${id}`);
+      if (!FINISHED.includes(entry.state)) throw new IsenError('BadSequenceOfCalls', 'The job has not ended');
+      await history.forget(entry);
+    },
+    async output(id, key): Promise<Output> {
+      return (await history.withOutput(id, key)).output;
+    },
+    removeOutput: (id, key) => history.removeOutput(id, key),
+    async close() {
+      closing.abort();
+      for (const run of running.values()) run.breakOff();
+      slotFree();
+      await working;
+      for (const run of running.values()) run.breakOff();
+      await Promise.all(ending);
+      await followings.close();
+      await history.close();
+      unwatch();
+    },
+  };
+}
