@@ -19,7 +19,7 @@ const skip = withoutPostgres();
 const options = { skip, timeout: 60_000 };
 let server: PostgresServer;
 before(async () => {
-  if (skip === false) server = await startPostgres();
+  if (skip === false) server = await startPostgres(['deadlock_timeout=20ms']);
 });
 after(async () => {
   if (skip === false) await server.stop();
@@ -175,6 +175,35 @@ test('postgres: stores, deletions and replacements of several processes leave it
     assert.equal(Number(rows[0]?.size), statistics?.dicomDiskSize);
   });
   for (const database of all) await database.close();
+});
+
+test('postgres: transactions that wait for each other in a circle are tried again', options, async () => {
+  const both = [await open('circle'), await open('circle')];
+  const set = (index: number, value: string) => ({ kind: 'property', name: `${index}`, value }) as const;
+  const indexes = Array.from({ length: 20 }, (_, index) => index);
+  await Promise.all(
+    both.map(async (database, process) => {
+      const order = process === 0 ? indexes : [...indexes].reverse();
+      for (let round = 0; round < 50; round++) {
+        await database.commit(order.map((index) => set(index, `${process} ${round}`)));
+      }
+    }),
+  );
+  const values = await Promise.all(indexes.map((index) => both[0]?.property(`${index}`)));
+  assert.equal(new Set(values).size, 1, 'the last of them wrote all');
+  const deadlocks = await administrate('circle', async (client) => {
+    // The server gathers its statistics with a delay.
+    for (let tries = 0; tries < 50; tries++) {
+      const { rows } = await client.query<{ deadlocks: string }>(
+        'SELECT deadlocks FROM pg_stat_database WHERE datname = current_database()',
+      );
+      if (Number(rows[0]?.deadlocks) > 0) return Number(rows[0]?.deadlocks);
+      await sleep(100);
+    }
+    return 0;
+  });
+  assert.ok(deadlocks > 0, 'they met');
+  for (const database of both) await database.close();
 });
 
 /** Commits until it worked; what was lost on the way is found stored already. */

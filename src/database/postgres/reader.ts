@@ -234,7 +234,9 @@ export class Reader {
     take(await this.query('SELECT uuid FROM attachments WHERE uuid = ANY ($1::uuid[])', [wanted]));
     const [newest] = await this.query<{ id: number | null }>('SELECT max(id) AS id FROM instances', []);
     for (let high = newest?.id ?? 0; high > 0 && found.size < wanted.length; high -= IDS) {
-      const sql = 'SELECT uuid FROM instances WHERE id <= $1 AND id > $2 AND uuid = ANY ($3::uuid[])';
+      // A set that is hashed once: comparing each row with the array takes ten times as long.
+      const sql = `SELECT uuid FROM instances WHERE id <= $1 AND id > $2
+        AND CASE WHEN uuid IN (SELECT unnest($3::uuid[])) THEN true END`;
       take(await this.query(sql, [high, high - IDS, wanted]));
     }
     return found;
