@@ -44,7 +44,7 @@ test('postgres: the recorded answers of the reference', { skip: skip || withoutS
   assert.match(output, /pass 5/);
 });
 
-for (const suite of ['browse', 'changes', 'files', 'jobs', 'exports']) {
+for (const suite of ['browse', 'changes', 'files', 'jobs']) {
   test(`postgres: ${suite}`, { skip, timeout: 120_000 }, async () => {
     await run(`${suite}.test.js`, '.');
   });
