@@ -10,6 +10,8 @@ import { temporaryFolder } from '../peer.ts';
 export interface Served {
   readonly url: string;
   readonly port: number;
+  /** Of DICOM; 0 where `DicomServerEnabled` was not given. */
+  readonly dicomPort: number;
   /** Folder of its blobs. */
   readonly storage: string;
   close(): Promise<void>;
@@ -36,6 +38,7 @@ export async function serve(options: Readonly<Record<string, unknown>> = {}): Pr
     HttpPort: 0,
     StorageDirectory: storage,
     AuthenticationEnabled: false,
+    DicomServerEnabled: false,
     ...engine(),
     ...options,
   };
@@ -51,6 +54,7 @@ export async function serve(options: Readonly<Record<string, unknown>> = {}): Pr
   return {
     url: `${protocol}//127.0.0.1:${port}`,
     port: Number(port),
+    dicomPort: server.dicomPort ?? 0,
     storage,
     close: () => server.close(),
   };
