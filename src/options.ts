@@ -172,7 +172,7 @@ export const OPTIONS = {
       'an object: Url ("postgresql://user:password@host:port/database?sslmode=…"), or Host, Port, Database, Username, Password and EnableSsl; Schema (lower case letters, digits and underscores); MaximumConnectionRetries, ConnectionRetryInterval in seconds, IndexConnectionsCount from 1',
     default: null,
     meaning:
-      "Keeps the index in PostgreSQL instead of SQLite. Keys of the reference server's plugin are understood; the files stay in StorageDirectory, so EnableStorage must be false.",
+      "Keeps the index in PostgreSQL instead of SQLite. Keys of the reference server's plugin are understood; the files stay where they are without it, so EnableStorage must be false.",
     secret: true as const,
   },
   S3: {
