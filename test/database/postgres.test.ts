@@ -1,8 +1,10 @@
 /** Runs the contract of the `database` port on PostgreSQL, and what only a server shared by several can suffer. */
 
 import assert from 'node:assert/strict';
-import { spawn } from 'node:child_process';
+import { execFileSync, spawn, spawnSync } from 'node:child_process';
 import { once } from 'node:events';
+import { closeSync, openSync, rmSync, writeSync } from 'node:fs';
+import { join } from 'node:path';
 import { after, before, test } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
@@ -12,7 +14,7 @@ import { openPostgres } from '../../src/database/postgres.ts';
 import { asIsenError } from '../../src/errors.ts';
 import { databaseContract, UNLIMITED } from '../contracts/database.ts';
 import { attachmentOf, publicIdOf, storing } from '../contracts/instances.ts';
-import { freePort } from '../peer.ts';
+import { freePort, temporaryFolder } from '../peer.ts';
 import { type PostgresServer, startPostgres, withoutPostgres } from '../postgres-server.ts';
 
 const skip = withoutPostgres();
@@ -417,4 +419,46 @@ test('postgres: an operation that fails leaves its connection fit for the next',
   assert.deepEqual((await database.commit([good])).outcomes, [{ kind: 'stored', status: 'Success' }]);
   await database.close();
   await assertSound('failing');
+});
+
+test('postgres: on a full disk storing is FullStorage, and goes on when there is room', options, async (context) => {
+  const schema = 'full_disk';
+  const mounted = temporaryFolder();
+  if (spawnSync('mount', ['-t', 'tmpfs', '-o', 'size=16m', 'none', mounted]).status !== 0)
+    return context.skip('needs the right to mount a file system');
+  try {
+    execFileSync('chown', ['postgres', mounted]);
+    await administrate('public', async (client) => {
+      await client.query(`CREATE TABLESPACE small LOCATION '${mounted}'`);
+      await client.query('ALTER ROLE isen SET default_tablespace = small');
+    });
+    const database = await open(schema);
+    const filler = openSync(join(mounted, 'filler'), 'w');
+    assert.throws(() => {
+      for (;;) writeSync(filler, Buffer.alloc(65_536, 7));
+    });
+    closeSync(filler);
+    const operation = (index: number) => storing({ patient: `${index}`, study: '1', series: '1', instance: '1' });
+    let stored = 0;
+    await assert.rejects(
+      async () => {
+        for (; stored < 10_000; stored++) await database.commit([operation(stored)]);
+      },
+      { code: 'FullStorage', http: 507 },
+    );
+    assert.equal((await database.find({ level: 'Patient', idsOnly: true })).length, stored);
+    rmSync(join(mounted, 'filler'));
+    await database.commit([operation(stored)]);
+    assert.equal((await database.statistics())?.patients, stored + 1);
+    await database.close();
+    await assertSound(schema);
+    await administrate('public', async (client) => {
+      await client.query('ALTER ROLE isen RESET default_tablespace');
+      await client.query(`DROP SCHEMA ${schema} CASCADE`);
+      await client.query('DROP TABLESPACE small');
+    });
+  } finally {
+    // Where something failed, the server still has its files open.
+    spawnSync('umount', ['-l', mounted]);
+  }
 });

@@ -60,6 +60,7 @@ export class Transaction {
   #changes: Omit<Change, 'seq'>[] = [];
   #removals: string[] = [];
   #savepoints = 0;
+  #failure: unknown;
   /** Milliseconds since the epoch. */
   readonly now = Date.now();
 
@@ -76,6 +77,14 @@ export class Transaction {
     return Math.floor(this.now / 1000);
   }
 
+  /**
+   * What the first statement that failed failed with, or undefined: those behind it in the pipeline fail because of it, and one of them
+   * may be waited for first.
+   */
+  get failure(): unknown {
+    return this.#failure;
+  }
+
   get removals(): readonly string[] {
     return this.#removals;
   }
@@ -87,7 +96,7 @@ export class Transaction {
   }
 
   async rows<Row extends pg.QueryResultRow>(sql: string, ...values: unknown[]): Promise<Row[]> {
-    return (await this.#client.query<Row>(prepared(sql, values))).rows;
+    return (await this.#watch(this.#client.query<Row>(prepared(sql, values)))).rows;
   }
 
   async row<Row extends pg.QueryResultRow>(sql: string, ...values: unknown[]): Promise<Row | undefined> {
@@ -101,8 +110,12 @@ export class Transaction {
 
   #keep(sent: Promise<unknown>): void {
     // It is looked at in the end; until then it must not count as unhandled.
-    sent.catch(() => {});
-    this.#sent.push(sent);
+    this.#sent.push(this.#watch(sent));
+  }
+
+  #watch<Answer>(sent: Promise<Answer>): Promise<Answer> {
+    sent.catch((thrown: unknown) => (this.#failure ??= thrown));
+    return sent;
   }
 
   /** Row id of a public id, when there is such a resource. */

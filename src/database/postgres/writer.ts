@@ -78,8 +78,9 @@ async function transact(
     usable = true;
     return { outcomes, changes, removals: tx.removals };
   } catch (thrown) {
+    const cause = tx.failure ?? thrown;
     usable = await tx.rollback();
-    throw thrown;
+    throw cause;
   } finally {
     client.release(!usable);
   }
