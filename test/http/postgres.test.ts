@@ -44,8 +44,20 @@ test('postgres: the recorded answers of the reference', { skip: skip || withoutS
   assert.match(output, /pass 5/);
 });
 
-for (const suite of ['browse', 'changes', 'files', 'jobs']) {
+const SUITES = [
+  'http/browse',
+  'http/changes',
+  'http/files',
+  'http/jobs',
+  'http/kept',
+  'http/queries',
+  'jobs/route',
+  'jobs/store',
+  'scp/find',
+  'scp/retrieve',
+];
+for (const suite of SUITES) {
   test(`postgres: ${suite}`, { skip, timeout: 120_000 }, async () => {
-    await run(`${suite}.test.js`, '.');
+    await run(`../${suite}.test.js`, '.');
   });
 }
