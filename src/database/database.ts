@@ -309,7 +309,10 @@ export interface FindRequest {
   readonly children?: boolean;
   /** Main tags and metadata of every ancestor. */
   readonly ancestors?: boolean;
-  /** One instance below (or the resource itself), so that a tag outside the index can be read from its file. */
+  /**
+   * One instance below (or the resource itself), so that a tag outside the index can be read from its file: of the series that was stored
+   * first, in the study that was; of several stored by one commit, always the same.
+   */
   readonly instance?: boolean;
   /** What {@link Computed} holds. */
   readonly computed?: boolean;

@@ -2,16 +2,17 @@
 
 import assert from 'node:assert/strict';
 import { type TestContext, test } from 'node:test';
-import type {
-  Committed,
-  Constraint,
-  Database,
-  DatabaseLimits,
-  FindRequest,
-  NewWork,
-  Operation,
-  Outcome,
-  WorkRequest,
+import {
+  type Committed,
+  type Constraint,
+  type Database,
+  type DatabaseLimits,
+  type FindRequest,
+  MOST_IDS,
+  type NewWork,
+  type Operation,
+  type Outcome,
+  type WorkRequest,
 } from '../../src/database/database.ts';
 import type { Level } from '../../src/dicom/levels.ts';
 import { attachmentOf, publicIdOf, storing, summaryOf } from './instances.ts';
@@ -415,6 +416,51 @@ export function databaseContract(backend: string, open: OpenDatabase): void {
         assert.deepEqual(await ids(database, { level: 'Instance', ...way, after: second, limit: 1 }), [third]);
       }
     },
+  );
+
+  check(
+    'resources are read by a list of ids: each once, in order, without those that are unknown',
+    async (database) => {
+      const all = await ids(database, { level: 'Instance' });
+      const named = [...all].reverse().flatMap((id) => [id, publicIdOf('nobody'), 'nope', id]);
+      assert.deepEqual(await ids(database, { level: 'Instance', ids: named }), all);
+      const found = await database.find({ level: 'Instance', ids: named });
+      assert.deepEqual(found, await database.find({ level: 'Instance' }));
+      assert.deepEqual(await ids(database, { level: 'Series', ids: named }), []);
+      assert.deepEqual(await ids(database, { level: 'Series', ids: [] }), []);
+      const most = Array.from({ length: MOST_IDS }, (_, index) => all[index] ?? publicIdOf(`${index}`));
+      assert.deepEqual(await ids(database, { level: 'Instance', ids: most }), all);
+      await assert.rejects(database.find({ level: 'Instance', ids: [...most, 'another'] }), {
+        code: 'ParameterOutOfRange',
+      });
+    },
+  );
+
+  check(
+    'the instance of a study is of its first series, whatever was stored since',
+    async (database) => {
+      const first = series('1.1.1');
+      const expected = await ids(database, { level: 'Instance', of: { level: 'Series', id: first } });
+      for (let round = 0; round < 20; round++) {
+        const later = { patient: A, study: '1.1', series: '1.1.1', instance: `1.1.1.9${round}` };
+        await database.commit([
+          { kind: 'stabilize', now: Date.now() + 2 * UNLIMITED.stableAge, limit: 100 },
+          storing(later),
+          storing({ ...later, series: `1.1.9${round}`, instance: `1.1.9${round}.1` }),
+        ]);
+        expected.push(publicIdOf(A, '1.1', '1.1.1', later.instance));
+      }
+      for (const [level, id] of [
+        ['Patient', publicIdOf(A)],
+        ['Study', study('1.1')],
+        ['Series', first],
+      ] as const) {
+        const found = await one(database, { level, id, instance: true });
+        assert.ok(expected.includes(found.instance?.id ?? ''), level);
+      }
+    },
+    {},
+    [population[0]],
   );
 
   check('an id that is unknown, or none at all, finds nothing', async (database) => {

@@ -1,5 +1,6 @@
 /** Owns whole servers for the suites: a free port, temporary folders, every room as main wires it. */
 
+import { createHash } from 'node:crypto';
 import { once } from 'node:events';
 import { request as httpRequest, type IncomingMessage, type RequestOptions } from 'node:http';
 import { loadConfig } from '../../src/config.ts';
@@ -17,14 +18,26 @@ export interface Served {
   close(): Promise<void>;
 }
 
+/**
+ * The option of PostgreSQL for a server, where the environment (`ISEN_TEST_POSTGRESQL`, the option as JSON) asks for it: tables belong
+ * to a folder, as SQLite's file does, so that a server that is started again finds its own.
+ */
+function engine(folder: string): Readonly<Record<string, unknown>> {
+  const option = process.env['ISEN_TEST_POSTGRESQL'];
+  if (option === undefined) return {};
+  const Schema = `suite_${createHash('md5').update(folder).digest('hex')}`;
+  return { PostgreSQL: { ...(JSON.parse(option) as Record<string, unknown>), Schema } };
+}
+
 /** Starts a server with these options over the suite's own. */
 export async function serve(options: Readonly<Record<string, unknown>> = {}): Promise<Served> {
-  const storage = temporaryFolder();
+  const storage = typeof options['StorageDirectory'] === 'string' ? options['StorageDirectory'] : temporaryFolder();
   const all: Record<string, unknown> = {
     HttpPort: 0,
     StorageDirectory: storage,
     AuthenticationEnabled: false,
     DicomServerEnabled: false,
+    ...engine(storage),
     ...options,
   };
   const env = Object.fromEntries(

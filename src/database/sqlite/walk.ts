@@ -5,7 +5,7 @@
  */
 
 import { IsenError } from '../../errors.ts';
-import { TABLE } from './rows.ts';
+import { TABLE } from '../rows.ts';
 import type { IndexPlan, Matching } from './search.ts';
 
 /** Rows looked through between two turns of the event loop. */
