@@ -192,6 +192,7 @@ export function addChanges(routes: Routes, ended: AbortSignal): void {
     },
     async () => {
       await services.ingest.apply({ kind: 'clear-changes' });
+      await services.changes.cleared();
       return text('');
     },
   );
