@@ -48,7 +48,7 @@ export interface RedisConnection {
   close(): Promise<void>;
 }
 
-function optionsOf(target: RedisTarget): RedisOptions {
+function optionsOf(target: RedisTarget): RedisOptions & { readonly replyMapping: 'legacy' } {
   const { username, password, tls = false, trusted, sentinels = [], sentinelName, sentinelPassword } = target;
   const secure = tls || target.url.startsWith('rediss:');
   return {
@@ -61,6 +61,8 @@ function optionsOf(target: RedisTarget): RedisOptions {
       ...(sentinelPassword !== undefined && { sentinelPassword }),
       ...(secure && { enableTLSForSentinelMode: true, sentinelTLS: trusted === undefined ? {} : { ca: trusted } }),
     }),
+    // Replies look the same in either protocol.
+    replyMapping: 'legacy',
     lazyConnect: true,
     connectTimeout: COMMAND,
     commandTimeout: COMMAND,
@@ -143,9 +145,10 @@ export class RedisScript {
   readonly text: string;
   readonly #hash: string;
 
-  /** `path` is from `src`: the scripts stay there, the compiled program runs from dist/src. */
-  constructor(path: string) {
-    this.text = readFileSync(fileURLToPath(new URL(`../../src/${path}`, import.meta.url)), 'utf8');
+  /** Files, from `src`, that make it up one after the other: they stay there, the compiled program runs from dist/src. */
+  constructor(...paths: readonly string[]) {
+    const texts = paths.map((path) => readFileSync(fileURLToPath(new URL(`../../src/${path}`, import.meta.url)), 'utf8'));
+    this.text = texts.join('\n');
     this.#hash = createHash('sha1').update(this.text).digest('hex');
   }
 
