@@ -147,7 +147,9 @@ export class RedisScript {
 
   /** Files, from `src`, that make it up one after the other: they stay there, the compiled program runs from dist/src. */
   constructor(...paths: readonly string[]) {
-    const texts = paths.map((path) => readFileSync(fileURLToPath(new URL(`../../src/${path}`, import.meta.url)), 'utf8'));
+    const texts = paths.map((path) =>
+      readFileSync(fileURLToPath(new URL(`../../src/${path}`, import.meta.url)), 'utf8'),
+    );
     this.text = texts.join('\n');
     this.#hash = createHash('sha1').update(this.text).digest('hex');
   }

@@ -16,7 +16,7 @@
   <prefix>::group:<group>              hash: queue → entries of the group in it
   <prefix>::queues                     set: queues
   <prefix>::seq                        the last seq given
-  <prefix>::moved                      channel: entries that were added or settled, as JSON [node, [entry…]]
+  <prefix>::moved                      channel: entries that were added or settled, as JSON: the node, then the entries
 
   Every key has the hash tag of the prefix, if it has one. An entry goes out as {queue, id, seq, group, state, rank, due, attempts, added, reason, data}.
 ]]

@@ -9,6 +9,8 @@
 local prefix = ARGV[1]
 local reclaimed = {}
 for _, queue in ipairs(redis.call('SMEMBERS', keyOf(prefix, '', 'queues'))) do
+  -- Nothing reads what BullMQ says there, and taking adds to it without a bound.
+  redis.call('XTRIM', keyOf(prefix, queue, 'events'), 'MAXLEN', '~', 1000)
   for _, id in ipairs(redis.call('LRANGE', keyOf(prefix, queue, 'active'), 0, -1)) do
     local key = keyOf(prefix, queue, id)
     if redis.call('EXISTS', key .. ':lock') == 0 then
