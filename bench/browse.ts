@@ -4,9 +4,15 @@
  * answers); and how much the REST API slows down under full ingest.
  */
 
+import { execFile } from 'node:child_process';
+import { fileURLToPath } from 'node:url';
+import { promisify } from 'node:util';
 import { ImageSource } from './images.ts';
 import { getPaths, percentile, sendImages } from './sender.ts';
 import { type Running, startServer } from './servers.ts';
+
+const execute = promisify(execFile);
+const LOAD = fileURLToPath(new URL('./load.js', import.meta.url));
 
 /** Two a study: so that there are two thousand studies, one to warm the servers up with and one to measure. */
 const INSTANCES = 4000;
@@ -98,19 +104,18 @@ export async function run(args: readonly string[]): Promise<void> {
   }
 }
 
-/** p95 of a browse request alone, and while 16 clients upload as fast as they can. */
+/** p95 of a browse request alone, and while 16 clients of another process upload as fast as they can. */
 async function underIngest(server: Running): Promise<string> {
   const paths = shuffled(await ids(server.port, 'studies')).map((id) => `/studies/${id}`);
   const idle = percentile((await getPaths(server.port, paths, 1, 2000)).latencies, 0.95);
-  const source = new ImageSource({ rows: 512, columns: 512, instancesPerSeries: 200, seed: 7 });
   let done = false;
-  const load = sendImages(server.port, source, 16, 4000).finally(() => {
+  const load = execute(process.execPath, [LOAD, String(server.port), '16', '4000']).finally(() => {
     done = true;
   });
   const busy: number[] = [];
-  await new Promise((resolve) => setTimeout(resolve, 500));
+  await new Promise((resolve) => setTimeout(resolve, 1000));
   while (!done) busy.push(...(await getPaths(server.port, paths, 1, 50)).latencies);
-  const rate = 4000 / (await load).seconds;
+  const rate = Number((await load).stdout);
   const p95 = percentile(busy, 0.95);
   return `${server.subject}: p95 of GET /studies/{id} ${idle.toFixed(2)} ms idle, ${p95.toFixed(2)} ms under ingest at ${rate.toFixed(0)} slices/s: ${(p95 / idle).toFixed(1)}× (${busy.length} samples)`;
 }

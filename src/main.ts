@@ -8,6 +8,8 @@ import { join } from 'node:path';
 import type { Answer } from './answer.ts';
 import { createEmbeddedChanges } from './changes/embedded.ts';
 import type { Config } from './config.ts';
+import type { Database, DatabaseLimits } from './database/database.ts';
+import { openPostgres } from './database/postgres.ts';
 import { lockIndex } from './database/sqlite/connection.ts';
 import { openSqlite } from './database/sqlite.ts';
 import type { Parsed, ParseTask } from './dicom/parsing.ts';
@@ -52,24 +54,9 @@ export async function start({ config }: StartOptions): Promise<Server> {
     for (let closer = closers.pop(); closer !== undefined; closer = closers.pop()) await closer();
   };
   try {
-    try {
-      makeFolder(config.IndexDirectory);
-    } catch (thrown) {
-      const details = `IndexDirectory ${config.IndexDirectory} cannot be made: ${asError(thrown).message}`;
-      throw new IsenError('CannotWriteFile', details, { cause: thrown });
-    }
-    closers.push(lockIndex(join(config.IndexDirectory, 'lock')));
-    const storage = await openFilesystem({ root: config.StorageDirectory, sync: config.SyncStorageArea });
-    const database = await openSqlite({
-      path: join(config.IndexDirectory, 'index'),
-      limits: {
-        maximumStorageSize: config.MaximumStorageSize * MB,
-        maximumPatientCount: config.MaximumPatientCount,
-        mode: config.MaximumStorageMode,
-        stableAge: config.StableAge * 1000,
-      },
-    });
+    const database = await openDatabase(config, closers);
     closers.push(() => database.close());
+    const storage = await openFilesystem({ root: config.StorageDirectory, sync: config.SyncStorageArea });
     const changes = createEmbeddedChanges(database);
     const parsers = createPool<readonly ParseTask[], readonly Answer<Parsed>[]>({ file: 'parse', deadline: 60_000 });
     closers.push(() => parsers.close());
@@ -126,6 +113,43 @@ export async function start({ config }: StartOptions): Promise<Server> {
     await close();
     throw thrown;
   }
+}
+
+/** The index, on the engine that the configuration names. */
+async function openDatabase(config: Config, closers: (() => Promise<void>)[]): Promise<Database> {
+  const limits: DatabaseLimits = {
+    maximumStorageSize: config.MaximumStorageSize * MB,
+    maximumPatientCount: config.MaximumPatientCount,
+    mode: config.MaximumStorageMode,
+    stableAge: config.StableAge * 1000,
+  };
+  const to = config.PostgreSQL;
+  if (to?.EnableIndex === true) {
+    const url = to.Url ?? to.ConnectionUri;
+    return openPostgres({
+      connection: {
+        ...(url === undefined ? {} : { url }),
+        host: to.Host,
+        port: to.Port,
+        database: to.Database,
+        username: to.Username,
+        password: to.Password,
+        ssl: to.EnableSsl,
+        schema: to.Schema,
+      },
+      limits,
+      connections: to.IndexConnectionsCount,
+      patience: { retries: to.MaximumConnectionRetries, interval: to.ConnectionRetryInterval * 1000 },
+    });
+  }
+  try {
+    makeFolder(config.IndexDirectory);
+  } catch (thrown) {
+    const details = `IndexDirectory ${config.IndexDirectory} cannot be made: ${asError(thrown).message}`;
+    throw new IsenError('CannotWriteFile', details, { cause: thrown });
+  }
+  closers.push(lockIndex(join(config.IndexDirectory, 'lock')));
+  return openSqlite({ path: join(config.IndexDirectory, 'index'), limits });
 }
 
 /** Our own version, of package.json. */

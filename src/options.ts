@@ -90,6 +90,32 @@ const ENCODINGS = [
   'SimplifiedChinese',
 ] as const;
 
+/** Where the index is kept in PostgreSQL, with the keys of the reference server's plugin, and `Url` and `Schema`. */
+const postgreSql = z.strictObject({
+  Url: z.string().optional(),
+  ConnectionUri: z.string().optional(),
+  Host: z.string().default('localhost'),
+  Port: port.default(5432),
+  Database: z.string().default('orthanc'),
+  Username: z.string().default('orthanc'),
+  Password: z.string().default(''),
+  EnableSsl: z.boolean().default(false),
+  EnableIndex: z.boolean().default(true),
+  EnableStorage: z.literal(false).default(false),
+  /** Of the tables, made when it is not there. */
+  Schema: z
+    .string()
+    .regex(/^[a-z_][a-z0-9_]{0,62}$/)
+    .default('isen'),
+  MaximumConnectionRetries: z.number().int().min(0).default(10),
+  /** Seconds. */
+  ConnectionRetryInterval: z.number().int().min(0).max(3600).default(5),
+  IndexConnectionsCount: z.number().int().min(1).max(1000).default(20),
+  // Several servers may always share the index, and each transaction chooses its mode.
+  Lock: z.boolean().optional(),
+  TransactionMode: z.string().optional(),
+});
+
 /** Every option, in the order of the documentation. */
 export const OPTIONS = {
   Name: text('read', 'Isen', 'Name of this server, shown by /system and by user interfaces.'),
@@ -97,6 +123,16 @@ export const OPTIONS = {
   IndexDirectory: {
     ...path('read', '', 'Folder that holds the SQLite index.'),
     defaultMeaning: 'the value of StorageDirectory',
+  },
+  PostgreSQL: {
+    status: 'read' as const,
+    schema: postgreSql.nullable(),
+    allowed:
+      'an object: Url ("postgresql://user:password@host:port/database?sslmode=…"), or Host, Port, Database, Username, Password and EnableSsl; Schema (lower case letters, digits and underscores); MaximumConnectionRetries, ConnectionRetryInterval in seconds, IndexConnectionsCount from 1',
+    default: null,
+    meaning:
+      "Keeps the index in PostgreSQL instead of SQLite. Keys of the reference server's plugin are understood; the files stay in StorageDirectory, so EnableStorage must be false.",
+    secret: true as const,
   },
   MaximumStorageSize: whole('read', 0, 'Most disk space the attachments may take, in MB. 0 means no limit.'),
   MaximumPatientCount: whole('read', 0, 'Most patients that may be stored. 0 means no limit.'),

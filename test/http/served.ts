@@ -15,6 +15,20 @@ export interface Served {
   close(): Promise<void>;
 }
 
+/** Servers started by this process. */
+let started = 0;
+
+/**
+ * The option of PostgreSQL for the next server, where the environment (`ISEN_TEST_POSTGRESQL`, the option as JSON) asks for
+ * it: each server has tables of its own.
+ */
+function engine(): Readonly<Record<string, unknown>> {
+  const option = process.env['ISEN_TEST_POSTGRESQL'];
+  if (option === undefined) return {};
+  const Schema = `suite_${process.pid}_${started++}`;
+  return { PostgreSQL: { ...(JSON.parse(option) as Record<string, unknown>), Schema } };
+}
+
 /** Starts a server with these options over the suite's own. */
 export async function serve(options: Readonly<Record<string, unknown>> = {}): Promise<Served> {
   const storage = temporaryFolder();
@@ -22,6 +36,7 @@ export async function serve(options: Readonly<Record<string, unknown>> = {}): Pr
     HttpPort: 0,
     StorageDirectory: storage,
     AuthenticationEnabled: false,
+    ...engine(),
     ...options,
   };
   const env = Object.fromEntries(

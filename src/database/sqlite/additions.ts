@@ -12,7 +12,8 @@ import {
 } from '../database.ts';
 import { FIRST_USER_ATTACHMENT, isBuiltInMetadata } from '../metadata.ts';
 import { fits, makeRoom } from './removal.ts';
-import { attachmentValues, levelNumber, TABLE } from './rows.ts';
+import { levelNumber, TABLE } from '../rows.ts';
+import { attachmentValues } from './rows.ts';
 import { FILE_COLUMNS, type FileRow, type Transaction } from './transaction.ts';
 
 const unknown: Outcome = { kind: 'refused', error: 'UnknownResource' };

@@ -3,7 +3,7 @@
 import { LEVELS } from '../../dicom/levels.ts';
 import type { Export, ExportOperation, ExportsRequest, Outcome } from '../database.ts';
 import type { Reader } from './reader.ts';
-import { dateText, levelNumber, publicId, TABLE } from './rows.ts';
+import { dateText, levelNumber, publicId, TABLE } from '../rows.ts';
 import type { Transaction } from './transaction.ts';
 
 interface ExportRow extends Omit<Export, 'level' | 'id' | 'date'> {

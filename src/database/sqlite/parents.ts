@@ -6,7 +6,7 @@
 import { LEVEL, type Level } from '../../dicom/levels.ts';
 import type { DatabaseLimits } from '../database.ts';
 import { IDENTIFIERS, normalise } from '../find.ts';
-import { TABLE } from './rows.ts';
+import { TABLE } from '../rows.ts';
 import type { ReadStore } from './task.ts';
 import type { Transaction } from './transaction.ts';
 

@@ -17,9 +17,11 @@ import {
   type Statistics,
 } from '../database.ts';
 import { matchesWildcard, normalise } from '../find.ts';
+import { bareFound, type FoundRow, foundOf } from '../found.ts';
 import { asDatabaseError, openReader } from './connection.ts';
-import { foundOf, type FoundRow, selectResources } from './resources.ts';
-import { type ChangeRow, changeOf, levelNumber, publicId, publicIdBytes, TABLE, uuidBytes, uuidText } from './rows.ts';
+import { selectResources } from './resources.ts';
+import { type ChangeRow, changeOf, levelNumber, publicId, publicIdBytes, TABLE, uuidText } from '../rows.ts';
+import { uuidBytes } from './rows.ts';
 import { type Matching, matchingPlan, type Plan } from './search.ts';
 
 /** Resources read by one statement: some 5 ms. */
@@ -70,7 +72,7 @@ export class Reader {
       if (at > 0) await turn();
       const page = matches.slice(at, at + PAGE);
       if (request.idsOnly === true) {
-        for (const match of page) found.push(bare(level, publicId(match.public_id.toString('hex'))));
+        for (const match of page) found.push(bareFound(level, publicId(match.public_id.toString('hex'))));
       } else {
         const rows = JSON.stringify(page.map((match) => match.id));
         // One by one, as resources may have gone and their row ids been given away since they matched.
@@ -170,7 +172,7 @@ export class Reader {
     if (request.idsOnly === true) {
       const sql = `SELECT r.public_id FROM ${TABLE[request.level]} r WHERE ${where}`;
       const rows = this.all<{ public_id: Buffer }>(sql, value);
-      return rows.map((row) => bare(request.level, publicId(row.public_id.toString('hex'))));
+      return rows.map((row) => bareFound(request.level, publicId(row.public_id.toString('hex'))));
     }
     const rows = this.all<FoundRow>(selectResources(request, where), value);
     return rows.map((row) => foundOf(request, row));
@@ -372,18 +374,4 @@ export class Reader {
     }
     return statement;
   }
-}
-
-function bare(level: Level, id: string): Found {
-  return {
-    level,
-    id,
-    parent: undefined,
-    tags: {},
-    metadata: {},
-    attachments: [],
-    labels: [],
-    isStable: false,
-    isProtected: false,
-  };
 }

@@ -3,7 +3,7 @@
 import { LEVEL, LEVELS, type Level } from '../../dicom/levels.ts';
 import { IsenError } from '../../errors.ts';
 import type { DatabaseLimits, Remaining } from '../database.ts';
-import { levelNumber, publicId, TABLE } from './rows.ts';
+import { levelNumber, publicId, TABLE } from '../rows.ts';
 import { FILE_COLUMNS, type FileRow, type Transaction } from './transaction.ts';
 
 /** SQL of the row ids of `bottom` that are below (or are) the row of `top` bound to its one parameter. */

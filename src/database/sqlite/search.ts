@@ -4,7 +4,7 @@ import { LEVEL, LEVELS, type Level } from '../../dicom/levels.ts';
 import { IsenError } from '../../errors.ts';
 import type { Constraint, FindRequest } from '../database.ts';
 import { identifierColumn, levelOfTag, levelsBetween, literalPrefix, normaliseConstraint } from '../find.ts';
-import { publicIdBytes, TABLE } from './rows.ts';
+import { publicIdBytes, TABLE } from '../rows.ts';
 
 /** A resource that matches. */
 export interface Matching {

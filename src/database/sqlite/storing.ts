@@ -6,7 +6,8 @@ import type { Attachment, DatabaseLimits, Outcome } from '../database.ts';
 import { normalise } from '../find.ts';
 import { PARENT_LEVELS, type Parent, type Parents } from './parents.ts';
 import { deleteAdditions, fits, makeRoom, removeFiles } from './removal.ts';
-import { attachmentValues, publicIdBytes } from './rows.ts';
+import { publicIdBytes } from '../rows.ts';
+import { attachmentValues } from './rows.ts';
 import type { ReadStore } from './task.ts';
 import type { Transaction } from './transaction.ts';
 

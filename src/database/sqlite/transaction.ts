@@ -7,7 +7,7 @@ import type { Database as Connection, Statement } from 'better-sqlite3';
 import type { Level } from '../../dicom/levels.ts';
 import { IsenError } from '../../errors.ts';
 import { CHANGE_TYPES, type Change, type ChangeType } from '../database.ts';
-import { dateText, levelNumber, publicId, publicIdBytes, TABLE, uuidText } from './rows.ts';
+import { dateText, levelNumber, publicId, publicIdBytes, TABLE, uuidText } from '../rows.ts';
 
 /** The counters row. Sizes in bytes. */
 interface Counters {
