@@ -6,7 +6,9 @@
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import type { Answer } from './answer.ts';
+import type { Changes } from './changes/changes.ts';
 import { createEmbeddedChanges } from './changes/embedded.ts';
+import { openRedisChanges } from './changes/redis.ts';
 import type { Config } from './config.ts';
 import type { Database, DatabaseLimits } from './database/database.ts';
 import { openPostgres } from './database/postgres.ts';
@@ -19,10 +21,12 @@ import { createHttp } from './http/app.ts';
 import { createHeaders } from './ingest/header.ts';
 import { createPictures } from './ingest/pictures.ts';
 import { openIngest } from './ingest/reception.ts';
+import { openBullQueue } from './jobs/bullmq.ts';
 import { openEmbeddedQueue } from './jobs/embedded.ts';
 import { createEngine } from './jobs/engine.ts';
 import { setMetricsEnabled } from './metrics.ts';
 import { createPool } from './pool.ts';
+import { connectRedis, type RedisConnection } from './redis.ts';
 import { openFilesystem } from './storage/filesystem.ts';
 
 /** Bytes of a megabyte, as the options count. */
@@ -57,7 +61,8 @@ export async function start({ config }: StartOptions): Promise<Server> {
     const database = await openDatabase(config, closers);
     closers.push(() => database.close());
     const storage = await openFilesystem({ root: config.StorageDirectory, sync: config.SyncStorageArea });
-    const changes = createEmbeddedChanges(database);
+    const redis = await openRedis(config, closers);
+    const changes = await openChanges(redis, database, closers);
     const parsers = createPool<readonly ParseTask[], readonly Answer<Parsed>[]>({ file: 'parse', deadline: 60_000 });
     closers.push(() => parsers.close());
     const ingest = await openIngest({
@@ -72,18 +77,22 @@ export async function start({ config }: StartOptions): Promise<Server> {
       minimumFree: config.MinimumFreeDiskMB * MB,
     });
     closers.push(() => ingest.close());
-    const queue = await openEmbeddedQueue({
-      database,
-      commit: (operations) => ingest.applyAll(operations),
-      capacity: LONGEST_QUEUE,
-    });
+    const queue =
+      redis === undefined
+        ? await openEmbeddedQueue({
+            database,
+            commit: (operations) => ingest.applyAll(operations),
+            capacity: LONGEST_QUEUE,
+          })
+        : await openBullQueue({ redis, capacity: LONGEST_QUEUE });
     closers.push(() => queue.close());
     const jobs = createEngine({
       queue,
       storage,
       concurrent: config.ConcurrentJobs,
       history: config.JobsHistorySize,
-      save: config.SaveJobs,
+      // What one server starts with is what the others are doing.
+      save: config.SaveJobs || redis !== undefined,
       outputs: config.MediaArchiveSize,
     });
     closers.push(() => jobs.close());
@@ -150,6 +159,40 @@ async function openDatabase(config: Config, closers: (() => Promise<void>)[]): P
   }
   closers.push(lockIndex(join(config.IndexDirectory, 'lock')));
   return openSqlite({ path: join(config.IndexDirectory, 'index'), limits });
+}
+
+/** The connection to Redis, where the configuration names one. */
+async function openRedis(config: Config, closers: (() => Promise<void>)[]): Promise<RedisConnection | undefined> {
+  const to = config.Redis;
+  if (to === null) return undefined;
+  const redis = await connectRedis({
+    url: to.Url,
+    prefix: to.Prefix,
+    tls: to.EnableTls,
+    ...(to.Username !== undefined && { username: to.Username }),
+    ...(to.Password !== undefined && { password: to.Password }),
+    ...(to.TlsTrustedCertificates !== undefined && { trusted: readFileSync(to.TlsTrustedCertificates, 'utf8') }),
+    sentinels: to.Sentinels.map((each) => {
+      const colon = each.lastIndexOf(':');
+      return { host: each.slice(0, colon), port: Number(each.slice(colon + 1)) };
+    }),
+    sentinelName: to.SentinelName,
+    ...(to.SentinelPassword !== undefined && { sentinelPassword: to.SentinelPassword }),
+  });
+  closers.push(() => redis.close());
+  return redis;
+}
+
+/** The log of changes: of all servers, or of this one. */
+async function openChanges(
+  redis: RedisConnection | undefined,
+  database: Database,
+  closers: (() => Promise<void>)[],
+): Promise<Changes> {
+  if (redis === undefined) return createEmbeddedChanges(database);
+  const changes = await openRedisChanges(redis, database);
+  closers.push(() => changes.close());
+  return changes;
 }
 
 /** Our own version, of package.json. */
