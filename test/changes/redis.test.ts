@@ -103,9 +103,8 @@ test('redis: a log longer than the stream, and one that was lost, is read whole'
   assert.deepEqual(await changes.since({ types: ['NewStudy'], limit: 5 }), { changes: [expected[2]], done: true });
   // Its last entries, as a crash would lose them; other nodes append meanwhile.
   const { changes: later } = await database.commit(fresh(5));
-  const [, second, , fourth] = later;
+  const fourth = later[3];
   await changes.announce(later);
-  await redis.client.xdel(`${redis.prefix}:changes`, `${second?.seq}-0`);
   await redis.client.del(`${redis.prefix}:changes`);
   await changes.announce((await database.commit(fresh(1))).changes);
   assert.deepEqual((await changes.since({ since: (fourth?.seq ?? 0) - 1, limit: 1 })).changes, [fourth]);
