@@ -29,6 +29,12 @@ function engine(): Readonly<Record<string, unknown>> {
   return { PostgreSQL: { ...(JSON.parse(option) as Record<string, unknown>), Schema } };
 }
 
+/** The option of Redis for the next server, where the environment (`ISEN_TEST_REDIS`, its URL) asks for it: each server has keys of its own. */
+function cluster(): Readonly<Record<string, unknown>> {
+  const Url = process.env['ISEN_TEST_REDIS'];
+  return Url === undefined ? {} : { Redis: { Url, Prefix: `{suite${process.pid}.${started++}}` } };
+}
+
 /** Starts a server with these options over the suite's own. */
 export async function serve(options: Readonly<Record<string, unknown>> = {}): Promise<Served> {
   const storage = temporaryFolder();
@@ -37,6 +43,7 @@ export async function serve(options: Readonly<Record<string, unknown>> = {}): Pr
     StorageDirectory: storage,
     AuthenticationEnabled: false,
     ...engine(),
+    ...cluster(),
     ...options,
   };
   const env = Object.fromEntries(
