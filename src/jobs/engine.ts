@@ -131,7 +131,9 @@ export function createEngine({ queue, storage, ...options }: EngineOptions): Job
       try {
         await takeSome();
       } catch (thrown) {
-        log.jobs.error({ err: thrown }, 'the queue of jobs fails');
+        // An engine that is away is said by its connection, once.
+        const away = thrown instanceof IsenError && thrown.code === 'DatabaseUnavailable';
+        log.jobs[away ? 'debug' : 'error']({ err: thrown }, 'the queue of jobs fails');
         await new Promise((resolve) => setTimeout(resolve, RETRY));
       }
     }

@@ -50,12 +50,7 @@ const get = async <T>(url: string): Promise<T> => {
 };
 
 const store = async (server: Served, number: number): Promise<void> => {
-  const body = make({
-    PatientID: 'P',
-    StudyInstanceUID: '1.2',
-    SeriesInstanceUID: '1.2.3',
-    SOPInstanceUID: `1.2.3.${number}`,
-  });
+  const body = make({ patientId: 'P', studyUid: '1.2', seriesUid: '1.2.3', sopUid: `1.2.3.${number}` });
   const answer = await fetch(`${server.url}/instances`, { method: 'POST', body });
   assert.equal(answer.status, 200);
   await answer.arrayBuffer();
