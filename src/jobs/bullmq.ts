@@ -329,7 +329,7 @@ class BullQueue implements Queue {
     clearInterval(this.#beat);
     await this.#beating;
     this.#listeners.clear();
-    for (const queue of [...this.#waiting.keys()]) this.#wake(queue);
+    for (const queue of this.#waiting.keys()) this.#wake(queue);
     const held = [...this.#held].flatMap(([queue, ids]) => [...ids].map((id) => ({ queue, id })));
     await this.settle(
       held.map(({ queue, id }) => ({
@@ -389,7 +389,7 @@ class BullQueue implements Queue {
   }
 
   #wakeAll(): void {
-    for (const queue of [...this.#waiting.keys()]) this.#wake(queue);
+    for (const queue of this.#waiting.keys()) this.#wake(queue);
   }
 
   /** Wakes now, when the next entry is due, or after a while. */
@@ -438,7 +438,7 @@ class BullQueue implements Queue {
 
   /** Renews what this node has, and puts back what others have let go. */
   async #renew(): Promise<void> {
-    for (const renew of [...this.#leases]) await renew().catch(() => {});
+    for (const renew of this.#leases) await renew().catch(() => {});
     for (const [queue, held] of this.#held) {
       if (held.size === 0) continue;
       const ids = [...held];
