@@ -4,8 +4,12 @@
  * machine to what is measured.
  */
 
+import { readFile } from '../src/dicom/read.ts';
 import { transferSyntax } from '../src/dicom/transfer-syntaxes.ts';
 import { type NewElement, writeFile } from '../src/dicom/write.ts';
+import { encodedAttributes, encodeFrame } from '../src/imaging/encode-frame.ts';
+import type { PixelAttributes } from '../src/imaging/image.ts';
+import { decodeNative } from '../src/imaging/native.ts';
 
 /** The shape of what {@link ImageSource} makes. */
 export interface ImageOptions {
@@ -20,6 +24,10 @@ export interface ImageOptions {
   readonly seed: number;
   /** How many calls of `next` a head outlives; as many as are being sent at a time. 64 by default. */
   readonly heads?: number;
+  /** UID of one that can be encoded; Explicit VR Little Endian by default. */
+  readonly transferSyntax?: string;
+  /** Bits Stored: 16, signed, by default; 8 have no sign. */
+  readonly bits?: 8 | 16;
 }
 
 /** One instance: the bytes of `head`, then those of `tail`. */
@@ -29,6 +37,8 @@ export interface Image {
   /** The same for all. */
   readonly tail: Buffer;
 }
+
+const EXPLICIT_LITTLE_ENDIAN = '1.2.840.10008.1.2.1';
 
 /** Digits that count, in the place of which the prepared head has {@link placeholder}s. */
 const DIGITS = 10;
@@ -50,11 +60,19 @@ export class ImageSource {
   #count = 0;
 
   constructor(options: ImageOptions) {
-    this.#options = { seriesPerStudy: 1, studiesPerPatient: 1, heads: 64, ...options };
-    const { rows, columns, heads } = this.#options;
-    this.#tail = slice(rows, columns);
-    const whole = prepared(this.#options, this.#tail);
-    const head = whole.subarray(0, whole.length - this.#tail.length);
+    this.#options = {
+      seriesPerStudy: 1,
+      studiesPerPatient: 1,
+      heads: 64,
+      transferSyntax: EXPLICIT_LITTLE_ENDIAN,
+      bits: 16,
+      ...options,
+    };
+    const whole = prepared(this.#options);
+    const pixels = readFile(whole, { untilPixelData: true }).dataSet.elements.get('7fe0,0010')?.start;
+    const head = whole.subarray(0, pixels);
+    this.#tail = whole.subarray(pixels);
+    const { heads } = this.#options;
     this.#heads = Array.from({ length: heads }, () => Buffer.from(head));
     const places = (field: Field): readonly number[] => occurrences(head, placeholder(field));
     this.#places = {
@@ -98,22 +116,58 @@ function occurrences(bytes: Buffer, text: string): number[] {
   return found;
 }
 
-/** 16-bit pixels like those of a CT: a disc in air, with noise, so that they neither compress away nor look random. */
-function slice(rows: number, columns: number): Buffer {
-  const pixels = Buffer.alloc(rows * columns * 2);
+/** Pixels like those of a CT: a disc in air, with noise, so that they neither compress away nor look random. */
+function slice(rows: number, columns: number, bits: 8 | 16): Buffer {
+  const pixels = Buffer.alloc((rows * columns * bits) / 8);
   let noise = 1;
   for (let row = 0; row < rows; row += 1) {
     for (let column = 0; column < columns; column += 1) {
       noise = (Math.imul(noise, 1103515245) + 12345) & 0x7fffffff;
       const inside = Math.hypot(row / rows - 0.5, column / columns - 0.5) < 0.4;
-      pixels.writeInt16LE((inside ? 40 : -1000) + ((noise >> 16) % 32) - 16, (row * columns + column) * 2);
+      const grain = (noise >> 16) % 32;
+      if (bits === 8) pixels[row * columns + column] = (inside ? 120 : 0) + (grain >> 1);
+      else pixels.writeInt16LE((inside ? 40 : -1000) + grain - 16, (row * columns + column) * 2);
     }
   }
   return pixels;
 }
 
+/** The elements that say how the pixels lie, and the pixels. */
+function pixelElements({ rows, columns, bits, transferSyntax: uid }: Required<ImageOptions>): NewElement[] {
+  const attributes: PixelAttributes = {
+    transferSyntax: EXPLICIT_LITTLE_ENDIAN,
+    rows,
+    columns,
+    samplesPerPixel: 1,
+    photometricInterpretation: 'MONOCHROME2',
+    planarConfiguration: 0,
+    bitsAllocated: bits,
+    bitsStored: bits,
+    highBit: bits - 1,
+    signed: bits === 16,
+    float: false,
+    frames: 1,
+  };
+  const stored = decodeNative(slice(rows, columns, bits), attributes);
+  const encoded = encodedAttributes(attributes, stored.photometricInterpretation, uid);
+  const frame = encodeFrame(stored, attributes, encoded);
+  const isNative = transferSyntax(uid)?.encapsulated !== true;
+  return [
+    { tag: '0028,0100', vr: 'US', value: [encoded.bitsAllocated] },
+    { tag: '0028,0101', vr: 'US', value: [bits] },
+    { tag: '0028,0102', vr: 'US', value: [encoded.highBit] },
+    { tag: '0028,0103', vr: 'US', value: [attributes.signed ? 1 : 0] },
+    {
+      tag: '7fe0,0010',
+      vr: isNative && bits === 16 ? 'OW' : 'OB',
+      value: isNative ? frame : { fragments: [frame], offsets: [0] },
+    },
+  ];
+}
+
 /** A whole instance with placeholders for its numbers; its pixels are its last bytes. */
-function prepared({ rows, columns, seed }: Required<ImageOptions>, pixels: Buffer): Buffer {
+function prepared(options: Required<ImageOptions>): Buffer {
+  const { rows, columns, seed } = options;
   const seedText = String(seed).padStart(SEED_DIGITS, '0');
   if (seedText.length !== SEED_DIGITS) throw new RangeError('seed must be 0 to 999,999,999');
   const uid = (field: Field): string => `2.25.1${FIELDS.indexOf(field)}${seedText}${placeholder(field)}`;
@@ -131,8 +185,8 @@ function prepared({ rows, columns, seed }: Required<ImageOptions>, pixels: Buffe
     value: { items },
   });
   const sopClass = '1.2.840.10008.5.1.4.1.1.2';
-  const syntax = transferSyntax('1.2.840.10008.1.2.1');
-  if (syntax === undefined) throw new Error('no Explicit VR Little Endian');
+  const syntax = transferSyntax(options.transferSyntax);
+  if (syntax === undefined) throw new RangeError(`no transfer syntax ${options.transferSyntax}`);
   return writeFile({
     transferSyntax: syntax,
     sopClassUid: sopClass,
@@ -207,10 +261,6 @@ function prepared({ rows, columns, seed }: Required<ImageOptions>, pixels: Buffe
       short('0028,0010', rows),
       short('0028,0011', columns),
       text('0028,0030', 'DS', '0.7421875\\0.7421875'),
-      short('0028,0100', 16),
-      short('0028,0101', 16),
-      short('0028,0102', 15),
-      short('0028,0103', 1),
       signed('0028,0106', -1016),
       signed('0028,0107', 55),
       text('0028,1050', 'DS', '40\\-600'),
@@ -219,7 +269,7 @@ function prepared({ rows, columns, seed }: Required<ImageOptions>, pixels: Buffe
       text('0028,1053', 'DS', '1'),
       text('0028,1054', 'LO', 'HU'),
       text('0032,1060', 'LO', 'CT thorax'),
-      { tag: '7fe0,0010', vr: 'OW', value: pixels },
+      ...pixelElements(options),
     ],
   });
 }

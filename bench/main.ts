@@ -3,6 +3,9 @@
 const BENCHMARKS: Readonly<Record<string, () => Promise<{ run(args: readonly string[]): Promise<void> }>>> = {
   ingest: () => import('./ingest.ts'),
   browse: () => import('./browse.ts'),
+  render: () => import('./render.ts'),
+  'store-scp': () => import('./store-scp.ts'),
+  'store-scu': () => import('./store-scu.ts'),
   index: () => import('./index-growth.ts'),
 };
 

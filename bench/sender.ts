@@ -21,14 +21,17 @@ export interface Sent {
 /** One client: sends a request, waits for the whole answer, then the next. */
 class Client {
   readonly #socket: Socket;
-  #buffered = '';
+  /** Of the answer: its head, as long as that is not whole; afterwards the bytes that its body lacks. */
+  #head = '';
+  #status = 0;
+  #lacking = 0;
+  #chunked = false;
   #answered: ((status: number) => void) | undefined;
   #failed: ((error: Error) => void) | undefined;
 
   constructor(port: number) {
     this.#socket = connect({ host: '127.0.0.1', port, noDelay: true });
-    this.#socket.setEncoding('latin1');
-    this.#socket.on('data', (text: string) => this.#read(text));
+    this.#socket.on('data', (bytes: Buffer) => this.#read(bytes));
     this.#socket.on('error', (error) => this.#failed?.(error));
     this.#socket.on('close', () => this.#failed?.(new Error('the server closed the connection')));
   }
@@ -48,18 +51,26 @@ class Client {
     this.#socket.destroy();
   }
 
-  #read(text: string): void {
-    this.#buffered += text;
-    const head = this.#buffered.indexOf('\r\n\r\n');
-    if (head < 0) return;
-    const status = Number(this.#buffered.slice(9, 12));
-    const length = /content-length: *(\d+)/i.exec(this.#buffered.slice(0, head))?.[1];
-    const complete =
-      length === undefined
-        ? this.#buffered.endsWith('0\r\n\r\n') && this.#buffered.length > head + 4
-        : this.#buffered.length >= head + 4 + Number(length);
+  /** Counts bodies instead of gathering them: pictures would take the sender longer than the servers. */
+  #read(bytes: Buffer): void {
+    let body = bytes;
+    if (this.#status === 0) {
+      const before = this.#head.length;
+      this.#head += bytes.toString('latin1');
+      const end = this.#head.indexOf('\r\n\r\n') + 4;
+      if (end < 4) return;
+      const length = /content-length: *(\d+)/i.exec(this.#head.slice(0, end))?.[1];
+      this.#status = Number(this.#head.slice(9, 12));
+      this.#lacking = Number(length ?? 0);
+      this.#chunked = length === undefined;
+      body = bytes.subarray(end - before);
+    }
+    this.#lacking -= body.length;
+    const complete = this.#chunked ? bytes.subarray(-5).toString('latin1') === '0\r\n\r\n' : this.#lacking <= 0;
     if (!complete) return;
-    this.#buffered = '';
+    const status = this.#status;
+    this.#status = 0;
+    this.#head = '';
     this.#answered?.(status);
   }
 }

@@ -5,6 +5,7 @@
 
 import { type ChildProcess, spawn } from 'node:child_process';
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { connect } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
@@ -15,28 +16,32 @@ process.setMaxListeners(0);
 const ROOT = fileURLToPath(new URL('../..', import.meta.url));
 
 export const SUBJECTS = ['isen', 'reference', 'sink'] as const;
-export type Subject = (typeof SUBJECTS)[number];
+/** `storescp`: DCMTK's, writing what it receives to disk, without index and without sync. */
+export type Subject = (typeof SUBJECTS)[number] | 'storescp';
 
 /** A server under measurement. */
 export interface Running {
   readonly subject: Subject;
   readonly port: number;
+  /** Of DICOM. */
+  readonly dicomPort: number;
   /** User and system CPU seconds that the process has used. */
   cpu(): number;
   /** Resident memory in MB. */
   memory(): number;
+  readonly folder: string;
   /** Ends it. Its folder goes at the end of the process. */
   stop(): Promise<void>;
 }
 
-function command(subject: Subject, port: number, folder: string): [string, string[]] {
+function command(subject: Subject, port: number, dicomPort: number, folder: string): [string, string[]] {
   switch (subject) {
     case 'isen': {
       const config = {
         Name: 'bench',
         HttpPort: port,
+        DicomPort: dicomPort,
         StorageDirectory: join(folder, 'storage'),
-        DicomServerEnabled: false,
       };
       writeFileSync(join(folder, 'config.json'), JSON.stringify(config));
       return [process.execPath, [join(ROOT, 'bin', 'isen.cjs'), 'serve', join(folder, 'config.json')]];
@@ -47,7 +52,7 @@ function command(subject: Subject, port: number, folder: string): [string, strin
         HttpPort: port,
         StorageDirectory: join(folder, 'storage'),
         IndexDirectory: join(folder, 'storage'),
-        DicomServerEnabled: false,
+        DicomPort: dicomPort,
         AuthenticationEnabled: false,
         SyncStorageArea: true,
         OverwriteInstances: false,
@@ -59,6 +64,8 @@ function command(subject: Subject, port: number, folder: string): [string, strin
     }
     case 'sink':
       return [process.execPath, [join(ROOT, 'dist', 'bench', 'sink.js'), String(port), folder]];
+    case 'storescp':
+      return ['storescp', ['--output-directory', folder, String(dicomPort)]];
     default:
       return subject satisfies never;
   }
@@ -81,21 +88,35 @@ export async function clean(): Promise<void> {
   await new Promise((resolve) => setTimeout(resolve, 40_000));
 }
 
-/** Starts a server and waits until it answers. The folder is on the file system of `ISEN_BENCH_FOLDER`, by default the temporary one. */
-export async function startServer(subject: Subject): Promise<Running> {
+function newFolder(subject: Subject): string {
   const folder = mkdtempSync(join(process.env['ISEN_BENCH_FOLDER'] ?? tmpdir(), `isen-bench-${subject}-`));
   folders.push(folder);
+  return folder;
+}
+
+/**
+ * Starts a server (in `env`, by default without Nagle's algorithm) and waits until it answers. The folder is a new one on the
+ * file system of `ISEN_BENCH_FOLDER`, by default the temporary one, or that of a server which has stopped.
+ */
+export async function startServer(
+  subject: Subject,
+  { folder = newFolder(subject), env }: { readonly folder?: string; readonly env?: NodeJS.ProcessEnv } = {},
+): Promise<Running> {
   const port = await freePort();
-  const [program, args] = command(subject, port, folder);
+  const dicomPort = await freePort();
+  const [program, args] = command(subject, port, dicomPort, folder);
   const child = spawn(program, args, {
     stdio: ['ignore', 'ignore', process.env['ISEN_BENCH_VERBOSE'] ? 'inherit' : 'ignore'],
-    env: { ...process.env, UV_THREADPOOL_SIZE: '16', TCP_NODELAY: '1' },
+    env: { ...(env ?? { ...process.env, TCP_NODELAY: '1' }), UV_THREADPOOL_SIZE: '16' },
   });
-  await answering(port, child);
+  if (subject === 'storescp') await listening(dicomPort, child);
+  else await answering(port, child);
   const pid = child.pid ?? 0;
   return {
     subject,
     port,
+    folder,
+    dicomPort,
     cpu: () => {
       const fields = readFileSync(`/proc/${pid}/stat`, 'utf8').split(') ')[1]?.split(' ') ?? [];
       return (Number(fields[11]) + Number(fields[12])) / 100;
@@ -111,6 +132,22 @@ export async function startServer(subject: Subject): Promise<Running> {
       }
     },
   };
+}
+
+/** Waits until a port takes connections. */
+async function listening(port: number, child: ChildProcess): Promise<void> {
+  const deadline = Date.now() + 10_000;
+  while (Date.now() < deadline) {
+    if (child.exitCode !== null) throw new Error(`the server ended with code ${child.exitCode}`);
+    const socket = connect(port, '127.0.0.1');
+    const open = await new Promise<boolean>((resolve) => {
+      socket.once('connect', () => resolve(true)).once('error', () => resolve(false));
+    });
+    socket.destroy();
+    if (open) return;
+    await new Promise((resolve) => setTimeout(resolve, 50));
+  }
+  throw new Error('the server did not listen within ten seconds');
 }
 
 async function answering(port: number, child: ChildProcess): Promise<void> {

@@ -1,9 +1,10 @@
-// Writes docs/transfer-syntaxes.md from the table of codecs; with --check, only says whether it is stale. Needs a build.
+// Writes docs/transfer-syntaxes.md, and the table in README.md, from the table of codecs; with --check, only says whether they are
+// stale. Needs a build.
 import { readFileSync, writeFileSync } from 'node:fs';
 import { TRANSFER_SYNTAXES } from '../dist/src/dicom/transfer-syntaxes.js';
 import { CAPABILITIES } from '../dist/src/imaging/codecs.js';
 
-const target = new URL('../docs/transfer-syntaxes.md', import.meta.url);
+const ROOT = new URL('../', import.meta.url);
 const range = (bits) => (bits === undefined ? '–' : bits[0] === bits[1] ? `${bits[0]}` : `${bits[0]}–${bits[1]}`);
 
 function limits(bits) {
@@ -35,17 +36,51 @@ loses information becomes another instance, with a new SOP Instance UID and the 
 ${rows.join('\n')}
 `;
 
-if (process.argv.includes('--check')) {
-  let current = '';
-  try {
-    current = readFileSync(target, 'utf8');
-  } catch {}
-  if (current !== text) {
-    process.stderr.write(
-      'docs/transfer-syntaxes.md is stale: npm run build && node scripts/generate-transfer-syntaxes.mjs\n',
-    );
-    process.exit(1);
+const CODECS = {
+  native: 'Uncompressed, deflated, big endian',
+  rle: 'RLE',
+  jpeg: 'JPEG',
+  'jpeg-ls': 'JPEG-LS',
+  'jpeg-2000': 'JPEG 2000',
+  htj2k: 'HTJ2K',
+};
+
+/** Transfer syntaxes of one codec that are decoded and encoded alike, in one row. */
+function compactTable() {
+  const alike = new Map();
+  for (const [uid, { codec, decode, encode, lossy }] of Object.entries(CAPABILITIES)) {
+    const encoded = encode === undefined ? 'no' : `${limits(encode)}${lossy ? ' (lossy)' : ''}`;
+    const key = `${limits(decode)} | ${encoded}`;
+    const row = alike.get(`${codec} ${key}`) ?? { codec, key, uids: [] };
+    row.uids.push(`\`${uid.replace('1.2.840.10008.', '')}\``);
+    alike.set(`${codec} ${key}`, row);
   }
-} else {
-  writeFileSync(target, text);
+  const lines = [...alike.values()].map(({ codec, key, uids }) => `| ${CODECS[codec]} | ${uids.join(' ')} | ${key} |`);
+  return ['| Codec | `1.2.840.10008.` … | Decoded | Encoded |', '| --- | --- | --- | --- |', ...lines].join('\n');
+}
+
+const read = (name) => {
+  try {
+    return readFileSync(new URL(name, ROOT), 'utf8');
+  } catch {
+    return '';
+  }
+};
+const [BEGIN, END] = ['<!-- transfer syntaxes -->', '<!-- end of transfer syntaxes -->'];
+const readme = read('README.md');
+const [begin, end] = [readme.indexOf(BEGIN), readme.indexOf(END)];
+if (begin < 0 || end < begin) throw new Error('README.md has no place for the transfer syntaxes');
+
+const files = {
+  'docs/transfer-syntaxes.md': text,
+  'README.md': `${readme.slice(0, begin + BEGIN.length)}\n\n${compactTable()}\n\n${readme.slice(end)}`,
+};
+for (const [name, wanted] of Object.entries(files)) {
+  if (read(name) === wanted) continue;
+  if (process.argv.includes('--check')) {
+    process.stderr.write(`${name} is stale: npm run build && node scripts/generate-transfer-syntaxes.mjs\n`);
+    process.exitCode = 1;
+  } else {
+    writeFileSync(new URL(name, ROOT), wanted);
+  }
 }

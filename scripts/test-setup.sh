@@ -1,22 +1,38 @@
 #!/usr/bin/env bash
-# Installs from Debian what the suites and benchmarks drive: DCMTK, the reference server, Redis, PostgreSQL, Chromium, wrk.
+# Installs what the suites and benchmarks drive: from Debian DCMTK, the reference server, Redis, PostgreSQL, Chromium, wrk; with Go
+# an S3 engine, of which Debian has none.
 set -euo pipefail
-packages=(dcmtk orthanc redis-server postgresql chromium wrk gzip zip)
+packages=(dcmtk libgdcm-tools orthanc redis-server postgresql chromium wrk gzip zip)
+s3_engine=github.com/versity/versitygw/cmd/versitygw@v1.8.0
+install_s3() {
+  command -v versitygw >/dev/null && return
+  if ! command -v go >/dev/null; then
+    echo "test:setup: no Go here; the suites of S3 need: go install $s3_engine" >&2
+    return
+  fi
+  echo "test:setup: building $s3_engine"
+  local bin
+  bin=$(mktemp -d)
+  GOBIN=$bin go install "$s3_engine" || return 0
+  "${as_root[@]}" install "$bin/versitygw" /usr/local/bin/versitygw
+}
+as_root=()
+[ "$(id -u)" -eq 0 ] || as_root=(sudo)
 missing=()
 for package in "${packages[@]}"; do
   dpkg-query -W -f='${Status}' "$package" 2>/dev/null | grep -q 'install ok installed' || missing+=("$package")
 done
 if [ ${#missing[@]} -eq 0 ]; then
+  install_s3
   echo "test:setup: everything is installed (${packages[*]})"
   exit 0
 fi
 if ! command -v apt-get >/dev/null; then
   echo "test:setup: no apt-get here; please install: ${missing[*]}" >&2
   echo "test:setup: tests that need them will be skipped by name" >&2
+  install_s3
   exit 0
 fi
-as_root=()
-[ "$(id -u)" -eq 0 ] || as_root=(sudo)
 echo "test:setup: installing ${missing[*]}"
 # The packages' own services must not start: the suites run their own on free ports.
 policy=/usr/sbin/policy-rc.d
@@ -30,4 +46,5 @@ cleanup() { if $made; then "${as_root[@]}" rm -f "$policy"; fi; }
 trap cleanup EXIT
 "${as_root[@]}" apt-get update -qq
 DEBIAN_FRONTEND=noninteractive "${as_root[@]}" apt-get install -y -qq --no-install-recommends "${missing[@]}" >/dev/null
+install_s3
 echo "test:setup: done"

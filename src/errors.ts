@@ -56,6 +56,10 @@ export const ERRORS = {
   Revision: row(43, 'A bad revision number was provided, which might indicate conflict between multiple writers', 409),
   ForbiddenAccess: row(45, 'Access to a resource is forbidden', 403),
   DuplicateResource: row(46, 'Duplicate resource', 409),
+  NoPresentationContext: row(2015, 'DicomUserConnection: No acceptable presentation context for modality'),
+  FindUnavailable: row(2016, 'DicomUserConnection: The C-FIND command is not supported by the remote SCP'),
+  MoveUnavailable: row(2017, 'DicomUserConnection: The C-MOVE command is not supported by the remote SCP'),
+  GetUnavailable: row(2045, 'DicomUserConnection: The C-GET command is not supported by the remote SCP'),
   /** Ours: a bounded queue is full; the caller retries. */
   Busy: row(36, 'The server is busy, try again later', 503, 0xa700),
 } as const satisfies Record<string, ErrorRow>;

@@ -4,6 +4,7 @@
  */
 
 import { readFileSync } from 'node:fs';
+import { hostname } from 'node:os';
 import { join } from 'node:path';
 import type { Answer } from './answer.ts';
 import type { Changes } from './changes/changes.ts';
@@ -22,21 +23,42 @@ import { createHeaders } from './ingest/header.ts';
 import { createPictures } from './ingest/pictures.ts';
 import { openIngest } from './ingest/reception.ts';
 import { openBullQueue } from './jobs/bullmq.ts';
+import { createTranscoder } from './ingest/transcoder.ts';
 import { openEmbeddedQueue } from './jobs/embedded.ts';
-import { createEngine } from './jobs/engine.ts';
+import { configuredModalities, storedModalities } from './jobs/modalities.ts';
+import { openRouter } from './jobs/route.ts';
+import { openStores } from './jobs/store.ts';
+import { storeKind } from './jobs/storing.ts';
 import { setMetricsEnabled } from './metrics.ts';
 import { createPool } from './pool.ts';
 import { connectRedis, type RedisConnection } from './redis.ts';
+import { createDial } from './scu/dial.ts';
+import { requestAssociation } from './scu/requestor.ts';
+import { commitmentKind, createCommitments } from './jobs/commitments.ts';
+import { createEngine } from './jobs/engine.ts';
+import { getKind, moveKind } from './jobs/retrieve.ts';
+import { createCommitment } from './scp/commitment.ts';
+import { STORAGE_CLASSES } from './dicom/storage-classes.ts';
+import { receivingFrom } from './scp/receiving.ts';
+import { createQueries } from './jobs/queries.ts';
+import { createFind } from './scp/find.ts';
+import { createGet } from './scp/get.ts';
+import { createMove } from './scp/move.ts';
+import { clientTls } from './scu/tls.ts';
+import { echo } from './scp/echo.ts';
+import { createDicomServer } from './scp/server.ts';
+import { createStore } from './scp/store.ts';
 import { openFilesystem } from './storage/filesystem.ts';
+import type { Storage } from './storage/storage.ts';
 
 /** Bytes of a megabyte, as the options count. */
 const MB = 2 ** 20;
 
-/** Entries of one queue at most: some gigabytes of disk. */
-const LONGEST_QUEUE = 10_000_000;
-
 /** Milliseconds that requests under way have to end when the server stops. */
 const GRACE = 10_000;
+
+/** Entries that one queue may have: some hundreds of megabytes of the index. */
+const QUEUE_CAPACITY = 1_000_000;
 
 export interface StartOptions {
   readonly config: Config;
@@ -46,6 +68,8 @@ export interface StartOptions {
 export interface Server {
   /** Where the REST API answers; undefined when it is not served. */
   readonly url: string | undefined;
+  /** Where DICOM associations are accepted; undefined when none are. */
+  readonly dicomPort: number | undefined;
   /** Takes nothing new, finishes what was accepted, closes every file. */
   close(): Promise<void>;
 }
@@ -60,11 +84,25 @@ export async function start({ config }: StartOptions): Promise<Server> {
   try {
     const database = await openDatabase(config, closers);
     closers.push(() => database.close());
-    const storage = await openFilesystem({ root: config.StorageDirectory, sync: config.SyncStorageArea });
+    const storage = await openStorage(config);
     const redis = await openRedis(config, closers);
     const changes = await openChanges(redis, database, closers);
     const parsers = createPool<readonly ParseTask[], readonly Answer<Parsed>[]>({ file: 'parse', deadline: 60_000 });
     closers.push(() => parsers.close());
+    const transcoder = createTranscoder({
+      storage,
+      quality: config.DicomLossyTranscodingQuality,
+      cached: config.TranscoderCacheSize * MB,
+    });
+    closers.push(() => transcoder.close());
+    const transcoding =
+      config.IngestTranscoding === ''
+        ? undefined
+        : transcoder.ingest(config.IngestTranscoding, {
+            ofUncompressed: config.IngestTranscodingOfUncompressed,
+            ofCompressed: config.IngestTranscodingOfCompressed,
+            hash: config.StoreMD5ForAttachments,
+          });
     const ingest = await openIngest({
       database,
       storage,
@@ -75,17 +113,50 @@ export async function start({ config }: StartOptions): Promise<Server> {
       budget: config.MaximumInFlightMB * MB,
       largestBody: config.MaximumRequestBodySizeMB * MB || Number.POSITIVE_INFINITY,
       minimumFree: config.MinimumFreeDiskMB * MB,
+      ...(transcoding && { transcoding }),
     });
     closers.push(() => ingest.close());
+    setMetricsEnabled(config.MetricsEnabled);
+    const headers = createHeaders(storage);
+    closers.push(() => headers.close());
     const queue =
       redis === undefined
-        ? await openEmbeddedQueue({
-            database,
-            commit: (operations) => ingest.applyAll(operations),
-            capacity: LONGEST_QUEUE,
-          })
-        : await openBullQueue({ redis, capacity: LONGEST_QUEUE });
+        ? await openEmbeddedQueue({ database, commit: ingest.applyAll, capacity: QUEUE_CAPACITY })
+        : await openBullQueue({ redis, capacity: QUEUE_CAPACITY });
     closers.push(() => queue.close());
+    const modalities = config.DicomModalitiesInDatabase
+      ? storedModalities(database, ingest.apply)
+      : configuredModalities(config.DicomModalities);
+    const storeService = createStore(ingest, config);
+    const dial = createDial({
+      connect: requestAssociation,
+      aet: config.DicomAet,
+      timeout: config.DicomScuTimeout,
+      maximumPdu: config.MaximumPduLength,
+      tls: clientTls(config),
+    });
+    const stores = await openStores({
+      config,
+      queue,
+      modalities,
+      database,
+      storage,
+      transcoder,
+      dial,
+      commit: ingest.applyAll,
+    });
+    closers.push(() => stores.close());
+    const router = await openRouter({
+      configured: config.Routes,
+      database,
+      changes,
+      queue,
+      modalities,
+      headers,
+      apply: ingest.apply,
+    });
+    closers.push(() => router.close());
+    const commitments = createCommitments(config.StorageCommitmentReportsSize);
     const jobs = createEngine({
       queue,
       storage,
@@ -95,29 +166,58 @@ export async function start({ config }: StartOptions): Promise<Server> {
       save: config.SaveJobs || redis !== undefined,
       outputs: config.MediaArchiveSize,
     });
-    closers.push(() => jobs.close());
+    const receiving = receivingFrom(storeService, config.DicomAet);
+    const retrieving = { dial, modalities, receiving, storageClasses: [...STORAGE_CLASSES] };
+    jobs.register(storeKind);
+    jobs.register(moveKind(retrieving));
+    jobs.register(getKind(retrieving));
+    jobs.register(commitmentKind({ database, storage, dial, modalities }));
     await jobs.start();
-    setMetricsEnabled(config.MetricsEnabled);
-    if (!config.HttpServerEnabled) return { url: undefined, close };
-    const headers = createHeaders(storage);
-    closers.push(() => headers.close());
-    const pictures = createPictures(headers);
-    closers.push(() => pictures.close());
-    const http = await createHttp({
-      config,
-      database,
-      storage,
-      changes,
-      ingest,
-      queue,
-      jobs,
-      headers,
-      pictures,
-      version: version(),
-    });
-    const { port } = await http.listen();
-    closers.push(() => http.close(GRACE));
-    return { url: `http${config.SslEnabled ? 's' : ''}://127.0.0.1:${port}`, close };
+    closers.push(() => jobs.close());
+    const queries = createQueries(config.QueryRetrieveSize);
+    let url: string | undefined;
+    if (config.HttpServerEnabled) {
+      const pictures = createPictures(headers);
+      closers.push(() => pictures.close());
+      const http = await createHttp({
+        config,
+        database,
+        storage,
+        changes,
+        ingest,
+        headers,
+        pictures,
+        transcoder,
+        modalities,
+        dial,
+        queries,
+        queue,
+        jobs,
+        commitments,
+        stores,
+        router,
+        version: version(),
+      });
+      const { port } = await http.listen();
+      closers.push(() => http.close(GRACE));
+      url = `http${config.SslEnabled ? 's' : ''}://127.0.0.1:${port}`;
+    }
+    let dicomPort: number | undefined;
+    if (config.DicomServerEnabled) {
+      const room = { config, database, headers, storage, transcoder, modalities, dial, queue, jobs, commitments };
+      const services = [
+        echo,
+        storeService,
+        createFind(room),
+        createMove(room),
+        createGet(room),
+        createCommitment(room),
+      ];
+      const dicom = await createDicomServer({ config, modalities, services });
+      dicomPort = (await dicom.listen()).port;
+      closers.push(() => dicom.close(GRACE));
+    }
+    return { url, dicomPort, close };
   } catch (thrown) {
     await close();
     throw thrown;
@@ -193,6 +293,27 @@ async function openChanges(
   const changes = await openRedisChanges(redis, database);
   closers.push(() => changes.close());
   return changes;
+}
+
+/** Where blobs are kept: the folder, or the bucket that the configuration names. */
+async function openStorage(config: Config): Promise<Storage> {
+  const bucket = config.S3 ?? config.AwsS3Storage;
+  if (bucket === null) return openFilesystem({ root: config.StorageDirectory, sync: config.SyncStorageArea });
+  const { AccessKey: accessKeyId, SecretKey: secretAccessKey, Prefix: prefix } = bucket;
+  // Loading the client takes longer than starting the server: only who uses it waits.
+  const { openS3 } = await import('./storage/s3.ts');
+  return openS3({
+    bucket: bucket.Bucket,
+    endpoint: bucket.Endpoint,
+    region: bucket.Region,
+    credentials:
+      accessKeyId === undefined || secretAccessKey === undefined ? undefined : { accessKeyId, secretAccessKey },
+    virtualAddressing: bucket.VirtualAddressing,
+    prefix: prefix === '' || prefix.endsWith('/') ? prefix : `${prefix}/`,
+    node: config.NodeName || hostname(),
+    connectionTimeout: bucket.ConnectionTimeout * 1000,
+    requestTimeout: bucket.RequestTimeout * 1000,
+  });
 }
 
 /** Our own version, of package.json. */

@@ -53,7 +53,7 @@ const entries = new Gauge({
   labelNames: ['queue', 'state'],
   registers: [registry],
 });
-const attempts = new Counter({
+const workAttempts = new Counter({
   name: 'isen_work_attempts_total',
   help: 'Times that entries of durable work were taken',
   labelNames: ['queue'],
@@ -70,7 +70,43 @@ const bytes = new Counter({
   help: 'Bytes of uploaded instances',
   registers: [registry],
 });
+const openAssociations = new Gauge({
+  name: 'isen_dicom_associations',
+  help: 'Open DICOM associations by who asked for them',
+  labelNames: ['direction'],
+  registers: [registry],
+});
+const outOfResources = new Counter({
+  name: 'isen_dicom_out_of_resources_total',
+  help: 'C-STORE requests that were answered A700H (refused: out of resources)',
+  registers: [registry],
+});
 
+const deliveries = new Histogram({
+  name: 'isen_delivery_duration_seconds',
+  help: 'Time that sending an instance to a modality took, by its outcome',
+  labelNames: ['modality', 'outcome'],
+  buckets,
+  registers: [registry],
+});
+const attempts = new Counter({
+  name: 'isen_delivery_attempts_total',
+  help: 'Attempts at sending an instance to a modality, by what came of them',
+  labelNames: ['modality', 'outcome'],
+  registers: [registry],
+});
+const deliveredBytes = new Counter({
+  name: 'isen_delivered_bytes_total',
+  help: 'Bytes of data sets sent to a modality',
+  labelNames: ['modality'],
+  registers: [registry],
+});
+const associations = new Gauge({
+  name: 'isen_associations_open',
+  help: 'Associations for sending that are open with a modality',
+  labelNames: ['modality'],
+  registers: [registry],
+});
 let enabled = true;
 
 /** Whether metrics are collected (`MetricsEnabled`, `/tools/metrics`). */
@@ -106,9 +142,32 @@ export function recordDepth(queue: string, depth: number): void {
   if (enabled) depths.set({ queue }, depth);
 }
 
+/** One attempt at sending an instance: how it ended, how long it took, and the bytes that were sent. */
+export function recordDelivery(modality: string, outcome: string, seconds: number, size: number): void {
+  if (!enabled) return;
+  attempts.inc({ modality, outcome });
+  if (seconds > 0) deliveries.observe({ modality, outcome }, seconds);
+  deliveredBytes.inc({ modality }, size);
+}
+
+/** An association for sending was opened (1) or is over (-1). */
+export function recordAssociation(modality: string, change: 1 | -1): void {
+  if (enabled) associations.inc({ modality }, change);
+}
+
+/** How many associations are open now: asked for by peers (`incoming`) or by us (`outgoing`). */
+export function recordAssociations(direction: 'incoming' | 'outgoing', open: number): void {
+  if (enabled) openAssociations.set({ direction }, open);
+}
+
+/** One C-STORE that was refused for want of memory, disk or time. */
+export function recordOutOfResources(): void {
+  if (enabled) outOfResources.inc();
+}
+
 /** Entries of a queue of durable work that were taken. */
 export function recordAttempts(queue: string, count: number): void {
-  if (enabled) attempts.inc({ queue }, count);
+  if (enabled) workAttempts.inc({ queue }, count);
 }
 
 /** How much durable work there is now: all of it. `oldest` is when the first was added, milliseconds since the epoch. */

@@ -138,6 +138,47 @@ const redis = z.strictObject({
   SentinelPassword: z.string().optional(),
 });
 
+/** A bucket, with our own keys. */
+const bucket = z.strictObject({
+  Bucket: z.string().min(3),
+  Endpoint: z.url().optional(),
+  Region: z.string().min(1).default('us-east-1'),
+  AccessKey: z.string().optional(),
+  SecretKey: z.string().optional(),
+  VirtualAddressing: z.boolean().default(false),
+  Prefix: z
+    .string()
+    .regex(/^[^/].*$|^$/)
+    .default(''),
+  /** Seconds. */
+  ConnectionTimeout: z.number().int().min(1).max(300).default(5),
+  RequestTimeout: z.number().int().min(1).max(3600).default(60),
+});
+
+/** The same with the keys of the reference server's plugin. */
+const awsBucket = z
+  .object({
+    BucketName: z.string().min(3),
+    Region: z.string().min(1).default('us-east-1'),
+    AccessKey: z.string().optional(),
+    SecretKey: z.string().optional(),
+    Endpoint: z.string().optional(),
+    RootPath: z.string().default(''),
+    VirtualAddressing: z.boolean().default(true),
+    ConnectionTimeout: z.number().int().min(1).max(300).default(30),
+    RequestTimeout: z.number().int().min(1).max(3600).default(1200),
+  })
+  .transform(({ BucketName, RootPath, Endpoint, ...rest }) =>
+    bucket.parse({
+      ...rest,
+      Bucket: BucketName,
+      Prefix: RootPath.replace(/^\/+/, ''),
+      ...(Endpoint === undefined || Endpoint === ''
+        ? {}
+        : { Endpoint: /^https?:/.test(Endpoint) ? Endpoint : `https://${Endpoint}` }),
+    }),
+  );
+
 /** Every option, in the order of the documentation. */
 export const OPTIONS = {
   Name: text('read', 'Isen', 'Name of this server, shown by /system and by user interfaces.'),
@@ -153,7 +194,7 @@ export const OPTIONS = {
       'an object: Url ("postgresql://user:password@host:port/database?sslmode=…"), or Host, Port, Database, Username, Password and EnableSsl; Schema (lower case letters, digits and underscores); MaximumConnectionRetries, ConnectionRetryInterval in seconds, IndexConnectionsCount from 1',
     default: null,
     meaning:
-      "Keeps the index in PostgreSQL instead of SQLite. Keys of the reference server's plugin are understood; the files stay in StorageDirectory, so EnableStorage must be false.",
+      "Keeps the index in PostgreSQL instead of SQLite. Keys of the reference server's plugin are understood; the files stay where they are without it, so EnableStorage must be false.",
     secret: true as const,
   },
   Redis: {
@@ -165,6 +206,29 @@ export const OPTIONS = {
     meaning:
       'Keeps the queues and the log of changes in Redis (6.2 or later), so that every server that names it works on the same jobs and shows the same changes. SaveJobs is true then.',
     secret: true as const,
+  },
+  S3: {
+    status: 'read' as const,
+    schema: bucket.nullable(),
+    allowed:
+      "an object: Bucket, Endpoint (a URL; without it Amazon), Region, AccessKey and SecretKey (without them the environment's), VirtualAddressing, Prefix, ConnectionTimeout and RequestTimeout in seconds",
+    default: null,
+    meaning:
+      'Keeps the DICOM files and attachments in a bucket of an S3-compatible object storage instead of StorageDirectory.',
+    secret: true as const,
+  },
+  AwsS3Storage: {
+    status: 'read' as const,
+    schema: awsBucket.nullable(),
+    allowed:
+      "an object with the keys of the reference server's plugin: BucketName, Region, AccessKey, SecretKey, Endpoint…",
+    default: null,
+    meaning: 'The same as S3, in the words of a configuration written for the reference server.',
+    secret: true as const,
+  },
+  NodeName: {
+    ...text('read', '', 'Name of this server among those that share its storage; the same after each restart.'),
+    defaultMeaning: 'the name of the machine',
   },
   MaximumStorageSize: whole('read', 0, 'Most disk space the attachments may take, in MB. 0 means no limit.'),
   MaximumPatientCount: whole('read', 0, 'Most patients that may be stored. 0 means no limit.'),
@@ -237,15 +301,15 @@ export const OPTIONS = {
     'Latin1',
     'Character set assumed for a DICOM file that names none (Specific Character Set absent).',
   ),
-  LimitFindResults: whole('later', 0, 'Most resources that one search answers above the instance level. 0: no limit.'),
-  LimitFindInstances: whole('later', 0, 'Most instances that one search answers. 0: no limit.'),
+  LimitFindResults: whole('read', 0, 'Most resources that one search answers above the instance level. 0: no limit.'),
+  LimitFindInstances: whole('read', 0, 'Most instances that one search answers. 0: no limit.'),
   StorageAccessOnFind: choice(
-    'later',
+    'read',
     ['Always', 'Never', 'Answers'],
     'Always',
     'Whether a search may read files for attributes that the index does not hold.',
   ),
-  CaseSensitivePN: flag('later', false, 'Whether searches compare person names case-sensitively.'),
+  CaseSensitivePN: flag('read', false, 'Whether searches compare person names case-sensitively.'),
   ExtraMainDicomTags: {
     status: 'later' as const,
     schema: z.record(z.enum(['Patient', 'Study', 'Series', 'Instance']), strings.optional()),
@@ -278,7 +342,7 @@ export const OPTIONS = {
   RemoteAccessAllowed: flag(
     'read',
     false,
-    'Whether other machines may connect. Unless true, the REST API listens on the loopback interface only.',
+    'Whether other machines may connect. Unless true, every request of theirs is answered 403.',
   ),
   AuthenticationEnabled: {
     ...flag('read', false, 'Whether every request needs the name and password of a registered user (HTTP Basic).'),
@@ -331,7 +395,7 @@ export const OPTIONS = {
   MaximumFileSizeInArchiveMB: whole('later', 4096, 'Largest file that is put into an archive, in MB.'),
   MediaArchiveSize: whole('read', 1, 'How many archives made by jobs are kept for download.'),
 
-  DicomServerEnabled: flag('later', true, 'Whether the DICOM server (SCP) runs.'),
+  DicomServerEnabled: flag('read', true, 'Whether the DICOM server (SCP) runs.'),
   DicomAet: {
     status: 'read' as const,
     schema: title,
@@ -340,76 +404,112 @@ export const OPTIONS = {
     meaning: 'AE title of this server.',
   },
   DicomPort: {
-    ...whole('read', 4242, 'TCP port of the DICOM server.'),
+    ...whole('read', 4242, 'TCP port of the DICOM server, on every interface. 0 takes any free port.'),
     schema: port,
     allowed: 'a port from 0 to 65535',
   },
-  DicomCheckCalledAet: flag('later', false, 'Whether an association must call this server by its AE title.'),
-  DicomCheckModalityHost: flag('later', false, 'Whether the address of a modality must be the configured one.'),
-  StrictAetComparison: flag('later', false, 'Whether AE titles are compared case-sensitively.'),
+  DicomCheckCalledAet: flag('read', false, 'Whether an association must call this server by its AE title.'),
+  DicomCheckModalityHost: flag('read', false, 'Whether the address of a modality must be the configured one.'),
+  StrictAetComparison: flag('read', false, 'Whether AE titles are compared case-sensitively.'),
   DicomModalities: {
-    status: 'later' as const,
+    status: 'read' as const,
     schema: z.record(z.string(), z.union([z.array(z.unknown()).min(3), object])),
     allowed: 'an object of names with [AET, host, port] or { "AET", "Host", "Port", … }',
     default: {},
     meaning: 'The DICOM modalities that this server knows.',
   },
-  DicomModalitiesInDatabase: flag('later', false, 'Whether modalities set over the REST API are kept in the index.'),
-  DicomAlwaysAllowEcho: flag('later', true, 'Whether modalities that are not known may send C-ECHO.'),
-  DicomAlwaysAllowStore: flag('later', true, 'Whether modalities that are not known may send C-STORE.'),
-  DicomAlwaysAllowFind: flag('later', false, 'Whether modalities that are not known may send C-FIND.'),
-  DicomAlwaysAllowFindWorklist: flag('later', false, 'Whether modalities that are not known may query worklists.'),
-  DicomAlwaysAllowGet: flag('later', false, 'Whether modalities that are not known may send C-GET.'),
-  DicomAlwaysAllowMove: flag('later', false, 'Whether modalities that are not known may send C-MOVE.'),
-  DicomEchoChecksFind: flag('later', false, 'Whether testing a modality also checks that it answers C-FIND.'),
-  DicomDefaultRetrieveMethod: choice('later', ['C-MOVE', 'C-GET'], 'C-MOVE', 'How query results are retrieved.'),
-  DicomAssociationCloseDelay: whole('later', 5, 'Seconds after which an idle outgoing association is released.'),
-  DicomScpTimeout: whole('later', 30, 'Seconds of silence after which the DICOM server ends an association. 0: never.'),
-  DicomScuTimeout: whole('later', 10, 'Seconds that a modality may take to answer. 0: no limit.'),
-  DicomScuPreferredTransferSyntax: text('later', '1.2.840.10008.1.2.1', 'Transfer syntax proposed first when sending.'),
-  MaximumPduLength: whole('later', 16384, 'Largest PDU that is received, in bytes.', 4096, 131072),
+  Routes: {
+    status: 'read' as const,
+    schema: z.union([z.array(object), object]),
+    allowed: 'a list of rules, each with "Name", or an object of rules by name',
+    default: [],
+    meaning: 'Routing rules: which instances go to which modalities. See the README.',
+  },
+  DicomModalitiesInDatabase: flag('read', false, 'Whether modalities set over the REST API are kept in the index.'),
+  DicomAlwaysAllowEcho: flag('read', true, 'Whether modalities that are not known may send C-ECHO.'),
+  DicomAlwaysAllowStore: flag('read', true, 'Whether modalities that are not known may send C-STORE.'),
+  DicomAlwaysAllowFind: flag('read', false, 'Whether modalities that are not known may send C-FIND.'),
+  DicomAlwaysAllowFindWorklist: flag('read', false, 'Whether modalities that are not known may query worklists.'),
+  DicomAlwaysAllowGet: flag('read', false, 'Whether modalities that are not known may send C-GET.'),
+  DicomAlwaysAllowMove: flag('read', false, 'Whether modalities that are not known may send C-MOVE.'),
+  DicomEchoChecksFind: flag('read', false, 'Whether testing a modality also checks that it answers C-FIND.'),
+  DicomDefaultRetrieveMethod: choice('read', ['C-MOVE', 'C-GET'], 'C-MOVE', 'How query results are retrieved.'),
+  DicomAssociationCloseDelay: whole('read', 5, 'Seconds after which an idle outgoing association is released.'),
+  DicomScpTimeout: whole('read', 30, 'Seconds of silence after which the DICOM server ends an association. 0: never.'),
+  DicomScuTimeout: whole('read', 10, 'Seconds that a modality may take to answer. 0: no limit.'),
+  DicomScuPreferredTransferSyntax: text('read', '1.2.840.10008.1.2.1', 'Transfer syntax proposed first when sending.'),
+  MaximumPduLength: whole('read', 16384, 'Largest PDU that is received, in bytes.', 4096, 131072),
   AcceptedTransferSyntaxes: {
-    status: 'later' as const,
+    status: 'read' as const,
     schema: z.union([z.string(), strings]),
     allowed: 'a list of transfer syntax UIDs, with * and ? as wildcards',
     default: ['1.2.840.10008.1.*'],
     meaning: 'Transfer syntaxes that the DICOM server accepts.',
   },
   AcceptedSopClasses: {
-    status: 'later' as const,
+    status: 'read' as const,
     schema: strings,
     allowed: 'a list of SOP Class UIDs',
     default: [],
     meaning: 'SOP classes that the DICOM server accepts. Empty: all storage classes.',
   },
   RejectedSopClasses: {
-    status: 'later' as const,
+    status: 'read' as const,
     schema: strings,
     allowed: 'a list of SOP Class UIDs',
     default: [],
     meaning: 'SOP classes that the DICOM server refuses.',
   },
-  UnknownSopClassAccepted: flag('later', false, 'Whether the DICOM server accepts SOP classes that it does not know.'),
-  SynchronousCMove: flag('later', true, 'Whether C-MOVE is answered only when all instances are sent.'),
-  QueryRetrieveSize: whole('later', 100, 'How many queries to modalities are remembered.'),
-  StorageCommitmentReportsSize: whole('later', 100, 'How many storage commitment reports are remembered.'),
-  TranscodeDicomProtocol: flag('later', true, 'Whether instances are transcoded for modalities that need it.'),
-  IngestTranscoding: text('later', '', 'Transfer syntax that received instances are stored in. Empty: as received.'),
-  IngestTranscodingOfCompressed: flag('later', true, 'Whether IngestTranscoding also touches compressed instances.'),
-  IngestTranscodingOfUncompressed: flag('later', true, 'Whether IngestTranscoding touches uncompressed instances.'),
-  DicomLossyTranscodingQuality: whole('later', 90, 'Quality of lossy JPEG transcoding.', 1, 100),
-  DicomTlsEnabled: flag('later', false, 'Whether the DICOM server speaks TLS.'),
-  DicomTlsCertificate: path('later', '', 'PEM file of the DICOM TLS certificate.'),
-  DicomTlsPrivateKey: path('later', '', 'PEM file of the DICOM TLS private key.'),
+  UnknownSopClassAccepted: flag('read', false, 'Whether the DICOM server accepts SOP classes that it does not know.'),
+  Worklists: {
+    status: 'read' as const,
+    schema: z.strictObject({
+      Enable: z.boolean().default(false),
+      Database: z.string().default('WorklistsDatabase'),
+      FilterIssuerAet: z.boolean().default(false),
+      LimitAnswers: z.number().int().min(0).default(0),
+    }),
+    allowed:
+      'an object of "Enable", "Database" (a folder; relative to where the server was started), "FilterIssuerAet" and "LimitAnswers"',
+    default: { Enable: false, Database: 'WorklistsDatabase', FilterIssuerAet: false, LimitAnswers: 0 },
+    meaning:
+      'The modality worklist: C-FIND over the .wl files of a folder, of which (FilterIssuerAet) a modality sees only those scheduled for its AE title. LimitAnswers 0: no limit.',
+  },
+  SynchronousCMove: flag('read', true, 'Whether C-MOVE is answered only when all instances are sent.'),
+  QueryRetrieveSize: whole('read', 100, 'How many queries to modalities are remembered.'),
+  StorageCommitmentReportsSize: whole('read', 100, 'How many storage commitment reports are remembered.'),
+  TranscodeDicomProtocol: flag('read', true, 'Whether instances are transcoded for modalities that need it.'),
+  IngestTranscoding: text(
+    'read',
+    '',
+    'UID of the transfer syntax that received instances are stored in; one that it cannot hold is stored as received. Empty: all are.',
+  ),
+  IngestTranscodingOfCompressed: flag(
+    'read',
+    true,
+    'Whether IngestTranscoding touches instances that are not uncompressed (implicit and explicit VR, big endian).',
+  ),
+  IngestTranscodingOfUncompressed: flag('read', true, 'Whether IngestTranscoding touches uncompressed instances.'),
+  DicomLossyTranscodingQuality: whole(
+    'read',
+    90,
+    'Quality of lossy transcoding where nobody asks for another.',
+    1,
+    100,
+  ),
+  TranscoderCacheSize: whole('read', 256, 'Memory for files that were transcoded last, in MB. 0: none is kept.'),
+  DicomTlsEnabled: flag('read', false, 'Whether the DICOM server speaks TLS.'),
+  DicomTlsCertificate: path('read', '', 'PEM file of the DICOM TLS certificate.'),
+  DicomTlsPrivateKey: path('read', '', 'PEM file of the DICOM TLS private key.'),
   DicomTlsTrustedCertificates: path(
-    'later',
+    'read',
     '',
     'PEM file of the certificates that DICOM TLS peers are checked against.',
   ),
-  DicomTlsRemoteCertificateRequired: flag('later', true, 'Whether DICOM TLS clients must present a certificate.'),
-  DicomTlsMinimumProtocolVersion: whole('later', 0, 'Oldest TLS version of DICOM TLS. 0: the secure default.', 0, 6),
+  DicomTlsRemoteCertificateRequired: flag('read', true, 'Whether DICOM TLS clients must present a certificate.'),
+  DicomTlsMinimumProtocolVersion: whole('read', 0, 'Oldest TLS version of DICOM TLS. 0: the secure default.', 0, 6),
   DicomTlsCiphersAccepted: {
-    status: 'later' as const,
+    status: 'read' as const,
     schema: strings,
     allowed: 'a list of cipher names',
     default: [],
@@ -503,7 +603,6 @@ export const OPTIONS = {
   StorageMemoryCapacity: whole('ignored', 512, 'Memory for reading the storage, in MB.'),
   TcpNoDelay: flag('ignored', true, 'Whether TCP sends at once. It always does here.'),
   TemporaryDirectory: path('ignored', '', 'Folder for temporary files.'),
-  TranscoderCacheSize: whole('ignored', 256, 'Memory of a cache of transcoded files, in MB.'),
   TranscoderMemoryCapacity: whole('ignored', 256, 'Memory for transcoding, in MB.'),
   TranscoderThreadsCount: whole('ignored', 4, 'Threads that transcode.'),
 } as const satisfies Record<string, Option>;

@@ -68,7 +68,7 @@ test('serve ends at once where its folders cannot be made, and says which', () =
     const { status, stderr } = spawnSync(process.execPath, [program, 'serve'], {
       encoding: 'utf8',
       timeout: 10_000,
-      env: { ...process.env, ISEN__HTTP_PORT: '0', ...env },
+      env: { ...process.env, ISEN__HTTP_PORT: '0', ISEN__DICOM_PORT: '0', ...env },
     });
     assert.equal(status, 1, stderr);
     assert.ok(stderr.includes(folder), stderr);
@@ -106,7 +106,13 @@ test('serve answers until SIGTERM, takes an import, and exits 0', async () => {
   const folder = temporaryFolder();
   const port = await freePort();
   const name = randomUUID();
-  const configuration = { Name: name, HttpPort: port, StorageDirectory: 'storage', StableAge: 1 };
+  const configuration = {
+    Name: name,
+    HttpPort: port,
+    StorageDirectory: 'storage',
+    StableAge: 1,
+    DicomServerEnabled: false,
+  };
   writeFileSync(join(folder, 'config.json'), JSON.stringify(configuration));
   const child = spawn(process.execPath, [program, 'serve', join(folder, 'config.json')], {
     cwd: folder,

@@ -286,11 +286,16 @@ export type Constraint = {
   | { readonly match: 'wildcard'; readonly value: string }
 );
 
+/** Ids that one question may name. */
+export const MOST_IDS = 1000;
+
 /** Which resources, and how much of each. */
 export interface FindRequest {
   readonly level: Level;
   /** Only this resource of `level`. */
   readonly id?: string;
+  /** Only these of `level`, at most {@link MOST_IDS}; alone, without other conditions. Those that are unknown are left out. */
+  readonly ids?: readonly string[];
   /** Only ancestors, descendants or self of this one. */
   readonly of?: { readonly level: Level; readonly id: string };
   readonly where?: readonly Constraint[];

@@ -1,11 +1,14 @@
 /**
- * Owns what every backend agrees on about searching: how identifiers are normalised, which of them have a column of their
- * own, on which level a tag is looked up, and what a wildcard matches.
+ * Owns what every backend agrees on about searching: which identifiers have a column of their own, and on which level a tag is looked
+ * up.
  */
 
 import { LEVEL, LEVELS, type Level } from '../dicom/levels.ts';
+import { normalise } from '../dicom/match.ts';
 import { IsenError } from '../errors.ts';
 import type { Constraint } from './database.ts';
+
+export { matchesWildcard, normalise } from '../dicom/match.ts';
 
 /** The identifiers with an indexed, normalised column: level → column → tag. */
 export const IDENTIFIERS: Readonly<Record<Level, Readonly<Record<string, string>>>> = {
@@ -15,22 +18,21 @@ export const IDENTIFIERS: Readonly<Record<Level, Readonly<Record<string, string>
     accession_number: '0008,0050',
     study_date: '0008,0020',
     study_description: '0008,1030',
+    patient_name: '0010,0010',
+    patient_birth_date: '0010,0030',
   },
   Series: { series_instance_uid: '0020,000e' },
   Instance: { sop_instance_uid: '0008,0018' },
 };
 
-/** Upper case, accents folded, padding stripped: the form in which searches that ignore case compare. */
-export function normalise(value: string): string {
-  // oxlint-disable-next-line no-control-regex
-  const plain = /^[\x20-\x7e]*$/.test(value) ? value : value.normalize('NFD').replace(/\p{M}/gu, '');
-  return plain.trim().toUpperCase();
-}
-
-/** The level on which `tag` is searched from `level`: the nearest one upwards that has it among its main tags. */
+/**
+ * The level on which `tag` is searched from `level`: the nearest one upwards that has it among its main tags. A study has its patient's
+ * too, since two studies of one PatientID (an empty one above all) may name the patient differently.
+ */
 export function levelOfTag(level: Level, tag: string): Level {
   for (let at: Level | undefined = level; at !== undefined; at = LEVEL[at].parent) {
     if (LEVEL[at].mainDicomTags.includes(tag)) return at;
+    if (at === 'Study' && tag !== LEVEL.Patient.key && LEVEL.Patient.mainDicomTags.includes(tag)) return at;
   }
   throw new IsenError('ParameterOutOfRange', `The tag ${tag} is not indexed at the level of a ${level.toLowerCase()}`);
 }
@@ -43,34 +45,6 @@ export function identifierColumn(level: Level, tag: string): string | undefined 
 /** What stands before the first wildcard of a pattern. */
 export function literalPrefix(pattern: string): string {
   return /^[^*?]*/.exec(pattern)?.[0] ?? '';
-}
-
-/**
- * Whether `value` matches `pattern` (`*` any run, `?` one character). Takes at most length × length steps, whatever the
- * pattern: one that was built to backtrack cannot stall the server.
- */
-export function matchesWildcard(value: string, pattern: string): boolean {
-  let at = 0;
-  let in_ = 0;
-  let star = -1;
-  let resume = 0;
-  while (at < value.length) {
-    const symbol = pattern[in_];
-    if (symbol === '*') {
-      star = in_++;
-      resume = at;
-    } else if (symbol === '?' || (symbol !== undefined && symbol === value[at])) {
-      at++;
-      in_++;
-    } else if (star >= 0) {
-      in_ = star + 1;
-      at = ++resume;
-    } else {
-      return false;
-    }
-  }
-  while (pattern[in_] === '*') in_++;
-  return in_ === pattern.length;
 }
 
 /** The constraint in the form that normalised values are compared with. */

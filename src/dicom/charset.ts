@@ -264,3 +264,28 @@ export function characterSet(value: string, fallback: CharacterSet = DEFAULT_CHA
   CACHE.set(value, built);
   return built;
 }
+
+/** Defined term (PS3.3 §C.12.1.1.2) by Orthanc's name of an encoding; Windows-1251 has none, and its letters are those of Cyrillic. */
+export const ENCODING_TERM = {
+  Ascii: 'ISO_IR 6',
+  Utf8: 'ISO_IR 192',
+  Latin1: 'ISO_IR 100',
+  Latin2: 'ISO_IR 101',
+  Latin3: 'ISO_IR 109',
+  Latin4: 'ISO_IR 110',
+  Latin5: 'ISO_IR 148',
+  Cyrillic: 'ISO_IR 144',
+  Windows1251: 'ISO_IR 144',
+  Arabic: 'ISO_IR 127',
+  Greek: 'ISO_IR 126',
+  Hebrew: 'ISO_IR 138',
+  Thai: 'ISO_IR 166',
+  Japanese: 'ISO_IR 13',
+  Chinese: 'GB18030',
+  JapaneseKanji: '\\ISO 2022 IR 87',
+  Korean: '\\ISO 2022 IR 149',
+  SimplifiedChinese: '\\ISO 2022 IR 58',
+} as const;
+
+/** Orthanc's names of encodings (`DefaultEncoding`). */
+export type Encoding = keyof typeof ENCODING_TERM;

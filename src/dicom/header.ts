@@ -6,7 +6,7 @@ import { contentBytes, readContent } from './content.ts';
 import { metaToJson, type TagsFormat, toJson } from './json.ts';
 import type { Level } from './levels.ts';
 import { moduleJson } from './module.ts';
-import { type DicomFile, readFile } from './read.ts';
+import { type DicomFile, readFile, type ReadOptions } from './read.ts';
 
 /** What to make of a header. */
 export type HeaderQuestion =
@@ -43,7 +43,7 @@ export interface HeaderTask {
   /** The bytes end where Pixel Data begins. */
   readonly truncated: boolean;
   readonly question: HeaderQuestion;
-  /** MD5 that the bytes must have, in lower-case hex, where they are the whole file and it is known. */
+  /** MD5 that the bytes must have, in base64, where it is known. */
   readonly md5?: string;
 }
 
@@ -62,10 +62,16 @@ function sorted(dataSet: Record<string, unknown>): Record<string, unknown> {
 const text = (json: Record<string, unknown>, format: TagsFormat): string =>
   JSON.stringify(format === 'Simplify' ? sorted(json) : json, null, 3);
 
-/** What was stored was DICOM then: if it is not now, the file was altered, and no client is to blame. */
-function readStored(bytes: Uint8Array, truncated: boolean): DicomFile {
+/**
+ * Reads stored bytes whose MD5 must be `md5` (base64), where it is known. What was stored was DICOM then: if it is not now, the
+ * file was altered, and no client is to blame. Throws CorruptedFile.
+ */
+export function readStored(bytes: Uint8Array, md5: string | undefined, options: ReadOptions): DicomFile {
+  if (md5 !== undefined && createHash('md5').update(bytes).digest('base64') !== md5) {
+    throw new IsenError('CorruptedFile', 'the stored file is not the one that was stored');
+  }
   try {
-    return readFile(bytes, truncated ? { truncated } : {});
+    return readFile(bytes, options);
   } catch (thrown) {
     throw new IsenError('CorruptedFile', 'the stored file is not DICOM any more', { cause: thrown });
   }
@@ -73,10 +79,7 @@ function readStored(bytes: Uint8Array, truncated: boolean): DicomFile {
 
 /** Answers one question. JSON text is indented as answers are, its keys in order. Throws CorruptedFile, UnknownDicomTag. */
 export function answerHeader({ bytes, truncated, question, md5 }: HeaderTask): HeaderAnswer {
-  if (md5 !== undefined && createHash('md5').update(bytes).digest('hex') !== md5) {
-    throw new IsenError('CorruptedFile', 'the stored file is not the one that was stored');
-  }
-  const file = readStored(bytes, truncated);
+  const file = readStored(bytes, md5, truncated ? { truncated } : {});
   switch (question.kind) {
     case 'meta':
       return text(metaToJson(file, question.format), question.format);

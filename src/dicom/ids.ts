@@ -39,3 +39,14 @@ export function identifiers(patient: string, study: string, series: string, inst
 export function generateUid(): string {
   return `2.25.${BigInt(`0x${randomUUID().replaceAll('-', '')}`)}`;
 }
+
+/** A UID made of the hash of `parts` (PS3.5 §B.2, RFC 9562 §5.8): the same for the same. */
+export function derivedUid(...parts: readonly (string | Uint8Array)[]): string {
+  const hash = createHash('sha256');
+  // With their lengths, so that no two lists of parts are one text.
+  for (const part of parts) hash.update(`${part.length} `).update(part);
+  const bytes = hash.digest().subarray(0, 16);
+  bytes.writeUInt8((bytes.readUInt8(6) & 0x0f) | 0x80, 6);
+  bytes.writeUInt8((bytes.readUInt8(8) & 0x3f) | 0x80, 8);
+  return `2.25.${BigInt(`0x${bytes.toString('hex')}`)}`;
+}

@@ -15,6 +15,13 @@ export function startOf(bytes: Buffer): number {
   return bytes.length >= PREAMBLE + 4 && bytes.toString('latin1', PREAMBLE, PREAMBLE + 4) === 'DICM' ? PREAMBLE + 4 : 0;
 }
 
+/** Whether reading these bytes (the first ones of a file do) as DICOM is worth the trying. */
+export function mayBeDicom(bytes: Buffer): boolean {
+  if (startOf(bytes) > 0) return true;
+  // Without a prefix File Meta Information (group 0002) or a data set follows at once.
+  return bytes.length >= 8 && (bytes.readUInt16LE(0) === 2 || guessTransferSyntax(bytes, 0) !== undefined);
+}
+
 /** The transfer syntax that the first element of a bare data set looks like, or undefined when it looks like nothing. */
 export function guessTransferSyntax(bytes: Buffer, start: number): string | undefined {
   if (bytes.length < start + 8) return undefined;

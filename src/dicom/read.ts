@@ -139,6 +139,33 @@ function asBuffer(bytes: Uint8Array): Buffer {
 }
 
 /**
+ * Reads a data set that came without File Meta Information, as DIMSE carries it (PS3.7 §6.3.1), in the transfer syntax `uid`. The result
+ * refers to `bytes`, or to what they inflate to. Throws BadFileFormat for bytes that are no whole data set, NotImplemented for a transfer
+ * syntax that does not exist.
+ */
+export function readDataSet(bytes: Uint8Array, uid: string, maximumInflated = MAXIMUM_INFLATED): DataSet {
+  const syntax = transferSyntax(uid);
+  if (syntax === undefined) throw new IsenError('NotImplemented', `Unknown transfer syntax: ${uid}`);
+  try {
+    const body = syntax.deflated ? inflate(asBuffer(bytes), maximumInflated, false) : asBuffer(bytes);
+    const { littleEndian, explicit } = syntax;
+    const source: Source = { bytes: body, littleEndian, explicit, budget: MAXIMUM_ELEMENTS };
+    const scope = wholeScope(body.length, {
+      keep: 'all',
+      only: undefined,
+      untilPixelData: false,
+      pixelEnd: body.length,
+      cut: false,
+    });
+    const { dataSet } = readElements(source, 0, scope);
+    if (dataSet === undefined) throw new Malformed('no data set');
+    return dataSet;
+  } catch (thrown) {
+    throw new IsenError('BadFileFormat', `Cannot parse a data set of ${bytes.length} bytes`, { cause: thrown });
+  }
+}
+
+/**
  * Reads a DICOM file, with or without preamble, in any transfer syntax (PS3.10 §7). The result refers to `bytes`: it is valid while
  * they do not change. Throws BadFileFormat for bytes that are not a whole DICOM file.
  */
@@ -154,5 +181,18 @@ export function readFile(bytes: Uint8Array, options: ReadOptions = {}): DicomFil
         cause: thrown,
       },
     );
+  }
+}
+
+/**
+ * File Meta Information of a file, and where its data set begins (PS3.10 §7.1); `bytes` hold at least that much. Throws CorruptedFile
+ * where they do not.
+ */
+export function readFileMeta(bytes: Uint8Array): { readonly meta: DataSet; readonly end: number } {
+  const file = asBuffer(bytes);
+  try {
+    return readMeta(file, startOf(file));
+  } catch (thrown) {
+    throw new IsenError('CorruptedFile', 'File Meta Information that does not end', { cause: thrown });
   }
 }

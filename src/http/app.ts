@@ -8,12 +8,14 @@ import { compress } from 'hono/compress';
 import { z } from '@hono/zod-openapi';
 import { asIsenError, type ErrorName, IsenError } from '../errors.ts';
 import type { Reception } from '../ingest/ingest.ts';
+import { isImpossible } from '../ingest/transcoder.ts';
 import { log } from '../log.ts';
 import { recordRequest } from '../metrics.ts';
 import { admit } from './access.ts';
 import { empty, errorAnswer, JSON_TYPE, jsonText } from './answers.ts';
 import { addAttachments } from './attachments.ts';
 import { addChanges } from './changes.ts';
+import { addCommitments } from './commitments.ts';
 import { addDatasets } from './datasets.ts';
 import { addArrays } from './arrays.ts';
 import { addExports } from './exports.ts';
@@ -22,14 +24,21 @@ import { addHealth, isHealth } from './health.ts';
 import { addInstances } from './instances.ts';
 import { addJobs } from './jobs.ts';
 import { addMetadata } from './metadata.ts';
+import { addModalities } from './modalities.ts';
 import { addOpenApi } from './openapi.ts';
 import { plainPath, tidyUrl } from './paths.ts';
+import { addQueues } from './queues.ts';
+import { addQueries } from './queries.ts';
+import { addQuerying } from './querying.ts';
+import { addRetrievals } from './retrievals.ts';
 import { addResources } from './resources.ts';
 import { createRoutes, type Routes } from './routes.ts';
+import { addRouting } from './routing.ts';
 import { ResourceId } from './schemas.ts';
 import { createServer, type HttpServer } from './server.ts';
 import type { Services } from './services.ts';
 import { addSlices } from './slices.ts';
+import { addStoring } from './storing.ts';
 import { addSystem } from './system.ts';
 import { addTools } from './tools.ts';
 import { upload } from './upload.ts';
@@ -58,6 +67,14 @@ export function allRoutes(services: Services, ended: AbortSignal): Routes {
   addHealth(routes);
   addSystem(routes);
   addTools(routes);
+  addModalities(routes);
+  addQueues(routes);
+  addStoring(routes);
+  addRouting(routes);
+  addQuerying(routes);
+  addRetrievals(routes);
+  addQueries(routes);
+  addCommitments(routes);
   addUpload(routes);
   addOpenApi(routes);
 
@@ -81,11 +98,17 @@ export function allRoutes(services: Services, ended: AbortSignal): Routes {
 }
 
 /** Errors that clients make, although the reference gives them a status of the server. */
-const OF_CLIENTS: ReadonlySet<ErrorName> = new Set(['UnknownDicomTag', 'NotImplemented']);
+const OF_CLIENTS: ReadonlySet<ErrorName> = new Set([
+  'UnknownDicomTag',
+  'NotImplemented',
+  'IncompatibleImageFormat',
+  'IncompatibleImageSize',
+]);
 
 /** What went wrong on our side is logged with its cause; what a client did wrong is for the curious only. */
 function report(error: IsenError, method: string, path: string): void {
-  if (error.http >= 500 && error.http !== 503 && !OF_CLIENTS.has(error.code))
+  const isOfClient = OF_CLIENTS.has(error.code) || isImpossible(error.cause);
+  if (error.http >= 500 && error.http !== 503 && !isOfClient)
     log.http.error({ err: error, method }, `${method} failed`);
   log.http.debug({ method, path, status: error.http }, error.message);
 }

@@ -191,6 +191,8 @@ export function addChanges(routes: Routes, ended: AbortSignal): void {
       answers: { 200: { description: 'Done', type: 'text/plain' } },
     },
     async () => {
+      // What the rules have not seen yet would never be sent.
+      await services.router.caughtUp();
       await services.ingest.apply({ kind: 'clear-changes' });
       await services.changes.cleared();
       return text('');

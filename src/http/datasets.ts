@@ -8,9 +8,10 @@ import { LEVEL, LEVELS, type Level } from '../dicom/levels.ts';
 import { IsenError } from '../errors.ts';
 import type { StoredFile, TagsRequest } from '../ingest/header.ts';
 import { json, jsonOf } from './answers.ts';
+import { fileOf } from './instances.ts';
 import { mapOrdered, objectText, streamText } from './lists.ts';
 import { checkId, findOne } from './resources.ts';
-import type { Environment, Routes } from './routes.ts';
+import { type Environment, lookingAgain, type Routes } from './routes.ts';
 import { Dataset, formatOf, formatQuery, ignoredLength, ignoreLength } from './schemas.ts';
 import type { Services } from './services.ts';
 
@@ -51,10 +52,15 @@ function dataSets(
   id: string,
   request: TagsRequest,
 ): AsyncGenerator<readonly [string, string], void> {
-  return mapOrdered(instancesOf(services, level, id), WIDTH, async ({ id: instance, file }) => [
-    instance,
-    await services.headers.tags(file, request),
-  ]);
+  return mapOrdered(instancesOf(services, level, id), WIDTH, async ({ id: instance, file }) => {
+    let known: StoredFile | undefined = file;
+    const tags = await lookingAgain(async () => {
+      const current = known ?? (await fileOf(services, instance));
+      known = undefined;
+      return services.headers.tags(current, request);
+    });
+    return [instance, tags];
+  });
 }
 
 /** The elements that every data set has with one value. */

@@ -3,7 +3,8 @@
  * that a request asks for besides.
  */
 
-import type { Computed, FindRequest, Found } from '../database/database.ts';
+import { COMPUTED, COMPUTED_TAGS } from '../database/computed.ts';
+import type { FindRequest, Found } from '../database/database.ts';
 import { parseTag, tagName } from '../dicom/dictionary.ts';
 import type { TagsFormat } from '../dicom/json.ts';
 import { LEVEL, LEVELS, type Level } from '../dicom/levels.ts';
@@ -62,25 +63,6 @@ function mainTags(
   return Object.fromEntries(entries.sort(byKey));
 }
 
-/** Tags that are no attribute of a file but follow from the resources below (PS3.4 §C.3.4), by level. */
-const COMPUTED: Readonly<Record<Level, Readonly<Record<string, (computed: Computed) => string>>>> = {
-  Patient: {
-    '0020,1200': (computed) => String(computed.studies),
-    '0020,1202': (computed) => String(computed.series),
-    '0020,1204': (computed) => String(computed.instances),
-  },
-  Study: {
-    '0008,0061': (computed) => computed.modalities.join('\\'),
-    '0008,0062': (computed) => computed.sopClasses.join('\\'),
-    '0020,1206': (computed) => String(computed.series),
-    '0020,1208': (computed) => String(computed.instances),
-  },
-  Series: { '0020,1209': (computed) => String(computed.instances) },
-  Instance: { '0008,0056': () => 'ONLINE' },
-};
-
-const ALL_COMPUTED = new Set(Object.values(COMPUTED).flatMap((row) => Object.keys(row)));
-
 /** What a request asks for besides the main tags: `requested-tags`, sorted out for one level. */
 export interface RequestedTags {
   /** `gggg,eeee`. */
@@ -105,7 +87,7 @@ export function requestedTags(text: string | undefined, level: Level): Requested
   return {
     tags,
     computed: tags.some((tag) => tag in COMPUTED[level]),
-    file: tags.some((tag) => !indexed.includes(tag) && !ALL_COMPUTED.has(tag)),
+    file: tags.some((tag) => !indexed.includes(tag) && !COMPUTED_TAGS.has(tag)),
   };
 }
 
@@ -140,7 +122,7 @@ async function requestedValues(
     else if (compute !== undefined && found.level === 'Instance') value = 'ONLINE';
     if (value !== undefined) {
       values[tag] = { Name: tagName(tag), Type: 'String', Value: value };
-    } else if (requested.file && instance !== undefined && !ALL_COMPUTED.has(tag)) {
+    } else if (requested.file && instance !== undefined && !COMPUTED_TAGS.has(tag)) {
       file ??= JSON.parse(
         await services.headers.tags(instance, { format: 'Full', ignoreLength: requested.tags, only: requested.tags }),
       ) as FullDataset;

@@ -1,20 +1,18 @@
 /** Owns the routes of what one instance's file holds: its bytes, tags, header, content and raw frames. */
 
 import { z } from '@hono/zod-openapi';
-import { promisify } from 'node:util';
-import { gzip } from 'node:zlib';
 import type { Context } from 'hono';
 import { DICOM_ATTACHMENT, type Found } from '../database/database.ts';
 import { IsenError } from '../errors.ts';
 import type { StoredFile } from '../ingest/header.ts';
 import { empty, json, jsonOf, keyOf } from './answers.ts';
 import { disposition, sendFile } from './files.ts';
+import { sendFrame } from './frames.ts';
 import { checkId, findOne } from './resources.ts';
 import { type Environment, type Routes, Text } from './routes.ts';
 import { Dataset, formatOf, formatQuery, ignoredLength, ignoreLength } from './schemas.ts';
 import type { Services } from './services.ts';
-
-const zip = promisify(gzip);
+import { lossyQuality, sendTranscoded } from './transcoded.ts';
 
 /** The DICOM file of an instance that was found. Throws InexistentItem. */
 export function attachedFile({ attachments, metadata }: Found): StoredFile {
@@ -177,11 +175,11 @@ function addFrames(routes: Routes): void {
       async (context) => {
         const frame = frameNumber(context.req.param('frame'));
         if (frame === undefined) return empty(404);
-        const raw = await services.headers.frame(await fileFor(services, context), frame);
-        const body = form === 'raw' ? raw.bytes : await zip(raw.bytes);
-        return new Response(context.req.method === 'HEAD' ? null : (body as Uint8Array<ArrayBuffer>), {
-          headers: { 'Content-Type': form === 'raw' ? raw.type : type, 'Content-Length': String(body.length) },
-        });
+        return sendFrame(
+          context,
+          await services.headers.frame(await fileFor(services, context), frame),
+          form !== 'raw',
+        );
       },
     );
   }
@@ -195,22 +193,26 @@ export function addInstances(routes: Routes): void {
       method: 'get',
       path: '/instances/{id}/file',
       tag: 'Instances',
-      summary: 'The DICOM file, or a range of it',
-      query: { filename: Text, transcode: Text, 'lossy-quality': Text },
+      summary: 'The DICOM file, or a range of it; or all of it in another transfer syntax',
+      query: { filename: Text, transcode: Text, 'lossy-quality': lossyQuality },
       headers: { range: 'One range of bytes' },
       answers: {
         200: { description: 'The file', type: 'application/dicom', schema: z.string().openapi({ format: 'binary' }) },
         206: { description: 'The range', type: 'application/dicom' },
         416: { description: 'The range is behind the end' },
+        500: { description: 'It cannot be had in this transfer syntax' },
       },
     },
-    async (context, { filename, transcode }) => {
-      const { attachment } = await fileOf(services, checkId(context.req.param('id') ?? ''));
-      if (transcode !== undefined) throw new IsenError('NotImplemented', 'transcoding');
-      return sendFile(context, services.storage, attachment, {
+    async (context, { filename, transcode, 'lossy-quality': quality }) => {
+      const file = await fileOf(services, checkId(context.req.param('id') ?? ''));
+      const { attachment, metadata } = file;
+      const headers = {
         'Content-Type': 'application/dicom',
         'Content-Disposition': disposition(filename ?? `${attachment.uuid}.dcm`),
-      });
+      };
+      return transcode === undefined || transcode === metadata['TransferSyntax']?.value
+        ? sendFile(context, services.storage, attachment, headers)
+        : sendTranscoded(context, services.transcoder, file, { transcode, quality }, headers);
     },
   );
   addTags(routes);

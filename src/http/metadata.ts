@@ -62,6 +62,8 @@ function addLevel(routes: Routes, level: Level): void {
       const { metadata } = await findOne(services, level, context.req.param('id') ?? '');
       const rows = Object.entries(metadata)
         .map(([key, { value }]) => ({ ...metadataName(config, key), value }))
+        // What has no number is the index's own.
+        .filter(({ number }) => Number.isInteger(number))
         .sort((a, b) => a.number - b.number);
       if (!expand) return json(rows.map(({ number, name }) => (numeric ? number : name)));
       const shown = rows.map(({ number, name, value }): [string, string] => [numeric ? String(number) : name, value]);

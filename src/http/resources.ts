@@ -15,8 +15,12 @@ import type { Services } from './services.ts';
 
 const JSON_TYPE = 'application/json';
 
-/** Resources read from the index at once: ids are small, expanded ones are not. */
+/**
+ * Resources read from the index at once: ids are small, expanded ones are not. A page of what is below a resource costs a walk
+ * through all of it.
+ */
 const ID_PAGE = 10_000;
+const ID_PAGE_BELOW = 25_000;
 const EXPANDED_PAGE = 200;
 
 /** Public ids are five groups of eight hex digits: anything else is unknown without asking the index. */
@@ -98,7 +102,8 @@ function listOf(
   query: { expand: boolean; requested: string | undefined; format: TagsFormat },
 ): Promise<Response> {
   if (!query.expand) {
-    return list(services, { ...request, idsOnly: true }, ID_PAGE, async (found) => found.id);
+    const page = request.of === undefined ? ID_PAGE : ID_PAGE_BELOW;
+    return list(services, { ...request, idsOnly: true }, page, async (found) => found.id);
   }
   const requested = requestedTags(query.requested, request.level);
   return list(services, { ...request, ...expansionRequest(request.level, requested) }, EXPANDED_PAGE, (found) =>

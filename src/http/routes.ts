@@ -116,6 +116,27 @@ function checker(query: z.ZodType): (context: Context<Environment>) => unknown {
   };
 }
 
+/** Times that a file may be exchanged between looking it up and opening it. */
+const MOST_LOOKS = 64;
+
+/**
+ * Asks again where a file was not there: one that is being overwritten has another name by now, and its resource was there all the
+ * time. What is missing twice is lost.
+ */
+export async function lookingAgain<Result>(work: () => Promise<Result>): Promise<Result> {
+  let missing: string | undefined;
+  for (let looks = 1; ; looks += 1) {
+    try {
+      return await work();
+    } catch (thrown) {
+      if (!(thrown instanceof IsenError && thrown.code === 'InexistentFile')) throw thrown;
+      // The message names the file.
+      if (looks === MOST_LOOKS || thrown.message === missing) throw thrown;
+      missing = thrown.message;
+    }
+  }
+}
+
 const ORDER: readonly Method[] = ['get', 'post', 'put', 'delete'];
 
 /** An empty table over a new application. */
@@ -177,7 +198,10 @@ export function createRoutes(services: Services): Routes {
         let status = 500;
         try {
           if (readOnly) throw new IsenError('ReadOnly', undefined, { http: 403 });
-          const answer = await handler(context, check(context) as never);
+          const query = check(context) as never;
+          const answer = await (route.method === 'get'
+            ? lookingAgain(async () => handler(context, query))
+            : handler(context, query));
           status = answer.status;
           return answer;
         } catch (thrown) {

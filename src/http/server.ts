@@ -63,6 +63,8 @@ export async function createServer(config: Config, handle: Handle, ending: () =>
   const server = await open(config);
   /** Requests under way on each connection. Node counts one that has not asked anything yet as busy; here it is idle. */
   const busy = new Map<Socket, number>();
+  /** The last request on a connection, while it waits for its answer or gets it. */
+  const latest = new WeakMap<Socket, { readonly request: IncomingMessage; readonly response: ServerResponse }>();
   let closing = false;
   server.on(config.SslEnabled ? 'secureConnection' : 'connection', (socket: Socket) => {
     busy.set(socket, 0);
@@ -71,6 +73,7 @@ export async function createServer(config: Config, handle: Handle, ending: () =>
   const listener = (request: IncomingMessage, response: ServerResponse): void => {
     const { socket } = request;
     busy.set(socket, (busy.get(socket) ?? 0) + 1);
+    latest.set(socket, { request, response });
     response.once('close', () => {
       const left = (busy.get(socket) ?? 1) - 1;
       if (!socket.destroyed) busy.set(socket, left);
@@ -87,7 +90,18 @@ export async function createServer(config: Config, handle: Handle, ending: () =>
     else response.writeHead(417, { 'Content-Length': 0, Connection: 'close' }).end();
   });
   // Silence on a socket: keep-alive has its own shorter limit, live streams their heartbeat.
-  server.setTimeout(config.HttpRequestTimeout * 1000, (socket) => socket.destroy());
+  const silence = config.HttpRequestTimeout * 1000;
+  server.setTimeout(silence, (socket) => {
+    const last = latest.get(socket);
+    // It counts while the client is to act: not where it waits for us, having sent all and taken all there was.
+    const isOurs =
+      last?.request.complete === true &&
+      !last.response.writableEnded &&
+      socket.writableLength === 0 &&
+      !socket.destroyed;
+    if (isOurs) socket.setTimeout(silence);
+    else socket.destroy();
+  });
   server.on('clientError', (error: NodeJS.ErrnoException, socket) => {
     log.http.debug({ code: error.code }, 'a request that is not HTTP');
     if (!socket.writable) return;

@@ -6,8 +6,15 @@ import type { Database } from '../database/database.ts';
 import type { Headers } from '../ingest/header.ts';
 import type { Ingest } from '../ingest/ingest.ts';
 import type { Pictures } from '../ingest/pictures.ts';
+import type { Transcoder } from '../ingest/transcoder.ts';
+import type { Dial } from '../scu/dial.ts';
+import type { Modalities } from '../scu/modality.ts';
+import type { Commitments } from '../jobs/commitments.ts';
 import type { Jobs } from '../jobs/jobs.ts';
 import type { Queue } from '../jobs/queue.ts';
+import type { Queries } from '../jobs/queries.ts';
+import type { Router } from '../jobs/route.ts';
+import type { Stores } from '../jobs/store.ts';
 import type { Storage } from '../storage/storage.ts';
 
 /** Everything a route may use; built by main. */
@@ -17,10 +24,17 @@ export interface Services {
   readonly storage: Storage;
   readonly changes: Changes;
   readonly ingest: Ingest;
-  readonly queue: Queue;
-  readonly jobs: Jobs;
   readonly headers: Headers;
   readonly pictures: Pictures;
+  readonly transcoder: Transcoder;
+  readonly modalities: Modalities;
+  readonly dial: Dial;
+  readonly queries: Queries;
+  readonly queue: Queue;
+  readonly jobs: Jobs;
+  readonly commitments: Commitments;
+  readonly stores: Stores;
+  readonly router: Router;
   /** Isen's own version. */
   readonly version: string;
 }

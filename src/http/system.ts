@@ -44,7 +44,7 @@ export function addSystem(routes: Routes): void {
         DicomPort: config.DicomPort,
         HasLabels: true,
         HttpPort: config.HttpPort,
-        IngestTranscoding: '',
+        IngestTranscoding: config.IngestTranscoding,
         IsHttpServerSecure: !config.RemoteAccessAllowed || config.AuthenticationEnabled,
         Isen: services.version,
         MainDicomTags: Object.fromEntries(
@@ -104,20 +104,14 @@ export function addSystem(routes: Routes): void {
       });
     },
   );
-  // There are none of these yet, and that is what their lists say.
-  for (const [path, summary] of [
-    ['/queries', 'The queries to modalities'],
-    ['/plugins', 'The plugins'],
-  ] as const) {
-    routes.add(
-      {
-        method: 'get',
-        path,
-        tag,
-        summary,
-        answers: { 200: { description: 'Their ids', type: 'application/json', schema: z.array(z.string()) } },
-      },
-      () => json([]),
-    );
-  }
+  routes.add(
+    {
+      method: 'get',
+      path: '/plugins',
+      tag,
+      summary: 'The plugins, of which there are none',
+      answers: { 200: { description: 'Their names', type: 'application/json', schema: z.array(z.string()) } },
+    },
+    () => json([]),
+  );
 }

@@ -64,27 +64,31 @@ export async function upload(
     // Whoever left while waiting for the turn has no events left to tell so.
     if (request.destroyed) throw new IsenError('BadRequest', 'the client is gone');
     const encoding = request.headers['content-encoding']?.toLowerCase();
-    if (encoding === undefined || encoding === 'identity') await receive(request, slab);
+    if (encoding === undefined || encoding === 'identity') await receiveBody(request, slab);
     else if (encoding === 'gzip' || encoding === 'x-gzip') await receiveGzip(request, slab);
     else throw new IsenError('BadRequest', 'this Content-Encoding is not understood', { http: 415 });
     // From here the client waits for us: its silence is none.
     request.socket.setTimeout(0);
-    return await storeBody(services, slab, reception);
+    return await storeBody(services, slab, reception, () => isGone(request));
   } catch (thrown) {
     slab.release();
     throw thrown;
   }
 }
 
-/** Stores a received body (releasing its slab): an archive's files, or the one file that it is. */
+/** Whether nobody is there any more to answer. */
+const isGone = ({ socket }: IncomingMessage): boolean => socket.destroyed || socket.writableEnded;
+
+/** Stores a received body (releasing its slab): an archive's files, until its sender `isGone`, or the one file that it is. */
 async function storeBody(
   services: UploadServices,
   slab: Slab,
   reception: Reception,
+  isGone: () => boolean,
 ): Promise<UploadAnswer | UploadAnswer[]> {
   const [p, k, three, four] = slab.head;
   const isZip = p === 0x50 && k === 0x4b && three === 3 && four === 4;
-  if (isZip) return uploadZip(services, slab, reception);
+  if (isZip) return uploadZip(services, slab, reception, isGone);
   return answerOf(await services.ingest.store(slab, reception));
 }
 
@@ -103,7 +107,7 @@ function answerOf({ ids, status }: Stored): UploadAnswer {
  * Copies a stream into a slab with the sender paused while storage is behind. Throws BadRequest when it breaks off, Busy when
  * it comes slowly while others wait for the memory: no number of stalled clients keeps an honest one out.
  */
-function receive(source: Readable, slab: Slab): Promise<void> {
+export function receiveBody(source: Readable, slab: Slab): Promise<void> {
   return new Promise((resolve, reject) => {
     const fail = (thrown: unknown): void => {
       clearInterval(looks);
@@ -147,7 +151,7 @@ function receive(source: Readable, slab: Slab): Promise<void> {
 async function receiveGzip(request: Readable, slab: Slab): Promise<void> {
   const gunzip = createGunzip();
   try {
-    await Promise.all([pipeline(request, gunzip), receive(gunzip, slab)]);
+    await Promise.all([pipeline(request, gunzip), receiveBody(gunzip, slab)]);
   } catch (thrown) {
     gunzip.destroy();
     if (thrown instanceof IsenError && thrown.code !== 'BadRequest') throw thrown;
@@ -188,8 +192,8 @@ async function uploadForm(
       try {
         const slab = await services.ingest.receive();
         try {
-          await receive(file, slab);
-          const stored = await storeBody(services, slab, reception);
+          await receiveBody(file, slab);
+          const stored = await storeBody(services, slab, reception, () => isGone(request));
           answers.push(...(Array.isArray(stored) ? stored : [stored]));
         } catch (thrown) {
           slab.release();
@@ -218,25 +222,53 @@ async function uploadForm(
   return others.length === 0 ? first : answers;
 }
 
+/** Milliseconds of work after which an archive lets those that wait have its turn, between two of its files. */
+const ARCHIVE_TURN = 1000;
+
+/** Milliseconds of work on one archive without an image, after which it is given up. */
+const FRUITLESS = 30_000;
+
 /**
  * The files of a ZIP, one at a time and each bounded. What is not DICOM is passed over, as the reference does; a damaged
- * archive is BadFileFormat. Releases the slab.
+ * archive is BadFileFormat. What is stored when it is given up (its client is gone, say) stays. Releases the slab.
  */
-async function uploadZip(services: UploadServices, slab: Slab, reception: Reception): Promise<UploadAnswer[]> {
+async function uploadZip(
+  services: UploadServices,
+  slab: Slab,
+  reception: Reception,
+  isGone: () => boolean,
+): Promise<UploadAnswer[]> {
   const answers: UploadAnswer[] = [];
   // One bound over the whole archive: its entries together may not expand to more than one body may be long.
   let left = services.config.MaximumRequestBodySizeMB * 2 ** 20 || Number.POSITIVE_INFINITY;
-  const leave = await enterArchives();
+  // Bytes of the archive that no entry has claimed yet: entries that share them would make much of little.
+  let unclaimed = slab.size;
+  let leave = await enterArchives();
+  let entered = performance.now();
+  let fruitless = 0;
   try {
     const archive = await openZip(services, slab);
     try {
       if (archive.entryCount > MOST_FILES) throw new IsenError('BadRequest', 'the ZIP archive has too many entries');
       for await (const entry of archive.eachEntry()) {
+        if (isGone()) throw new IsenError('BadRequest', 'the client is gone');
         if (isFolder(entry)) continue;
         left -= entry.uncompressedSize;
         if (left < 0) throw new IsenError('BadRequest', 'the ZIP archive expands to too much', { http: 413 });
+        unclaimed -= entry.compressedSize;
+        if (unclaimed < 0) throw new IsenError('BadFileFormat', 'entries of the ZIP archive overlap');
+        const began = performance.now();
         const stored = await uploadEntry(services, archive, entry, reception);
+        const now = performance.now();
+        fruitless = stored === undefined ? fruitless + now - began : 0;
+        if (fruitless > FRUITLESS)
+          throw new IsenError('BadRequest', 'the ZIP archive holds too much that is not DICOM');
         if (stored !== undefined) answers.push(stored);
+        if (archives.waiting.length > 0 && now - entered > ARCHIVE_TURN) {
+          leave();
+          leave = await enterArchives();
+          entered = performance.now();
+        }
       }
     } finally {
       archive.close();
@@ -258,7 +290,7 @@ const MOST_ARCHIVES = 4;
 /** Milliseconds that an archive waits for its turn. */
 const ARCHIVE_PATIENCE = 60_000;
 
-/** Waits for a turn at taking an archive apart; what it answers ends the turn. Throws Busy. */
+/** Waits for a turn at taking an archive apart; what it answers ends the turn, once. Throws Busy. */
 async function enterArchives(): Promise<() => void> {
   if (archives.open < MOST_ARCHIVES) archives.open += 1;
   else {
@@ -274,7 +306,10 @@ async function enterArchives(): Promise<() => void> {
       archives.waiting.push(turn);
     });
   }
+  let entered = true;
   return () => {
+    if (!entered) return;
+    entered = false;
     const next = archives.waiting.shift();
     if (next === undefined) archives.open -= 1;
     else next();
@@ -301,7 +336,7 @@ async function uploadEntry(
     throw new IsenError('BadFileFormat', 'the ZIP archive is damaged', { cause: thrown });
   }
   try {
-    return answerOf(await ingest.store(slab, reception));
+    return answerOf(await ingest.store(slab, reception, { doubtful: true }));
   } catch (thrown) {
     if (thrown instanceof IsenError && thrown.code === 'BadFileFormat') return undefined;
     throw thrown;
@@ -314,7 +349,7 @@ async function receiveEntry(source: Readable, slab: Slab, expected: number): Pro
   source.on('data', (chunk: Uint8Array) => {
     crc = crc32.buf(chunk, crc);
   });
-  await receive(source, slab);
+  await receiveBody(source, slab);
   if (crc >>> 0 !== expected) throw new Error('the CRC-32 of an entry is wrong');
 }
 

@@ -16,29 +16,37 @@ const ALLOCATED: ReadonlySet<number> = new Set([1, 8, 16, 32, 64]);
 
 /**
  * The attributes that decoding needs, of a header at least up to Pixel Data.
- * @throws {IsenError} NotImplemented without Bits Allocated (there is no image) or for one that no image has; BadFileFormat without
- * a size, with a frame above {@link MAXIMUM_FRAME_BYTES} or a Number of Frames that is none; IncompatibleImageFormat for bits and
- * samples that contradict each other.
+ * @throws {IsenError} NotImplemented without Bits Allocated, Rows or Columns (there is no image), and for samples that no image has;
+ * IncompatibleImageFormat for such Bits Allocated; BadFileFormat for a size of 0, a frame above {@link MAXIMUM_FRAME_BYTES} or a
+ * Number of Frames that is none.
  */
 export function attributesOf(dataSet: DataSet, transferSyntax: string): PixelAttributes {
   const float = dataSet.elements.has('7fe0,0008');
   const double = !float && dataSet.elements.has('7fe0,0009');
-  const bitsAllocated = unsignedShort(dataSet, '0028,0100') ?? (float ? 32 : double ? 64 : 0);
-  if (!ALLOCATED.has(bitsAllocated)) throw new IsenError('NotImplemented');
+  const bitsAllocated = unsignedShort(dataSet, '0028,0100') ?? (float ? 32 : double ? 64 : undefined);
+  if (bitsAllocated === undefined) throw new IsenError('NotImplemented');
+  if (bitsAllocated === 24) throw new IsenError('NotImplemented');
+  if (!ALLOCATED.has(bitsAllocated))
+    throw new IsenError('IncompatibleImageFormat', `Image not supported: ${bitsAllocated} bits allocated`);
   if (float ? bitsAllocated !== 32 : double !== (bitsAllocated === 64)) throw new IsenError('IncompatibleImageFormat');
-  const rows = unsignedShort(dataSet, '0028,0010') ?? 0;
-  const columns = unsignedShort(dataSet, '0028,0011') ?? 0;
+  const rows = unsignedShort(dataSet, '0028,0010');
+  const columns = unsignedShort(dataSet, '0028,0011');
+  if (rows === undefined || columns === undefined) throw new IsenError('NotImplemented');
   if (rows === 0 || columns === 0) throw new IsenError('BadFileFormat', 'an image without Rows or Columns');
   const samplesPerPixel = unsignedShort(dataSet, '0028,0002') ?? 1;
+  if (samplesPerPixel === 0)
+    throw new IsenError('IncompatibleImageFormat', 'Image not supported: samples per pixel is 0');
   if (samplesPerPixel !== 1 && samplesPerPixel !== 3 && samplesPerPixel !== 4)
-    throw new IsenError('IncompatibleImageFormat', 'Samples per Pixel is neither 1, 3 nor 4');
+    throw new IsenError('NotImplemented', 'Samples per Pixel is neither 1, 3 nor 4');
   if (rows * columns * samplesPerPixel * Math.max(1, bitsAllocated / 8) > MAXIMUM_FRAME_BYTES)
     throw new IsenError('BadFileFormat', 'a frame is larger than can be decoded');
   const bitsStored = unsignedShort(dataSet, '0028,0101') || bitsAllocated;
-  const highBit = unsignedShort(dataSet, '0028,0102') ?? bitsStored - 1;
   // Float samples have no bits to place, whatever such elements say (PS3.3 §C.7.6.24).
-  if (!float && !double && (bitsStored > bitsAllocated || highBit >= bitsAllocated || highBit + 1 < bitsStored))
-    throw new IsenError('IncompatibleImageFormat', 'Bits Stored and High Bit do not fit Bits Allocated');
+  if (!float && !double && bitsStored > bitsAllocated)
+    throw new IsenError('NotImplemented', 'Bits Stored do not fit Bits Allocated');
+  const said = unsignedShort(dataSet, '0028,0102') ?? bitsStored - 1;
+  // One that cannot be has to be the only one that the Standard allows (PS3.5 §8.1.1).
+  const highBit = said >= bitsAllocated || said + 1 < bitsStored ? bitsStored - 1 : said;
   return {
     transferSyntax,
     rows,

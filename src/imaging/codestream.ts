@@ -17,6 +17,8 @@ export interface Codestream {
   readonly bits: number;
   /** JPEG 2000: the decoder undoes a transform of RGB into luminance and chrominance. */
   readonly colourTransform: boolean;
+  /** Each component has a scan of its own: of JPEG-LS the decoder makes planes (T.87 §C.2.3, interleave mode 0). */
+  readonly componentScans: boolean;
 }
 
 const bad = (why: string): IsenError => new IsenError('BadFileFormat', `the codestream ${why}`);
@@ -37,7 +39,7 @@ const isFrame = (marker: number): boolean =>
 export function readJpeg(bytes: Uint8Array): Codestream {
   const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.length);
   if (bytes.length < 4 || view.getUint16(0) !== 0xffd8) throw bad('is not JPEG');
-  let frame: Omit<Codestream, 'bytes'> | undefined;
+  let frame: Omit<Codestream, 'bytes' | 'componentScans'> | undefined;
   for (let at = 2; ; ) {
     if (at + 4 > bytes.length) throw bad('ends before its picture');
     if (bytes[at] !== 0xff) throw bad('has something else than a marker');
@@ -59,10 +61,12 @@ export function readJpeg(bytes: Uint8Array): Codestream {
         colourTransform: false,
       };
     }
+    if (marker === START_OF_SCAN) {
+      if (frame === undefined) throw bad('has no frame header');
+      const componentScans = frame.samplesPerPixel > 1 && bytes[at + 4] === 1;
+      return { ...frame, componentScans, bytes: bytes.subarray(0, endOfImage(bytes, at + 2 + length)) };
+    }
     at += 2 + length;
-    if (marker !== START_OF_SCAN) continue;
-    if (frame === undefined) throw bad('has no frame header');
-    return { ...frame, bytes: bytes.subarray(0, endOfImage(bytes, at)) };
   }
 }
 
@@ -107,6 +111,7 @@ export function readJpeg2000(file: Uint8Array): Codestream {
     samplesPerPixel,
     bits,
     colourTransform,
+    componentScans: false,
   };
 }
 

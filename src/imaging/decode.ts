@@ -75,7 +75,8 @@ function decodeCodestream(codec: CodecName, codestream: Codestream, attributes: 
   return storedOf(
     widened(samples, bitsAllocated, signed),
     { ...attributes, photometricInterpretation: colour.kept },
-    decoded.planarConfiguration,
+    // The decoder of JPEG-LS does not say that it made planes.
+    codec === 'JpegLs' && codestream.componentScans ? 1 : decoded.planarConfiguration,
   );
 }
 

@@ -39,8 +39,22 @@ type Bytes = Pick<FrameSource, 'size' | 'read'> & { readonly dataSet: Pick<DataS
 export interface FrameLocation {
   /** Concatenated they are the frame; several when it is in several fragments. */
   readonly ranges: readonly Range[];
-  /** The bytes of each pair are to be swapped: 16-bit words of a big endian file, which clients are given in little endian. */
+  /**
+   * The bytes of each pair are to be swapped ({@link inLittleEndian}): 16-bit words of a big endian file, which clients are given in
+   * little endian. The range is then of whole words.
+   */
   readonly swapped: boolean;
+  /** Which of the swapped bytes are the frame, which may begin and end within a word. */
+  readonly part?: Range;
+}
+
+/** The frame out of the bytes that its ranges hold; swaps them in place. */
+export function inLittleEndian<Memory extends ArrayBufferLike>(
+  bytes: Uint8Array<Memory>,
+  { swapped, part }: FrameLocation,
+): Uint8Array<Memory> {
+  if (swapped) Buffer.from(bytes.buffer, bytes.byteOffset, bytes.length & ~1).swap16();
+  return part === undefined ? bytes : bytes.subarray(part.start, part.end);
 }
 
 /** Frames that an instance may claim: the listing of its frames must stay bounded. */
@@ -79,7 +93,7 @@ export function countFrames(dataSet: DataSet, transferSyntaxUid: string): number
 /**
  * Where frame `frame` (counted from 0) is.
  * @throws {IsenError} BadRequest without Pixel Data, ParameterOutOfRange for a frame that is not there, BadFileFormat for
- * Pixel Data that does not hold the frames that the header claims.
+ * Pixel Data that does not hold the frames that the header claims, and what {@link nativeFrame} throws.
  */
 export async function locateFrame(source: FrameSource, frame: number): Promise<FrameLocation> {
   if (source.pixelData === undefined)
@@ -90,21 +104,26 @@ export async function locateFrame(source: FrameSource, frame: number): Promise<F
   if (length === UNDEFINED_LENGTH)
     return { ranges: await encapsulatedFrame(source, value, frames, frame), swapped: false };
   if (value + length > source.size) throw bad();
-  return {
-    ranges: [nativeFrame(source.dataSet, { start: value, end: value + length }, frames, frame)],
-    swapped: !source.dataSet.littleEndian && vr === 'OW',
-  };
+  const range = nativeFrame(source.dataSet, { start: value, end: value + length }, frames, frame);
+  if (source.dataSet.littleEndian || vr !== 'OW') return { ranges: [range], swapped: false };
+  const before = (range.start - value) % 2;
+  const end = Math.min(value + length, range.end + ((range.end - value) % 2));
+  const part = { start: before, end: before + range.end - range.start };
+  return { ranges: [{ start: range.start - before, end }], swapped: true, part };
 }
 
 /**
  * The bytes of one of `frames` frames of native Pixel Data whose value is `value` (PS3.5 §8.2).
- * @throws {IsenError} BadFileFormat when the header lacks the size, the value is too short, or frames do not begin at a byte.
+ * @throws {IsenError} NotImplemented when the header lacks the size, IncompatibleImageFormat for no Bits Allocated, BadFileFormat
+ * when the value is too short, or frames do not begin at a byte.
  */
 export function nativeFrame(dataSet: DataSet, value: Range, frames: number, frame: number): Range {
-  const bitsAllocated = unsignedShort(dataSet, '0028,0100') ?? 0;
+  const bitsAllocated = unsignedShort(dataSet, '0028,0100');
   const rows = unsignedShort(dataSet, '0028,0010');
   const columns = unsignedShort(dataSet, '0028,0011');
-  if (rows === undefined || columns === undefined || bitsAllocated === 0) throw bad();
+  if (rows === undefined || columns === undefined || bitsAllocated === undefined)
+    throw new IsenError('NotImplemented', undefined, { http: 500 });
+  if (bitsAllocated === 0) throw new IsenError('IncompatibleImageFormat', 'Image not supported: 0 bits allocated');
   const bits = rows * columns * (unsignedShort(dataSet, '0028,0002') ?? 1) * bitsAllocated;
   // Frames of single bits follow one another without padding, so that the next may begin within a byte (PS3.5 §8.1.1).
   if (bits % 8 !== 0 && frames > 1) throw bad('Bad number of columns for a black-and-white image');

@@ -27,14 +27,14 @@ export function isSubsampled({ photometricInterpretation, samplesPerPixel }: Pix
 
 /**
  * One native frame. Its samples may be a view of `bytes`.
- * @throws {IsenError} BadFileFormat for fewer bytes than the frame has, IncompatibleImageFormat for subsampling of other than 8 bits.
+ * @throws {IsenError} BadFileFormat for fewer bytes than the frame has, NotImplemented for subsampling of other than 8 bits.
  */
 export function decodeNative(bytes: Uint8Array, attributes: PixelAttributes): StoredFrame {
   const size = nativeFrameSize(attributes);
   if (bytes.length < size) throw new IsenError('BadFileFormat', 'Pixel Data is shorter than its frame');
   const stored = bytes.subarray(0, size);
   if (isSubsampled(attributes)) {
-    if (attributes.bitsAllocated !== 8 || attributes.columns % 2 !== 0) throw new IsenError('IncompatibleImageFormat');
+    if (attributes.bitsAllocated !== 8 || attributes.columns % 2 !== 0) throw new IsenError('NotImplemented');
     return storedOf(expand422(stored), { ...attributes, photometricInterpretation: 'YBR_FULL' }, 0);
   }
   return storedOf(samplesOf(stored, attributes), attributes, attributes.planarConfiguration);
@@ -120,7 +120,7 @@ export function storedOf(samples: Samples, attributes: PixelAttributes, planar: 
 
 /**
  * A frame to be shown: what is YBR becomes RGB.
- * @throws {IsenError} IncompatibleImageFormat for a colour space that is unknown.
+ * @throws {IsenError} NotImplemented for a colour space that is unknown.
  */
 export function shown(stored: StoredFrame, attributes: Bits): Frame {
   const { photometricInterpretation: photometric } = stored;
@@ -128,11 +128,10 @@ export function shown(stored: StoredFrame, attributes: Bits): Frame {
     const isNamed = photometric === 'MONOCHROME1' || photometric === 'PALETTE COLOR';
     return { ...stored, photometricInterpretation: isNamed ? photometric : 'MONOCHROME2' };
   }
-  if (stored.samplesPerPixel !== 3)
-    throw new IsenError('IncompatibleImageFormat', 'an image of four samples per pixel');
+  if (stored.samplesPerPixel !== 3) throw new IsenError('NotImplemented', 'an image of four samples per pixel');
   if (photometric === 'RGB') return { ...stored, photometricInterpretation: 'RGB' };
   if (photometric !== 'YBR_FULL' && photometric !== 'YBR_FULL_422')
-    throw new IsenError('IncompatibleImageFormat', 'a colour space that is not known');
+    throw new IsenError('NotImplemented', 'a colour space that is not known');
   return { ...stored, photometricInterpretation: 'RGB', samples: rgbOfYbr(stored.samples, attributes) };
 }
 

@@ -36,13 +36,14 @@ const bad = (why: string): IsenError => new IsenError('BadFileFormat', why);
 /**
  * The palette of a header.
  * @param signed whether the samples are, and so the first value of the descriptors.
- * @throws {IsenError} BadFileFormat without a whole palette. One that is shorter than it says ends with what it has.
+ * @throws {IsenError} NotImplemented without a whole palette, BadFileFormat for segments that are none. One that is shorter than it says ends with what it has.
  */
 export function paletteOf(dataSet: DataSet, signed: boolean): Palette {
   const [red, green, blue] = CHANNELS.map(([descriptor, data, segmented]) =>
     channelOf(dataSet, descriptor, data, segmented, signed),
   );
-  if (red === undefined || green === undefined || blue === undefined) throw bad('a palette without its three colours');
+  if (red === undefined || green === undefined || blue === undefined)
+    throw new IsenError('NotImplemented', 'a palette without its three colours');
   return [red, green, blue];
 }
 
@@ -71,7 +72,7 @@ function channelOf(
   if (descriptor === undefined || descriptor.length < 6) return undefined;
   const [count = 0, start = 0, bits = 0] = words(dataSet, { ...descriptor, length: 6 });
   const size = count === 0 ? MOST : count;
-  if (bits !== 8 && bits !== 16) throw bad('a palette of neither 8 nor 16 bits');
+  if (bits !== 8 && bits !== 16) throw new IsenError('NotImplemented', 'a palette of neither 8 nor 16 bits');
   const first = signed && start >= 0x8000 ? start - 0x10000 : start;
   const segmented = elements.get(segmentedTag);
   const data = elements.get(dataTag);

@@ -7,7 +7,7 @@ import { arrayOf, type FrameArray, matlabText } from './arrays.ts';
 import { attributesOf } from './attributes.ts';
 import { decodeFrame } from './decode.ts';
 import { encodePicture, type ImageFormat } from './encode.ts';
-import { locateFrame } from './frames.ts';
+import { inLittleEndian, locateFrame } from './frames.ts';
 import { GRAYSCALE_TAGS, grayscaleOf } from './grayscale.ts';
 import type { Frame, PixelAttributes } from './image.ts';
 import { PALETTE_TAGS, paletteOf } from './palette.ts';
@@ -117,7 +117,7 @@ async function pixelsOf(file: DicomFile, attributes: PixelAttributes, frame: num
   if (attributes.float) return floatFrame(dataSet, attributes, frame);
   const element = dataSet.elements.get('7fe0,0010');
   if (element === undefined) throw new IsenError('BadFileFormat');
-  const { ranges, swapped } = await locateFrame(
+  const location = await locateFrame(
     {
       dataSet,
       transferSyntax,
@@ -127,8 +127,7 @@ async function pixelsOf(file: DicomFile, attributes: PixelAttributes, frame: num
     },
     frame,
   );
-  const pixels = Buffer.concat(ranges.map(({ start, end }) => bytes.subarray(start, end)));
-  return swapped ? pixels.subarray(0, pixels.length & ~1).swap16() : pixels;
+  return inLittleEndian(Buffer.concat(location.ranges.map(({ start, end }) => bytes.subarray(start, end))), location);
 }
 
 /** A frame of Float Pixel Data (7FE0,0008) or Double Float Pixel Data (7FE0,0009), in little endian. */

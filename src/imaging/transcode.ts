@@ -3,7 +3,6 @@
  * and encoded one by one, and the attributes that describe them follow (PS3.3 §C.7.6.3, of lossy compression §C.7.6.1.1.5).
  */
 
-import { generateUid } from '../dicom/ids.ts';
 import { elementsIn, swapped } from '../dicom/reencode.ts';
 import { type DataSet, type DicomFile, type Element, readFile } from '../dicom/read.ts';
 import { EXPLICIT_LITTLE_ENDIAN, type TransferSyntax, transferSyntax } from '../dicom/transfer-syntaxes.ts';
@@ -13,7 +12,8 @@ import { IsenError } from '../errors.ts';
 import { attributesOf } from './attributes.ts';
 import { capability } from './codecs.ts';
 import { decodeStored } from './decode.ts';
-import { encodedAttributes, encodeFrame } from './encode-frame.ts';
+import { DEFAULT_QUALITY, encodedAttributes, encodeFrame } from './encode-frame.ts';
+import { lossyElements, lossyUid, type Predecessor } from './lossy.ts';
 import { nativeFrameSize } from './native.ts';
 import { framesOf, nativeValue } from './pixel-data.ts';
 
@@ -34,12 +34,6 @@ export interface Transcoded {
 const MAXIMUM_DECODED = 1 << 30;
 
 const EXPLICIT = { littleEndian: true, explicit: true };
-/** Value of Lossy Image Compression Method (0028,2114) by codec (PS3.3 §C.7.6.1.1.5.1). */
-const METHOD: Readonly<Record<string, string>> = {
-  jpeg: 'ISO_10918_1',
-  'jpeg-ls': 'ISO_14495_1',
-  'jpeg-2000': 'ISO_15444_1',
-};
 /** Elements that are written anew with Pixel Data, or have no meaning with another: offset tables, an encapsulated icon. */
 const EXTENDED_OFFSETS: ReadonlySet<string> = new Set(['7fe0,0001', '7fe0,0002']);
 const ICON = '0088,0200';
@@ -55,31 +49,30 @@ export function transcode(file: Uint8Array, syntax: string, options: TranscodeOp
   const target = transferSyntax(syntax);
   if (target === undefined) throw new IsenError('ParameterOutOfRange', `Unknown transfer syntax: ${syntax}`);
   const read = readFile(file);
+  const sopClassUid = uidOf(read, '0008,0016', '0002,0002');
   const sopInstanceUid = uidOf(read, '0008,0018', '0002,0003');
   if (read.transferSyntax === syntax) return { bytes: file, lossy: false, sopInstanceUid };
   const source = transferSyntax(read.transferSyntax);
   if (source === undefined)
     throw new IsenError('NotImplemented', `Cannot decode images of transfer syntax ${read.transferSyntax}`);
-  const pixels = read.dataSet.elements.get(PIXEL_DATA);
-  const recoded =
-    pixels !== undefined && (pixels.fragments !== undefined || target.encapsulated)
-      ? recode(read, source, pixels, target, options)
-      : undefined;
-  const elements = elementsIn(recoded === undefined ? read.dataSet : withoutPixels(read.dataSet), target);
-  const own = recoded?.elements ?? bytewisePixels(read.dataSet, pixels);
-  const changed = new Map(own.map((element) => [element.tag, element]));
+  const { dataSet } = read;
+  const pixels = dataSet.elements.get(PIXEL_DATA);
+  const isRecoded = pixels !== undefined && (pixels.fragments !== undefined || target.encapsulated);
+  const kept = isRecoded ? withoutPixels(dataSet) : dataSet;
+  if (isEncapsulatedWithin(kept))
+    throw new IsenError('IncompatibleImageFormat', 'a picture in a sequence is compressed');
+  const recoded: Recoded = isRecoded
+    ? recode({ dataSet, sopClassUid, sopInstanceUid, pixels, transferSyntax: source }, target, options)
+    : { elements: bytewisePixels(dataSet, pixels) };
+  const changed = new Map(recoded.elements.map((element) => [element.tag, element]));
   const bytes = writeFile({
     transferSyntax: target,
-    sopClassUid: uidOf(read, '0008,0016', '0002,0002'),
-    sopInstanceUid: recoded?.sopInstanceUid ?? sopInstanceUid,
-    dataSet: [...elements.filter(({ tag }) => !changed.has(tag)), ...changed.values()],
+    sopClassUid,
+    sopInstanceUid: recoded.lossyUid ?? sopInstanceUid,
+    dataSet: [...elementsIn(kept, target).filter(({ tag }) => !changed.has(tag)), ...changed.values()],
     meta: rawElements(read.meta, EXPLICIT),
   });
-  return {
-    bytes,
-    lossy: recoded?.sopInstanceUid !== undefined,
-    sopInstanceUid: recoded?.sopInstanceUid ?? sopInstanceUid,
-  };
+  return { bytes, lossy: recoded.lossyUid !== undefined, sopInstanceUid: recoded.lossyUid ?? sopInstanceUid };
 }
 
 /**
@@ -113,20 +106,41 @@ function withoutPixels(dataSet: DataSet): DataSet {
   return { ...dataSet, elements: new Map(elements) };
 }
 
-/** Pixel Data and the attributes that follow it in another transfer syntax, and a new SOP Instance UID where that loses something. */
-function recode(
-  { dataSet }: DicomFile,
-  source: TransferSyntax,
-  pixels: Element,
-  target: TransferSyntax,
-  { quality }: TranscodeOptions,
-): { readonly elements: readonly NewElement[]; readonly sopInstanceUid: string | undefined } {
+/** Whether something below the top of a data set has fragments, which are in a codec of the transfer syntax that it was in. */
+function isEncapsulatedWithin({ elements }: DataSet): boolean {
+  for (const { items = [] } of elements.values())
+    for (const item of items)
+      if (item.elements.get(PIXEL_DATA)?.fragments !== undefined || isEncapsulatedWithin(item)) return true;
+  return false;
+}
+
+/** Overlays in bits of the samples that are not theirs (retired, PS3.3 2004 §C.9.2), which no codec keeps. */
+function hasOverlayInPixels({ elements }: DataSet): boolean {
+  for (let group = 0x6000; group <= 0x601e; group += 2) {
+    const prefix = group.toString(16);
+    if (elements.has(`${prefix},0010`) && !elements.has(`${prefix},3000`)) return true;
+  }
+  return false;
+}
+
+interface Recoded {
+  readonly elements: readonly NewElement[];
+  /** The new SOP Instance UID where information was lost. */
+  readonly lossyUid?: string;
+}
+
+/** Pixel Data and the attributes that follow it in another transfer syntax. */
+function recode(predecessor: Predecessor, target: TransferSyntax, options: TranscodeOptions): Recoded {
+  const { dataSet, pixels, transferSyntax: source } = predecessor;
+  const { quality = DEFAULT_QUALITY } = options;
   // Native Pixel Data in a file of an encapsulated transfer syntax is native all the same (PS3.5 §A.4).
   const syntax = pixels.fragments === undefined && source.encapsulated ? EXPLICIT_LITTLE_ENDIAN : source.uid;
   const attributes = attributesOf(dataSet, syntax);
   const decodedSize = nativeFrameSize(attributes) * attributes.frames;
   if (decodedSize > MAXIMUM_DECODED)
     throw new IsenError('NotEnoughMemory', 'the image is larger than can be transcoded');
+  if (hasOverlayInPixels(dataSet))
+    throw new IsenError('IncompatibleImageFormat', 'an overlay is in the bits above the samples');
   const encoded: Uint8Array[] = [];
   let become: ReturnType<typeof encodedAttributes> | undefined;
   for (const frame of framesOf(dataSet, pixels, attributes)) {
@@ -145,15 +159,11 @@ function recode(
   if (attributes.samplesPerPixel > 1)
     elements.push({ tag: '0028,0006', vr: 'US', value: [become.planarConfiguration] });
   const { codec, lossy } = capability(target.uid);
-  if (!lossy) return { elements, sopInstanceUid: undefined };
-  const sopInstanceUid = generateUid();
+  if (!lossy) return { elements };
   const size = encoded.reduce((sum, { length }) => sum + length, 0);
-  const ratio = Math.max(1, decodedSize / size).toFixed(2);
-  elements.push(
-    { tag: '0008,0018', vr: 'UI', value: sopInstanceUid },
-    ...lossyElements(dataSet, target.name, METHOD[codec] ?? '', ratio),
-  );
-  return { elements, sopInstanceUid };
+  const uid = lossyUid(predecessor, target, quality);
+  const loss = { sopInstanceUid: uid, target, codec, ratio: Math.max(1, decodedSize / size) };
+  return { elements: [...elements, ...lossyElements(predecessor, loss)], lossyUid: uid };
 }
 
 /** Encoded frames as Pixel Data: one fragment each behind a Basic Offset Table, or one value in the byte order of the target. */
@@ -171,33 +181,4 @@ function pixelData(frames: readonly Uint8Array[], bitsAllocated: number, target:
     offset += 8 + length + (length % 2);
   }
   return { tag: PIXEL_DATA, vr: 'OB', value: { fragments: frames, offsets: offset > 0xffffffff ? [] : offsets } };
-}
-
-/** The attributes of an image that has lost information, added to those of earlier losses (PS3.3 §C.7.6.1.1.5). */
-function lossyElements(dataSet: DataSet, name: string, method: string, ratio: string): NewElement[] {
-  const value = (tag: string): Buffer => {
-    const element = dataSet.elements.get(tag);
-    if (element === undefined) return Buffer.alloc(0);
-    return dataSet.bytes.subarray(element.offset, element.offset + element.length);
-  };
-  const text = (tag: string): string => value(tag).toString('latin1').replaceAll('\0', ' ').trim();
-  const appended = (tag: string, added: string): string => [text(tag), added].filter((part) => part !== '').join('\\');
-  const [, ...rest] = text('0008,0008').split('\\');
-  const added = `Lossy compression with ${name}, ratio ${ratio}:1`;
-  const description = value('0008,2111');
-  return [
-    { tag: '0008,0008', vr: 'CS', value: ['DERIVED', ...(rest.length === 0 ? ['PRIMARY'] : rest)].join('\\') },
-    {
-      tag: '0008,2111',
-      vr: 'ST',
-      // It may be in any character set, so that its bytes are kept; an ST has at most 1024 characters (PS3.5 §6.2).
-      value:
-        description.length === 0 || description.length > 900
-          ? added
-          : Buffer.concat([description, Buffer.from(`; ${added}`)]),
-    },
-    { tag: '0028,2110', vr: 'CS', value: '01' },
-    { tag: '0028,2112', vr: 'DS', value: appended('0028,2112', ratio) },
-    { tag: '0028,2114', vr: 'CS', value: appended('0028,2114', method) },
-  ];
 }

@@ -6,13 +6,17 @@
 import { Budget } from '../budget.ts';
 import type { Attachment, Metadata } from '../database/database.ts';
 import { parseTag, tagNumber } from '../dicom/dictionary.ts';
-import { answerHeader, type HeaderAnswer, type HeaderQuestion, type HeaderTask } from '../dicom/header.ts';
+import { answerHeader, type HeaderAnswer, type HeaderQuestion, type HeaderTask, readStored } from '../dicom/header.ts';
 import type { TagsFormat } from '../dicom/json.ts';
 import type { Level } from '../dicom/levels.ts';
-import { type DicomFile, readFile } from '../dicom/read.ts';
+import { HEADER_MD5 } from '../dicom/parsing.ts';
+import { type DicomFile, MAXIMUM_INFLATED } from '../dicom/read.ts';
+import { transferSyntax } from '../dicom/transfer-syntaxes.ts';
+import { IsenError } from '../errors.ts';
 import {
   countFrames,
   type FrameLocation,
+  inLittleEndian,
   locateFrame,
   type Range,
   rawFrameType,
@@ -47,9 +51,24 @@ export interface StoredFrame {
   readonly pixels?: Uint8Array<ArrayBuffer>;
 }
 
+/** The stored bytes of a frame, in little endian. */
+export interface RawFrame {
+  /** Media type. */
+  readonly type: string;
+  /** Bytes. */
+  readonly size: number;
+  /** All of them, in memory. */
+  bytes(): Promise<Uint8Array<ArrayBuffer>>;
+  /** The same piece by piece, for a frame that is too large to hold for a client: at most {@link PIECE} bytes are in memory. */
+  pieces(): AsyncIterable<Uint8Array>;
+  /** To be called when nothing more is asked of it, once or more often: it may hold memory. */
+  release(): void;
+}
+
 /**
  * Everything throws InexistentFile or CorruptedFile where storage does not hold what the index says, Busy. What is altered in
- * place is found where a file is read whole (it has no pixels, or is deflated): the MD5 of a part is not known.
+ * place is found in a header, and where a file is read whole (it has no pixels, or is deflated); not in the pixels of others, and
+ * not where no MD5 was computed (`StoreMD5ForAttachments`, or an index of an earlier version).
  */
 export interface Headers {
   /** The data set as JSON text. */
@@ -66,8 +85,8 @@ export interface Headers {
    * Throws what locating the frame throws, unless that is left to `work`.
    */
   withFrame<Result>(file: StoredFile, frame: number, work: (stored: StoredFrame) => Promise<Result>): Promise<Result>;
-  /** The stored bytes of a frame (counted from 0) and their media type. Throws BadRequest, ParameterOutOfRange. */
-  frame(file: StoredFile, frame: number): Promise<{ readonly bytes: Uint8Array; readonly type: string }>;
+  /** A frame (counted from 0), to be released. Throws BadRequest, ParameterOutOfRange. */
+  frame(file: StoredFile, frame: number): Promise<RawFrame>;
   /** Finishes what was begun. */
   close(): Promise<void>;
 }
@@ -87,18 +106,28 @@ export interface HeadersOptions {
  */
 const SMALL = 16 * 1024;
 
+/** Bytes of a frame that are read at once where it is not held whole. */
+export const PIECE = 1 << 20;
+
 /** What locating a frame needs of a header. */
 const FRAME_TAGS: ReadonlySet<number> = new Set(
   ['0028,0002', '0028,0008', '0028,0010', '0028,0011', '0028,0100', '7fe0,0001', '7fe0,0010'].map(tagNumber),
 );
 const PIXEL_DATA = '7fe0,0010';
 
-const sizeOf = (ranges: readonly Range[]): number => ranges.reduce((sum, { start, end }) => sum + end - start, 0);
+/** What a deflated byte can be inflated to at most (RFC 1951). */
+const MOST_DEFLATED = 1032;
 
-/** Big endian words to little endian, in place. */
-function swap(bytes: Uint8Array): void {
-  Buffer.from(bytes.buffer, bytes.byteOffset, bytes.length & ~1).swap16();
+/** A file, or its beginning up to Pixel Data. */
+interface ReadHeader {
+  readonly bytes: Uint8Array<ArrayBuffer>;
+  /** The bytes end where Pixel Data begins. */
+  readonly truncated: boolean;
+  /** In base64, where it is known. */
+  readonly md5: string | undefined;
 }
+
+const sizeOf = (ranges: readonly Range[]): number => ranges.reduce((sum, { start, end }) => sum + end - start, 0);
 
 /** Starts the workers that read headers. */
 export function createHeaders(storage: Storage, options: HeadersOptions = {}): Headers {
@@ -108,19 +137,28 @@ export function createHeaders(storage: Storage, options: HeadersOptions = {}): H
   const headers = new Budget(inFlight);
   // Apart, since who waits for a frame holds a header.
   const frames = new Budget(inFlight);
+  // Apart as well: few deflated files are enough to take all of it, and clients take as long as they like.
+  const inflated = new Budget(inFlight);
+  const inflatedFrames = new Budget(inFlight);
 
   /** Reads a file (up to Pixel Data unless `whole`) for `work`, within the budget. */
   const withBytes = async <Result>(
     { attachment, metadata }: StoredFile,
     whole: boolean,
-    work: (bytes: Uint8Array<ArrayBuffer>, truncated: boolean) => Result | Promise<Result>,
+    work: (read: ReadHeader) => Result | Promise<Result>,
   ): Promise<Result> => {
+    const { uuid, uncompressedSize: size, uncompressedMD5: all } = attachment;
     const offset = Number(metadata['PixelDataOffset']?.value ?? Number.NaN);
-    const truncated = !whole && offset > 0 && offset <= attachment.uncompressedSize;
-    const end = truncated ? offset : attachment.uncompressedSize;
-    return headers.with(end, async () =>
-      work((await storage.read(attachment.uuid, { start: 0, end })) as Uint8Array<ArrayBuffer>, truncated),
-    );
+    const truncated = !whole && offset > 0 && offset <= size;
+    const end = truncated ? offset : size;
+    const md5 = truncated ? metadata[HEADER_MD5]?.value : Buffer.from(all, 'hex').toString('base64');
+    const deflated = transferSyntax(metadata['TransferSyntax']?.value ?? '')?.deflated === true;
+    // What a deflated file makes of the memory is known only once it did.
+    const most = deflated ? end + Math.min(MAXIMUM_INFLATED, end * MOST_DEFLATED) : end;
+    return (deflated ? inflated : headers).with(most, async () => {
+      const bytes = (await storage.read(uuid, { start: 0, end })) as Uint8Array<ArrayBuffer>;
+      return work({ bytes, truncated, md5: md5 === '' ? undefined : md5 });
+    });
   };
 
   const ask = <Question extends HeaderQuestion>(
@@ -128,10 +166,8 @@ export function createHeaders(storage: Storage, options: HeadersOptions = {}): H
     question: Question,
     whole = false,
   ): Promise<HeaderAnswer<Question>> =>
-    withBytes(file, whole, (bytes, truncated) => {
-      const { uncompressedMD5, uncompressedSize } = file.attachment;
-      const md5 = bytes.length === uncompressedSize && uncompressedMD5 !== '' ? { md5: uncompressedMD5 } : {};
-      const task = { bytes, truncated, question, ...md5 };
+    withBytes(file, whole, ({ bytes, truncated, md5 }) => {
+      const task = { bytes, truncated, question, ...(md5 !== undefined && { md5 }) };
       // A file without Pixel Data may be deflated, and large once it is not.
       const answer = truncated && bytes.length <= SMALL ? answerHeader(task) : pool.run(task, [bytes.buffer]);
       return answer as HeaderAnswer<Question> | Promise<HeaderAnswer<Question>>;
@@ -152,8 +188,8 @@ export function createHeaders(storage: Storage, options: HeadersOptions = {}): H
     file: StoredFile,
     work: (dicom: DicomFile) => Result | Promise<Result>,
   ): Promise<Result> =>
-    withBytes(file, false, (bytes, truncated) =>
-      work(readFile(bytes, { only: FRAME_TAGS, ...(truncated && { truncated }) })),
+    withBytes(file, false, ({ bytes, truncated, md5 }) =>
+      work(readStored(bytes, md5, { only: FRAME_TAGS, ...(truncated && { truncated }) })),
     );
 
   /** Reads bytes of a file, or of its inflated data set, in which its frames are counted. */
@@ -194,6 +230,61 @@ export function createHeaders(storage: Storage, options: HeadersOptions = {}): H
     return all;
   };
 
+  /** Stored ranges one after another, in pieces of at most {@link PIECE} bytes; small ones that lie together are read together. */
+  async function* stored(uuid: string, { ranges, swapped, part }: FrameLocation): AsyncGenerator<Uint8Array, void> {
+    let next = 0;
+    for (let range = ranges[next]; range !== undefined; range = ranges[next]) {
+      const together = [range];
+      for (next += 1; next < ranges.length; next += 1) {
+        const other = ranges[next];
+        if (other === undefined || other.start < range.end || other.end - range.start > PIECE) break;
+        together.push(other);
+      }
+      const end = together.at(-1)?.end ?? range.end;
+      for (let { start } = range; start < end; start += PIECE) {
+        const piece = await storage.read(uuid, { start, end: Math.min(end, start + PIECE) });
+        if (together.length === 1) {
+          // A frame of words is one range; pieces of it begin at even offsets.
+          const from = Math.max(0, (part?.start ?? 0) - (start - range.start));
+          const to = part === undefined ? piece.length : part.end - (start - range.start);
+          yield inLittleEndian(piece, { ranges, swapped }).subarray(from, to);
+        } else yield Buffer.concat(together.map((each) => piece.subarray(each.start - start, each.end - start)));
+      }
+    }
+  }
+
+  const rawFrame = async (file: StoredFile, dicom: DicomFile, location: FrameLocation): Promise<RawFrame> => {
+    const { ranges, part } = location;
+    const { uuid, uncompressedSize } = file.attachment;
+    const type = rawFrameType(dicom.transferSyntax);
+    const size = part === undefined ? sizeOf(ranges) : part.end - part.start;
+    const whole = async (): Promise<Uint8Array<ArrayBuffer>> =>
+      inLittleEndian(await readRanges(file, dicom, ranges), location);
+    if (dicom.pixelData?.offset !== undefined) {
+      // A file that was cut short is told before the answer begins.
+      if (size > PIECE && (await storage.size(uuid)) !== uncompressedSize)
+        throw new IsenError('CorruptedFile', `the stored file ${uuid} has not its size any more`);
+      return { type, size, bytes: whole, pieces: () => stored(uuid, location), release: () => {} };
+    }
+    // Of an inflated data set the frame alone outlives this, within the budget of frames.
+    const release = await inflatedFrames.take(size);
+    try {
+      const bytes = await whole();
+      return {
+        type,
+        size,
+        bytes: async () => bytes,
+        async *pieces() {
+          for (let at = 0; at < size; at += PIECE) yield bytes.subarray(at, at + PIECE);
+        },
+        release,
+      };
+    } catch (thrown) {
+      release();
+      throw thrown;
+    }
+  };
+
   return {
     tags: (file, { format, ignoreLength = [], only }) =>
       askText(file, { kind: 'tags', format, ignoreLength, ...(only !== undefined && { only }) }),
@@ -208,23 +299,16 @@ export function createHeaders(storage: Storage, options: HeadersOptions = {}): H
     },
     frameCount: (file) => withFrames(file, ({ dataSet, transferSyntax }) => countFrames(dataSet, transferSyntax)),
     withFrame: (file, frame, work) =>
-      withBytes(file, false, async (bytes, truncated) => {
+      withBytes(file, false, async ({ bytes, truncated, md5 }) => {
+        const dicom = readStored(bytes, md5, { only: FRAME_TAGS, ...(truncated && { truncated }) });
         if (!truncated) return work({ bytes, truncated });
-        const dicom = readFile(bytes, { only: FRAME_TAGS, truncated });
-        const { ranges, swapped } = await locate(file, dicom, frame);
-        return frames.with(sizeOf(ranges), async () => {
-          const pixels = await readRanges(file, dicom, ranges);
-          if (swapped) swap(pixels);
+        const location = await locate(file, dicom, frame);
+        return frames.with(sizeOf(location.ranges), async () => {
+          const pixels = inLittleEndian(await readRanges(file, dicom, location.ranges), location);
           return work({ bytes, truncated, pixels });
         });
       }),
-    frame: (file, frame) =>
-      withFrames(file, async (dicom) => {
-        const { ranges, swapped } = await locate(file, dicom, frame);
-        const bytes = await readRanges(file, dicom, ranges);
-        if (swapped) swap(bytes);
-        return { bytes, type: rawFrameType(dicom.transferSyntax) };
-      }),
+    frame: (file, frame) => withFrames(file, async (dicom) => rawFrame(file, dicom, await locate(file, dicom, frame))),
     close: () => pool.close(),
   };
 }

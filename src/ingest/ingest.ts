@@ -55,10 +55,11 @@ export interface Ingest {
    */
   receive(options?: { readonly overdraw: boolean }): Promise<Slab>;
   /**
-   * Stores a received image and releases its slab, whatever happens. One that is there already is replaced all the same when
-   * its stored file is gone or cut short. Throws BadFileFormat, FullStorage, Busy…
+   * Stores a received image and releases its slab, whatever happens. Of one that is there already the stored file is replaced all
+   * the same when it is gone, cut short or altered. `doubtful` is for what may well be something else than an image: a small one is
+   * then parsed before it is written, not meanwhile. Throws BadFileFormat, FullStorage, Busy…
    */
-  store(slab: Slab, reception: Reception): Promise<Stored>;
+  store(slab: Slab, reception: Reception, options?: { readonly doubtful: boolean }): Promise<Stored>;
   /** Commits one change of the index through the same single writer. Throws the IsenError of a refused outcome. */
   apply(operation: Operation): Promise<Exclude<Outcome, { kind: 'refused' }>>;
   /**

@@ -3,6 +3,7 @@
  * step undoes the ones before it.
  */
 
+import { createHash } from 'node:crypto';
 import type { Answer } from '../answer.ts';
 import type { Changes } from '../changes/changes.ts';
 import {
@@ -15,6 +16,7 @@ import {
   type StoreOperation,
 } from '../database/database.ts';
 import type { Parsed, ParseTask } from '../dicom/parsing.ts';
+import { mayBeDicom } from '../dicom/part10.ts';
 import type { Summary } from '../dicom/summary.ts';
 import { transferSyntax } from '../dicom/transfer-syntaxes.ts';
 import { asError, IsenError } from '../errors.ts';
@@ -23,13 +25,21 @@ import { log } from '../log.ts';
 import { recordDepth, recordInstance, recordStage } from '../metrics.ts';
 import type { Pool } from '../pool.ts';
 import type { Storage } from '../storage/storage.ts';
-import { timestamp } from '../timestamp.ts';
+import { fromTimestamp, timestamp } from '../timestamp.ts';
+import type { StoredFile } from './header.ts';
 import type { Ingest, Reception, Stored } from './ingest.ts';
 import { Parser } from './parser.ts';
 import { createRemoval } from './removal.ts';
 import { type PooledSlab, SlabPool } from './slabs.ts';
 import { createStability } from './stability.ts';
+import type { IngestTranscoding } from './transcoder.ts';
 import { Writer } from './writer.ts';
+
+/** Bytes of the largest doubtful image that is parsed before it is written: with a larger one that would take too long. */
+const LARGEST_DOUBTFUL = 128 << 10;
+
+/** Milliseconds within which the time of reception, which is kept in seconds, and that of its file can differ. */
+const SETTLED = 1000;
 
 /** Milliseconds between two looks at the free space. */
 const DISK_CHECK = 1000;
@@ -54,6 +64,16 @@ export interface IngestOptions {
   readonly largestBody: number;
   /** Free bytes below which nothing is taken in. */
   readonly minimumFree: number;
+  /** Undefined: everything is stored as it comes. */
+  readonly transcoding?: IngestTranscoding;
+}
+
+/** What is to be committed of a received file, whose blob is durable. */
+interface Written {
+  readonly parsed: Parsed;
+  readonly attachment: Attachment;
+  /** Why it is not in the transfer syntax that it should be in. */
+  readonly problem?: string;
 }
 
 /** Opens the room: finishes what an earlier run left half done, then takes images. */
@@ -116,24 +136,64 @@ export async function openIngest(options: IngestOptions): Promise<Ingest> {
     return outcome;
   };
 
-  /** Whether the file of a stored instance is gone, or has not the size that it had. */
-  const isLost = async (id: string): Promise<boolean> => {
-    const [found] = await database.find({ level: 'Instance', id });
-    const attachment = found?.attachments.find(({ contentType }) => contentType === DICOM_ATTACHMENT);
-    if (attachment === undefined) return false;
-    return storage.size(attachment.uuid).then(
-      (size) => size !== attachment.compressedSize,
-      () => true,
-    );
+  /** Stored files are read back one at a time: nobody waits for anything but their own. */
+  let readingBack: Promise<unknown> = Promise.resolve();
+
+  const isAltered = async ({ uuid, compressedMD5 }: Attachment): Promise<boolean> => {
+    const reading = readingBack.then(async () => {
+      const hash = createHash('md5');
+      for await (const chunk of await storage.stream(uuid)) hash.update(chunk);
+      return hash.digest('hex') !== compressedMD5;
+    });
+    readingBack = reading.catch(() => {});
+    return reading;
   };
 
-  /** Parses and makes durable, at the same time; when either fails the blob is gone. */
-  const parseAndWrite = async (slab: PooledSlab): Promise<{ parsed: Parsed; attachment: Attachment }> => {
+  /**
+   * Whether the file of a stored instance is gone, has not the size that it had, or holds other bytes. These are read only where
+   * the file was touched after it was received: a modality that sends a whole study again does not make all of it be read back.
+   */
+  const isLost = async ({ attachment, metadata }: StoredFile): Promise<boolean> => {
+    try {
+      const { uuid, compressedSize, compressedMD5 } = attachment;
+      const { size, changed } = await storage.state(uuid);
+      if (size !== compressedSize) return true;
+      const received = fromTimestamp(metadata['ReceptionDate']?.value ?? '');
+      return compressedMD5 !== '' && changed > received + SETTLED && (await isAltered(attachment));
+    } catch (thrown) {
+      if (thrown instanceof IsenError && thrown.code === 'InexistentFile') return true;
+      throw thrown;
+    }
+  };
+
+  /** What replaces the stored file of an instance that was sent again, if it is lost: the file alone where it is the same. */
+  const healing = async (operation: StoreOperation): Promise<Operation | undefined> => {
+    const id = operation.ids.Instance;
+    const [found] = await database.find({ level: 'Instance', id });
+    const stored = found?.attachments.find(({ contentType }) => contentType === DICOM_ATTACHMENT);
+    if (found === undefined || stored === undefined) return undefined;
+    if (!(await isLost({ attachment: stored, metadata: found.metadata }))) return undefined;
+    const { attachment } = operation;
+    return attachment.uncompressedMD5 !== '' && attachment.uncompressedMD5 === stored.uncompressedMD5
+      ? { kind: 'attachment', level: 'Instance', id, contentType: DICOM_ATTACHMENT, attachment }
+      : { ...operation, overwrite: 'Always' };
+  };
+
+  /** Parses and makes durable, at the same time (unless `doubtful`); when either fails the blob is gone. */
+  const parseAndWrite = async (slab: PooledSlab, doubtful: boolean): Promise<Written> => {
     const spilled = slab.blob !== undefined;
-    const uuid = slab.blob ?? storage.name();
     const bytes = slab.head;
+    if (doubtful && !mayBeDicom(Buffer.from(bytes.buffer, bytes.byteOffset, bytes.length)))
+      throw new IsenError('BadFileFormat', 'this is not DICOM');
+    if (doubtful && !spilled && slab.size <= LARGEST_DOUBTFUL) {
+      const parsed = await parse(bytes, slab);
+      const uuid = storage.name();
+      await put(uuid, bytes);
+      return { parsed, attachment: attachmentOf(uuid, slab.size, parsed.md5) };
+    }
+    const uuid = slab.blob ?? storage.name();
     const [parsed, written] = await Promise.allSettled([
-      parse(bytes, slab, spilled),
+      parse(bytes, slab),
       spilled ? slab.finish() : put(uuid, bytes),
     ]);
     if (parsed.status === 'rejected' || written.status === 'rejected') {
@@ -142,18 +202,25 @@ export async function openIngest(options: IngestOptions): Promise<Ingest> {
     }
     if (spilled) await checkPixels(uuid, slab.size, parsed.value);
     const md5 = spilled && options.hash ? (written.value?.md5 ?? '') : parsed.value.md5;
-    return {
-      parsed: parsed.value,
-      attachment: {
-        uuid,
-        contentType: DICOM_ATTACHMENT,
-        uncompressedSize: slab.size,
-        uncompressedMD5: md5,
-        compressedSize: slab.size,
-        compressedMD5: md5,
-        compression: 'none',
-      },
+    return { parsed: parsed.value, attachment: attachmentOf(uuid, slab.size, md5) };
+  };
+
+  /** The same of the file that is stored instead of the received one, or of that where none is. */
+  const transcodeAndWrite = async (
+    slab: PooledSlab,
+    doubtful: boolean,
+    transcoding: IngestTranscoding,
+  ): Promise<Written> => {
+    const read = async (): Promise<Uint8Array> => {
+      const spilled = await slab.finish();
+      return spilled === undefined ? slab.head : storage.read(spilled.uuid, { start: 0, end: slab.size });
     };
+    const answer = await transcoding.received(slab.size, read, async ({ bytes, parsed }) => {
+      const uuid = storage.name();
+      await put(uuid, bytes);
+      return { parsed, attachment: attachmentOf(uuid, bytes.length, parsed.md5) };
+    });
+    return 'written' in answer ? answer.written : { ...(await parseAndWrite(slab, doubtful)), ...answer };
   };
 
   /** The fragments of a body that was never whole in memory; what is in memory the parser walks itself. */
@@ -173,8 +240,8 @@ export async function openIngest(options: IngestOptions): Promise<Ingest> {
     recordStage('write', (performance.now() - began) / 1000);
   };
 
-  const parse = async (bytes: Uint8Array, slab: PooledSlab, spilled: boolean): Promise<Parsed> => {
-    const task = { bytes, size: slab.size, hash: options.hash && !spilled };
+  const parse = async (bytes: Uint8Array, slab: PooledSlab): Promise<Parsed> => {
+    const task = { bytes, size: slab.size, hash: options.hash };
     const more = Math.min(slab.size, LARGEST_HEADER);
     const blob = slab.blob;
     if (blob === undefined) return parser.parse(task);
@@ -208,11 +275,14 @@ export async function openIngest(options: IngestOptions): Promise<Ingest> {
       }
       return slabs.take(overdraw);
     },
-    async store(given, reception): Promise<Stored> {
+    async store(given, reception, { doubtful } = { doubtful: false }): Promise<Stored> {
       const slab = given as PooledSlab;
       storing += 1;
       try {
-        const { parsed, attachment } = await parseAndWrite(slab);
+        const { parsed, attachment, problem } = await (options.transcoding === undefined
+          ? parseAndWrite(slab, doubtful)
+          : transcodeAndWrite(slab, doubtful, options.transcoding));
+        const isOfSlab = attachment.uuid === slab.blob;
         let outcome: Outcome;
         try {
           const operation: StoreOperation = {
@@ -224,22 +294,32 @@ export async function openIngest(options: IngestOptions): Promise<Ingest> {
             overwrite: options.overwrite,
           };
           outcome = await commit(operation);
-          if (outcome.kind === 'stored' && outcome.status === 'AlreadyStored' && (await isLost(parsed.ids.Instance))) {
+          const isThere = outcome.kind === 'stored' && outcome.status === 'AlreadyStored';
+          const heal = isThere ? await healing(operation) : undefined;
+          if (heal !== undefined) {
             log.generic.warn(`instance ${parsed.ids.Instance}: its lost file is replaced by the one sent again`);
-            outcome = await commit({ ...operation, overwrite: 'Always' });
+            outcome = await commit(heal).catch((thrown: unknown) => {
+              // Deleted meanwhile: then it is new.
+              if (thrown instanceof IsenError && thrown.code === 'UnknownResource') return commit(operation);
+              throw thrown;
+            });
           }
         } catch (thrown) {
-          if (isOutcomeUnknown(thrown)) slab.adopt();
-          else if (slab.blob === undefined) track('removing a refused file', storage.remove(attachment.uuid));
+          if (!isOfSlab && !isOutcomeUnknown(thrown)) track('removing a refused file', storage.remove(attachment.uuid));
+          if (isOfSlab && isOutcomeUnknown(thrown)) slab.adopt();
           throw thrown;
         }
         const status = outcome.kind === 'stored' ? outcome.status : 'Success';
         if (status === 'Success') {
-          slab.adopt();
+          if (isOfSlab) slab.adopt();
           track('keeping a stored file', storage.keep(attachment.uuid));
-        } else if (slab.blob === undefined) {
+        } else if (!isOfSlab) {
           track('removing a file stored before', storage.remove(attachment.uuid));
         }
+        if (problem !== undefined)
+          log.generic.warn(
+            `instance ${parsed.ids.Instance} is stored as received, since it was not transcoded: ${problem}`,
+          );
         recordInstance(status, slab.size);
         return { status, ids: parsed.ids };
       } finally {
@@ -265,11 +345,24 @@ export async function openIngest(options: IngestOptions): Promise<Ingest> {
 }
 
 /**
- * Whether a failed commit may turn out durable after all, when a full disk cut it between its last write and its answer:
- * the blob then stays provisional, and the next start keeps or removes it by what the index says.
+ * Whether a failed commit may turn out durable after all, when it was cut between its last write and its answer: the blob then
+ * stays provisional, and the next start keeps or removes it by what the index says. One that found the disk full never wrote its end.
  */
 function isOutcomeUnknown(thrown: unknown): boolean {
   return thrown instanceof IsenError && (thrown.code === 'Database' || thrown.code === 'DatabaseUnavailable');
+}
+
+/** What the index keeps of a file that is stored plain. */
+function attachmentOf(uuid: string, size: number, md5: string): Attachment {
+  return {
+    uuid,
+    contentType: DICOM_ATTACHMENT,
+    uncompressedSize: size,
+    uncompressedMD5: md5,
+    compressedSize: size,
+    compressedMD5: md5,
+    compression: 'none',
+  };
 }
 
 function metadataOf({ origin, remoteIp, remoteAet, calledAet, username }: Reception): Record<string, string> {

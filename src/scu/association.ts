@@ -43,7 +43,7 @@ export interface DataSink {
    * of this data set, and the message still comes, so that it can be answered.
    */
   write(part: Uint8Array): Promise<void> | undefined;
-  /** The association ended before the data set did: the message never comes. */
+  /** The association ended before the data set did, or before the message was received: it never comes. */
   abandon(): void;
 }
 

@@ -15,6 +15,7 @@ import {
   promises as fs,
   open as openFile,
   openSync,
+  type Stats,
   read as readFile,
   write as writeFile,
 } from 'node:fs';
@@ -152,6 +153,14 @@ export async function openFilesystem({ root, sync }: FilesystemOptions): Promise
     }
   };
 
+  const statBlob = async (uuid: string): Promise<Stats> => {
+    try {
+      return await fs.stat(pathOf(uuid));
+    } catch (thrown) {
+      throw missing(uuid, thrown);
+    }
+  };
+
   return {
     name() {
       if (current.names === 0) {
@@ -228,14 +237,15 @@ export async function openFilesystem({ root, sync }: FilesystemOptions): Promise
     async keep(uuid) {
       settle(uuid);
     },
-    async read(uuid, range) {
+    async read(uuid, range, memory) {
       const fd = await openFd(pathOf(uuid), constants.O_RDONLY).catch((thrown: unknown) => {
         throw missing(uuid, thrown);
       });
       try {
         const { start, end } = range ?? { start: 0, end: fstatSync(fd).size };
         if (start < 0 || start > end) throw new IsenError('BadRange');
-        const bytes = new Uint8Array(end - start);
+        const size = end - start;
+        const bytes = memory !== undefined && memory.length >= size ? memory.subarray(0, size) : new Uint8Array(size);
         for (let at = 0; at < bytes.length; ) {
           const count = await readSome(fd, bytes, at, start + at);
           if (count === 0) throw new IsenError('CorruptedFile', `the stored file ${uuid} is shorter than indexed`);
@@ -286,12 +296,12 @@ export async function openFilesystem({ root, sync }: FilesystemOptions): Promise
       return found;
     },
     async size(uuid) {
-      const path = pathOf(uuid);
-      try {
-        return (await fs.stat(path)).size;
-      } catch (thrown) {
-        throw missing(uuid, thrown);
-      }
+      return (await statBlob(uuid)).size;
+    },
+    async state(uuid) {
+      // Not the time of modification, which anybody can set.
+      const { size, ctimeMs } = await statBlob(uuid);
+      return { size, changed: ctimeMs };
     },
     async free() {
       const { bavail, bsize } = await fs.statfs(root);

@@ -33,8 +33,11 @@ export interface Storage {
   create(uuid: string): Promise<BlobWriter>;
   /** Ends the provisional state of committed blobs. Readers see no gap. */
   keep(uuid: string): Promise<void>;
-  /** A whole blob or a range of it, in memory: for headers and frames. Throws `InexistentFile`, `CorruptedFile` when shorter. */
-  read(uuid: string, range?: ByteRange): Promise<Uint8Array>;
+  /**
+   * A whole blob or a range of it, in memory: for headers and frames; in `memory` where that is given and large enough. Throws
+   * `InexistentFile`, `CorruptedFile` when shorter.
+   */
+  read(uuid: string, range?: ByteRange, memory?: Uint8Array): Promise<Uint8Array>;
   /** A whole blob or a range of it as a stream, never whole in memory. Throws `InexistentFile` before the first byte. */
   stream(uuid: string, range?: ByteRange): Promise<ReadableStream<Uint8Array>>;
   /** Removes blobs, provisional or kept; one that is not there is no error. */
@@ -46,6 +49,8 @@ export interface Storage {
   provisional(): Promise<readonly string[]>;
   /** Size of a blob in bytes. Throws `InexistentFile`. */
   size(uuid: string): Promise<number>;
+  /** Its size, and when it (or what is known of it) was last touched, in milliseconds since the epoch. Throws `InexistentFile`. */
+  state(uuid: string): Promise<{ readonly size: number; readonly changed: number }>;
   /** Bytes free for new blobs. */
   free(): Promise<number>;
 }

@@ -69,6 +69,7 @@ const population = [
     study: '1.2',
     series: '1.2.1',
     instance: '1.2.1.1',
+    patientTags: { '0010,0010': 'Müller^Anna' },
     studyTags: { '0008,0020': '20210630', '0008,0050': 'ACC2' },
     seriesTags: { '0008,0060': 'CT' },
   }),
@@ -124,6 +125,41 @@ export function databaseContract(backend: string, open: OpenDatabase): void {
     assert.equal(outcomes.length, 1);
     return outcomes[0] as Outcome;
   };
+
+  // --- reading while others read and write ----------------------------------------------------------------------
+
+  const many = Array.from({ length: 6000 }, (_, index) =>
+    storing({ patient: 'M', study: '5', series: `5.${index % 3}`, instance: `5.${index % 3}.${index}` }),
+  );
+  check(
+    'what is committed while long searches are under way is seen at once, and found by none of them twice',
+    async (database) => {
+      const [first] = many;
+      assert.ok(first);
+      let running = 4;
+      const searches = Array.from({ length: running }, async () => {
+        const of = { level: 'Patient', id: first.ids.Patient } as const;
+        const found = await ids(database, { level: 'Instance', of });
+        running -= 1;
+        return found;
+      });
+      let meanwhile = 0;
+      while (running > 0) {
+        const version = database.version();
+        const label = `label${meanwhile}`;
+        await database.commit([{ kind: 'label', level: 'Instance', id: first.ids.Instance, label, present: true }]);
+        const { labels } = await one(database, { level: 'Instance', id: first.ids.Instance });
+        assert.ok(labels.includes(label), label);
+        assert.ok(version === undefined || version !== database.version());
+        if (running > 0) meanwhile += 1;
+      }
+      assert.ok(meanwhile > 0, 'a commit fell into the searches');
+      const expected = many.map((each) => each.ids.Instance).sort();
+      for (const found of await Promise.all(searches)) assert.deepEqual(found, expected);
+    },
+    {},
+    many,
+  );
 
   // --- storing -------------------------------------------------------------------------------------------------
 
@@ -472,6 +508,24 @@ export function databaseContract(backend: string, open: OpenDatabase): void {
       c('0008,0060', { match: 'equal', value: 'CT' }),
     ];
     assert.deepEqual(await ids(database, { level: 'Series', where }), [series('1.1.2'), series('1.2.1')].sort());
+  });
+
+  check('a study is found by the name that it gives its patient', async (database) => {
+    const own = { '0010,0010': 'OTHER^NAME' };
+    await database.commit([
+      storing({
+        patient: '',
+        study: 'n.1',
+        series: 'n.1.1',
+        instance: 'n.1.1.1',
+        patientTags: { '0010,0010': 'FIRST' },
+      }),
+      storing({ patient: '', study: 'n.2', series: 'n.2.1', instance: 'n.2.1.1', patientTags: own }),
+    ]);
+    const where: Constraint[] = [c('0010,0010', { match: 'wildcard', value: 'other*' })];
+    assert.deepEqual(await ids(database, { level: 'Study', where }), [publicIdOf('', 'n.2')]);
+    assert.deepEqual(await ids(database, { level: 'Instance', where }), [publicIdOf('', 'n.2', 'n.2.1', 'n.2.1.1')]);
+    assert.deepEqual(await ids(database, { level: 'Patient', where }), []);
   });
 
   check('a search on a tag outside the index is refused', async (database) => {

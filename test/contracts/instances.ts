@@ -61,7 +61,8 @@ export function storing(options: InstanceOptions): StoreOperation {
       ids,
       tags: {
         Patient: { '0010,0020': patient, ...options.patientTags },
-        Study: { '0020,000d': study, ...options.studyTags },
+        // A study has its patient's too, as they are in its files.
+        Study: { '0010,0020': patient, ...options.patientTags, '0020,000d': study, ...options.studyTags },
         Series: { '0020,000e': series, ...options.seriesTags },
         Instance: { '0008,0018': instance, ...options.instanceTags },
       },

@@ -98,6 +98,20 @@ export function storageContract(name: string, open: () => Promise<Storage>): voi
       await assert.rejects(third.read(dropped), refuses('InexistentFile'));
     });
 
+    test('the state of a blob is its size, and the time at which it was written', async () => {
+      const storage = await open();
+      const uuid = storage.name();
+      const before = Date.now();
+      await storage.put(uuid, randomBytes(10));
+      await storage.keep(uuid);
+      const { size, changed } = await storage.state(uuid);
+      assert.equal(size, 10);
+      // Clocks of disks are coarse.
+      assert.ok(changed > before - 1000 && changed < Date.now() + 1000);
+      await storage.remove(uuid);
+      await assert.rejects(storage.state(uuid), refuses('InexistentFile'));
+    });
+
     test('removing is final, and repeating it is no error', async () => {
       const storage = await open();
       const uuid = storage.name();

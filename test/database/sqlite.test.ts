@@ -1,13 +1,14 @@
 /** Runs the contract of the `database` port on SQLite, and what only a file can suffer. */
 
 import assert from 'node:assert/strict';
-import { type ChildProcess, spawn } from 'node:child_process';
+import { type ChildProcess, spawn, spawnSync } from 'node:child_process';
 import { once } from 'node:events';
-import { writeFileSync } from 'node:fs';
+import { closeSync, mkdirSync, openSync, rmSync, writeFileSync, writeSync } from 'node:fs';
 import { join } from 'node:path';
 import { test } from 'node:test';
 import { fileURLToPath } from 'node:url';
 import Sqlite from 'better-sqlite3';
+import type { StoreOperation } from '../../src/database/database.ts';
 import { openSqlite } from '../../src/database/sqlite.ts';
 import { databaseContract, UNLIMITED } from '../contracts/database.ts';
 import { storing } from '../contracts/instances.ts';
@@ -156,4 +157,47 @@ test('sqlite: the log of a long search does not hold up closing', async () => {
   const refused = assert.rejects(searching, { code: 'DatabaseUnavailable' });
   await database.close();
   await refused;
+});
+
+test('sqlite: on a full disk storing is FullStorage, and deleting makes room', async (context) => {
+  const mounted = join(folder, 'mounted');
+  mkdirSync(mounted);
+  if (spawnSync('mount', ['-t', 'tmpfs', '-o', 'size=24m', 'none', mounted]).status !== 0)
+    return context.skip('needs the right to mount a file system');
+  try {
+    const database = await openSqlite({ path: join(mounted, 'index'), limits: UNLIMITED });
+    const operation = (index: number): StoreOperation =>
+      storing({ patient: `${index}`, study: '1', series: '1', instance: '1' });
+    await database.commit([operation(0)]);
+    const filler = openSync(join(mounted, 'filler'), 'w');
+    assert.throws(() => {
+      for (;;) writeSync(filler, Buffer.alloc(65_536, 7));
+    });
+    closeSync(filler);
+    const stored = [operation(0).ids.Patient];
+    await assert.rejects(
+      async () => {
+        for (let index = 1; index < 10_000; index++) {
+          await database.commit([operation(index)]);
+          stored.push(operation(index).ids.Patient);
+        }
+      },
+      { code: 'FullStorage', http: 507 },
+    );
+    for (const id of stored) {
+      const { outcomes } = await database.commit([{ kind: 'delete', level: 'Patient', id }]);
+      assert.deepEqual(outcomes, [{ kind: 'deleted', remaining: undefined }]);
+    }
+    const uuids = await database.removals(1000);
+    await database.commit([{ kind: 'forget', uuids }]);
+    assert.equal((await database.statistics())?.patients, 0);
+    rmSync(join(mounted, 'filler'));
+    await database.commit([operation(1)]);
+    await database.close();
+    const index = new Sqlite(join(mounted, 'index'));
+    assert.equal(index.pragma('integrity_check', { simple: true }), 'ok');
+    index.close();
+  } finally {
+    spawnSync('umount', [mounted]);
+  }
 });

@@ -205,7 +205,17 @@ test("the log blames no client's mistake on the server", async (context) => {
   const error = context.mock.method(log.http, 'error', () => {});
   assert.equal((await raw(server.port, `/studies/${ids.ParentStudy}?requested-tags=NoSuchTag`)).status, 500);
   assert.equal((await raw(server.port, `/instances/${ids.ID}/content/NoSuchTag`)).status, 500);
-  assert.equal((await raw(server.port, `/instances/${ids.ID}/file?transcode=1.2.840.10008.1.2`)).status, 501);
+  assert.equal((await raw(server.port, `/instances/${ids.ID}/file?transcode=1.2.840.10008.1.2.4.102`)).status, 500);
+  const odd = make({
+    sopUid: '1.2.840.93.1',
+    pixels: Buffer.alloc(96),
+    extra: [{ tag: '0028,0002', vr: 'US', value: [2] }],
+  });
+  const stored = await raw(server.port, '/instances', { method: 'POST' }, odd);
+  const { ID } = JSON.parse(stored.body.toString()) as { ID: string };
+  for (const route of ['numpy', 'matlab', 'frames/0/numpy'])
+    assert.equal((await raw(server.port, `/instances/${ID}/${route}`)).status, 500);
+  await raw(server.port, `/instances/${ID}`, { method: 'DELETE' });
   assert.equal(error.mock.callCount(), 0);
 });
 

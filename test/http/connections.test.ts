@@ -29,7 +29,12 @@ const memory = (pid: number): number =>
 
 test('ten thousand idle connections', { skip, timeout: 60_000 }, async () => {
   const port = await freePort();
-  const env = { ...process.env, ISEN__HTTP_PORT: String(port), ISEN__STORAGE_DIRECTORY: temporaryFolder() };
+  const env = {
+    ...process.env,
+    ISEN__HTTP_PORT: String(port),
+    ISEN__DICOM_PORT: '0',
+    ISEN__STORAGE_DIRECTORY: temporaryFolder(),
+  };
   const server = spawn(process.execPath, [join(ROOT, 'dist/src/cli.js'), 'serve'], { env, stdio: 'ignore' });
   const sockets: Socket[] = [];
   const url = `http://127.0.0.1:${port}`;

@@ -2,7 +2,7 @@
 
 import assert from 'node:assert/strict';
 
-import { closeSync, openSync, readdirSync, readSync, writeSync } from 'node:fs';
+import { closeSync, openSync, readdirSync, readSync, truncateSync, writeSync } from 'node:fs';
 import { get } from 'node:http';
 import { join } from 'node:path';
 import { after, test } from 'node:test';
@@ -116,4 +116,44 @@ test('a file that is read whole for its header is compared with its MD5', async 
   for (const path of ['tags', 'simplified-tags', 'header', 'content']) {
     assert.equal((await raw(server.port, `/instances/${ID}/${path}`)).status, 500, path);
   }
+});
+
+test('an altered header is told by whatever reads it, and no wrong name is given as right', async () => {
+  const { bytes, id, blob } = await store(64);
+  const routes = [
+    'tags',
+    'simplified-tags',
+    'header',
+    'module',
+    'content/0010-0010',
+    'frames',
+    'frames/0/raw',
+    'frames/0/raw.gz',
+    'preview',
+    'numpy',
+  ];
+  // Not asked before: what was kept was right.
+  const file = openSync(blob, 'r+');
+  const at = bytes.indexOf(Buffer.from([0x10, 0, 0x10, 0])) + 8;
+  writeSync(file, Buffer.from('X'), 0, 1, at);
+  closeSync(file);
+  for (const route of routes) {
+    const { status, body } = await raw(server.port, `/instances/${id}/${route}`);
+    assert.deepEqual([status, JSON.parse(body.toString()).OrthancStatus], [500, 20], route);
+  }
+  truncateSync(blob, 0);
+  truncateSync(blob, bytes.length);
+  for (const route of routes) {
+    const { status, body } = await raw(server.port, `/instances/${id}/${route}`);
+    assert.deepEqual([status, JSON.parse(body.toString()).OrthancStatus], [500, 20], `${route} of zeros`);
+  }
+});
+
+test('the MD5 of a header is nothing that clients see', async () => {
+  const { id } = await store(8);
+  for (const query of ['', '?expand', '?numeric']) {
+    const { body } = await raw(server.port, `/instances/${id}/metadata${query}`);
+    assert.ok(!/Header|null/.test(body.toString()), body.toString());
+  }
+  assert.equal((await raw(server.port, `/instances/${id}/metadata/HeaderMD5`)).status, 404);
 });

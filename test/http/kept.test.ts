@@ -3,7 +3,7 @@
 import assert from 'node:assert/strict';
 import { after, before, test } from 'node:test';
 import { make } from '../dicom/made.ts';
-import { type Served, serve } from './served.ts';
+import { raw, type Served, serve } from './served.ts';
 
 let server: Served;
 let study: string;
@@ -55,4 +55,40 @@ test('what is deleted is gone, and stays so', async () => {
   assert.equal((await fetch(`${server.url}/studies/${study}`)).status, 200);
   await send('DELETE', `/studies/${study}`);
   for (let round = 0; round < 2; round++) assert.equal((await fetch(`${server.url}/studies/${study}`)).status, 404);
+});
+
+test('an image that is being overwritten is there all the time', async () => {
+  const always = await serve({ OverwriteInstances: 'Always' });
+  const send = async (level: number): Promise<{ ID: string; ParentSeries: string }> => {
+    const bytes = make({ sopUid: '1.2.840.96.1', pixels: Buffer.alloc(48, level) });
+    const { body } = await raw(always.port, '/instances', { method: 'POST' }, bytes);
+    return JSON.parse(body.toString()) as { ID: string; ParentSeries: string };
+  };
+  const { ID: id, ParentSeries: series } = await send(0);
+  const sets = `/series/${series}/instances-tags`;
+  let overwriting = true;
+  const statuses = new Map<string, number>();
+  const readers = [
+    sets,
+    'file',
+    'tags?short',
+    'frames/0/raw',
+    'preview',
+    'attachments/dicom/data',
+    'content/0010-0010',
+  ].map(async (route) => {
+    while (overwriting) {
+      const { status, body } = await raw(always.port, route.startsWith('/') ? route : `/instances/${id}/${route}`);
+      if (route.startsWith('/')) JSON.parse(body.toString());
+      statuses.set(`${route} ${status}`, (statuses.get(`${route} ${status}`) ?? 0) + 1);
+    }
+  });
+  for (let level = 1; level < 250; level++) await send(level);
+  overwriting = false;
+  await Promise.all(readers);
+  await always.close();
+  assert.deepEqual(
+    [...statuses].filter(([key]) => !key.endsWith(' 200')),
+    [],
+  );
 });

@@ -10,6 +10,8 @@ import { temporaryFolder } from '../peer.ts';
 export interface Served {
   readonly url: string;
   readonly port: number;
+  /** Of DICOM; 0 where `DicomServerEnabled` was not given. */
+  readonly dicomPort: number;
   /** Folder of its blobs. */
   readonly storage: string;
   close(): Promise<void>;
@@ -42,6 +44,7 @@ export async function serve(options: Readonly<Record<string, unknown>> = {}): Pr
     HttpPort: 0,
     StorageDirectory: storage,
     AuthenticationEnabled: false,
+    DicomServerEnabled: false,
     ...engine(),
     ...cluster(),
     ...options,
@@ -58,6 +61,7 @@ export async function serve(options: Readonly<Record<string, unknown>> = {}): Pr
   return {
     url: `${protocol}//127.0.0.1:${port}`,
     port: Number(port),
+    dicomPort: server.dicomPort ?? 0,
     storage,
     close: () => server.close(),
   };

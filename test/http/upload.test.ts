@@ -9,11 +9,13 @@ import { connect } from 'node:net';
 import { join } from 'node:path';
 import { after, test } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
+import { buffer } from 'node:stream/consumers';
 import { gzipSync } from 'node:zlib';
+import { ZipFile } from 'yazl';
 import { TRANSFER_SYNTAXES } from '../../src/dicom/transfer-syntaxes.ts';
 import { make } from '../dicom/made.ts';
 import { temporaryFolder, without } from '../peer.ts';
-import { serve } from './served.ts';
+import { raw as request, serve } from './served.ts';
 
 const server = await serve({ MaximumRequestBodySizeMB: 8, MaximumInFlightMB: 64 });
 after(() => server.close());
@@ -243,4 +245,47 @@ test('clients that stall or trickle do not keep an honest one out', async () => 
     for (const socket of sockets) socket.destroy();
     await own.close();
   }
+});
+
+/** A ZIP of these entries, not compressed. */
+async function zipOf(entries: readonly Uint8Array[]): Promise<Buffer> {
+  const zip = new ZipFile();
+  for (const [index, bytes] of entries.entries()) zip.addBuffer(Buffer.from(bytes), `${index}`, { compress: false });
+  zip.end();
+  return buffer(zip.outputStream);
+}
+
+test('archives whose clients are gone keep no honest one out', async () => {
+  const junk = await zipOf(Array.from({ length: 30_000 }, () => Buffer.from('x')));
+  for (let count = 0; count < 4; count++) {
+    const socket = connect(server.port, '127.0.0.1').on('error', () => {});
+    socket.write(`POST /instances HTTP/1.1\r\nHost: x\r\nContent-Length: ${junk.length}\r\n\r\n`);
+    await new Promise<void>((resolve) => socket.write(junk, () => resolve()));
+    await sleep(100);
+    socket.destroy();
+  }
+  const began = performance.now();
+  const answer = await request(
+    server.port,
+    '/instances',
+    { method: 'POST' },
+    await zipOf([make({ sopUid: `1.2.840.95.${Date.now()}` })]),
+  );
+  assert.equal(answer.status, 200);
+  assert.ok(performance.now() - began < 3000, `${performance.now() - began} ms`);
+});
+
+test('entries of an archive that share their bytes are refused', async () => {
+  const archive = await zipOf([make({ sopUid: `1.2.840.94.${Date.now()}`, rows: 100, columns: 100 })]);
+  const end = archive.lastIndexOf('PK\x05\x06', undefined, 'latin1');
+  const directory = archive.subarray(archive.readUInt32LE(end + 16), end);
+  const trailer = Buffer.from(archive.subarray(end));
+  const count = 50;
+  trailer.writeUInt16LE(count, 8);
+  trailer.writeUInt16LE(count, 10);
+  trailer.writeUInt32LE(count * directory.length, 12);
+  const overlapping = [archive.subarray(0, end), ...Array.from({ length: count - 1 }, () => directory), trailer];
+  const answer = await request(server.port, '/instances', { method: 'POST' }, Buffer.concat(overlapping));
+  assert.equal(answer.status, 400);
+  assert.match(answer.body.toString(), /overlap/);
 });

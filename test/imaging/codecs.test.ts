@@ -113,7 +113,7 @@ test('the table agrees with that of the transfer syntaxes', () => {
   }
 });
 
-test('docs/transfer-syntaxes.md is that of the table', () => {
+test('docs/transfer-syntaxes.md and the table in README.md are those of the table', () => {
   const run = spawnSync(process.execPath, [join(ROOT, 'scripts/generate-transfer-syntaxes.mjs'), '--check'], {
     encoding: 'utf8',
   });

@@ -11,7 +11,7 @@ import { test } from 'node:test';
 import { toJson } from '../../src/dicom/json.ts';
 import { type DataSet, readFile } from '../../src/dicom/read.ts';
 import { transferSyntax } from '../../src/dicom/transfer-syntaxes.ts';
-import type { NewElement } from '../../src/dicom/write.ts';
+import { type NewElement, rawElements, writeFile } from '../../src/dicom/write.ts';
 import { attributesOf } from '../../src/imaging/attributes.ts';
 import { CAPABILITIES } from '../../src/imaging/codecs.ts';
 import { decodeFrame, decodeStored } from '../../src/imaging/decode.ts';
@@ -154,6 +154,68 @@ test('a lossy image is another instance and says what it lost', () => {
   }
 });
 
+test('a lossy copy is the same instance whenever it is made, and says of which one', () => {
+  const image = IMAGES['grey of 8 bits'];
+  assert.ok(image);
+  const original = fileOf(image);
+  const uid = '1.2.840.10008.1.2.4.50';
+  const first = transcode(original, uid, { quality: 80 });
+  assert.deepEqual(transcode(original, uid, { quality: 80 }), first);
+  const others = [
+    transcode(original, uid, { quality: 81 }),
+    transcode(original, '1.2.840.10008.1.2.4.81', { quality: 80 }),
+    transcode(fileOf(image, [{ tag: '0008,0018', vr: 'UI', value: '1.2.3' }]), uid, { quality: 80 }),
+    transcode(fileOf(image, [], 2), uid, { quality: 80 }),
+  ];
+  assert.equal(new Set([first, ...others].map(({ sopInstanceUid }) => sopInstanceUid)).size, 5);
+  const purpose = { '0008,0100': '121320', '0008,0102': 'DCM', '0008,0104': 'Uncompressed predecessor' };
+  const source = {
+    '0008,1150': '1.2.840.10008.5.1.4.1.1.2',
+    '0008,1155': '2.25.20261123.1.1.1',
+    '0040,a170': [purpose],
+  };
+  assert.deepEqual(toJson(readFile(first.bytes).dataSet, 'Short')['0008,2112'], [source]);
+  // A second loss has two sources, of which one was compressed.
+  const again = transcode(first.bytes, '1.2.840.10008.1.2.4.91');
+  const sources = toJson(readFile(again.bytes).dataSet, 'Short')['0008,2112'];
+  assert.deepEqual(sources, [source, { '0008,1150': source['0008,1150'], '0008,1155': first.sopInstanceUid }]);
+});
+
+test('an overlay in the bits above the samples, and a compressed picture in a sequence, are not lost unsaid', () => {
+  const overlay = [
+    { tag: '6000,0010', vr: 'US', value: [4] },
+    { tag: '6000,0102', vr: 'US', value: [12] },
+  ];
+  const embedded = make({ extra: [...overlay, { tag: '0028,0101', vr: 'US', value: [12] }] });
+  assert.throws(() => transcode(embedded, '1.2.840.10008.1.2.4.70'), { code: 'IncompatibleImageFormat' });
+  assert.ok(readFile(transcode(embedded, BIG_ENDIAN).bytes).dataSet.elements.has('6000,0102'));
+  const beside = make({ extra: [...overlay, { tag: '6000,3000', vr: 'OW', value: new Uint8Array(4) }] });
+  assert.ok(readFile(transcode(beside, '1.2.840.10008.1.2.4.70').bytes).dataSet.elements.has('6000,3000'));
+
+  const image = IMAGES['grey of 8 bits'];
+  assert.ok(image);
+  const compressed = { fragments: [Uint8Array.of(0xff, 0xd8, 0xff, 0xd9)] };
+  const picture = (tag: string): NewElement => ({
+    tag,
+    vr: 'SQ',
+    value: { items: [[{ tag: '7fe0,0010', vr: 'OB', value: compressed }]] },
+  });
+  const jpeg = transcode(fileOf(image), '1.2.840.10008.1.2.4.70').bytes;
+  const { dataSet } = readFile(jpeg);
+  const rebuilt = (extra: NewElement): Buffer =>
+    writeFile({
+      transferSyntax: transferSyntax('1.2.840.10008.1.2.4.70') ?? assert.fail(),
+      sopClassUid: '1.2.840.10008.5.1.4.1.1.2',
+      sopInstanceUid: '2.25.20261123.1.1.1',
+      dataSet: [...rawElements(dataSet, { littleEndian: true, explicit: true }), extra],
+    });
+  for (const uid of [EXPLICIT, IMPLICIT, '1.2.840.10008.1.2.5'])
+    assert.throws(() => transcode(rebuilt(picture('0008,1140')), uid), { code: 'IncompatibleImageFormat' }, uid);
+  const withoutIcon = transcode(rebuilt(picture('0088,0200')), EXPLICIT).bytes;
+  assert.equal(readFile(withoutIcon).dataSet.elements.has('0088,0200'), false);
+  assert.deepEqual(framesIn(withoutIcon), framesIn(fileOf(image)));
+});
+
 test('planes, subsampled chrominance, high bits and stale tables are put right', () => {
   const colour = madeImage({ bits: 8, allocated: 8, samples: 3, rows: 4, columns: 6 });
   const planes = new Uint8Array(72).map((_, at) => Number(colour.frame.samples[(at % 24) * 3 + Math.floor(at / 24)]));
@@ -255,6 +317,15 @@ for (const [program, parameters, ends] of DECODERS) {
   });
 }
 
+/** A file of one frame, colour by plane. */
+function planarOf({ frame }: MadeImage): Buffer {
+  const { rows, columns, samples } = frame;
+  const count = rows * columns;
+  const pixels = new Uint8Array(count * 3).map((_, at) => Number(samples[(at % count) * 3 + Math.floor(at / count)]));
+  const extra: NewElement[] = [{ tag: '0028,0006', vr: 'US', value: [1] }];
+  return make({ rows, columns, samples: 3, bits: 8, pixels, extra });
+}
+
 /** Programs that encode, whether with loss, and what decodes it again. */
 const ENCODERS: readonly (readonly [string, readonly string[], string, string])[] = [
   ['dcmcjpeg', ['+eb'], 'dcmdjpeg', 'grey of 8 bits'],
@@ -269,6 +340,14 @@ const ENCODERS: readonly (readonly [string, readonly string[], string, string])[
   ['dcmcjpls', ['+el'], 'dcmdjpls', 'grey of 16 bits with a sign'],
   ['dcmcjpls', ['+en', '+md', '3'], 'dcmdjpls', 'grey of 12 bits'],
   ['dcmcjpls', ['+el'], 'dcmdjpls', 'colour of 8 bits'],
+  ['dcmcjpls', ['+el'], 'dcmdjpls', 'colour by plane'],
+  ['dcmcjpls', ['+el', '+iv'], 'dcmdjpls', 'colour by plane'],
+  ['dcmcjpls', ['+el', '+in'], 'dcmdjpls', 'colour of 8 bits'],
+  ['dcmcjpls', ['+el', '+is'], 'dcmdjpls', 'colour of 8 bits'],
+  ['dcmcjpls', ['+el', '+fs', '1'], 'dcmdjpls', 'grey of 16 bits with a sign'],
+  ['dcmcjpeg', ['+e1'], 'dcmdjpeg', 'colour by plane'],
+  ['dcmcrle', [], 'dcmdrle', 'colour by plane'],
+  ['gdcmconv', ['-L'], 'gdcmconv', 'colour by plane'],
   ['dcmcrle', [], 'dcmdrle', 'colour of 8 bits'],
   ['dcmcrle', [], 'dcmdrle', 'grey of 16 bits with a sign'],
   ['gdcmconv', ['-K'], 'gdcmconv', 'grey of 16 bits with a sign'],
@@ -277,9 +356,10 @@ const ENCODERS: readonly (readonly [string, readonly string[], string, string])[
 for (const [program, parameters, decoder, name] of ENCODERS) {
   const skip = without(program) || without(decoder);
   test(`${program} ${parameters.join(' ')}: ${name} is decoded here as ${decoder} does`, { skip }, () => {
-    const image = IMAGES[name];
+    const image = IMAGES[name] ?? IMAGES['colour of 8 bits'];
     assert.ok(image);
-    const encoded = written(program, parameters, fileOf(image));
+    const file = name === 'colour by plane' ? planarOf(image) : fileOf(image);
+    const encoded = written(program, parameters, file);
     const expected = framesIn(written(decoder, decoder === 'gdcmconv' ? ['-w'] : [], encoded));
     for (const [index, frame] of framesIn(encoded).entries()) {
       let largest = 0;

@@ -2,7 +2,7 @@
 
 import assert from 'node:assert/strict';
 import { createHash, randomBytes } from 'node:crypto';
-import { mkdirSync, readdirSync, rmSync, truncateSync } from 'node:fs';
+import { mkdirSync, readdirSync, rmSync, truncateSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { test } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
@@ -11,9 +11,12 @@ import { createEmbeddedChanges } from '../../src/changes/embedded.ts';
 import type { Database, OverwriteMode } from '../../src/database/database.ts';
 import { openSqlite } from '../../src/database/sqlite.ts';
 import type { Parsed, ParseTask } from '../../src/dicom/parsing.ts';
+import { readFile } from '../../src/dicom/read.ts';
 import { IsenError } from '../../src/errors.ts';
 import type { Ingest, Reception, Stored } from '../../src/ingest/ingest.ts';
 import { openIngest } from '../../src/ingest/reception.ts';
+import { createTranscoder } from '../../src/ingest/transcoder.ts';
+import { log } from '../../src/log.ts';
 import { createPool } from '../../src/pool.ts';
 import { openFilesystem } from '../../src/storage/filesystem.ts';
 import type { Storage } from '../../src/storage/storage.ts';
@@ -35,6 +38,8 @@ interface RoomOptions {
   readonly budget?: number;
   readonly minimumFree?: number;
   readonly stableAge?: number;
+  /** UID of the transfer syntax that everything is stored in. */
+  readonly syntax?: string;
   /** Replaces verbs of the index, to make it fail. */
   readonly database?: Partial<Database>;
 }
@@ -48,6 +53,9 @@ async function openRoom(folder: string, options: RoomOptions = {}): Promise<Room
   });
   const database: Database = { ...index, ...options.database };
   const parsers = createPool<readonly ParseTask[], readonly Answer<Parsed>[]>({ file: 'parse', threads: 1 });
+  const transcoder = createTranscoder({ storage, quality: 90, cached: 0 });
+  const rule = { ofUncompressed: true, ofCompressed: true, hash: true };
+  const transcoding = options.syntax === undefined ? undefined : transcoder.ingest(options.syntax, rule);
   const ingest = await openIngest({
     database,
     storage,
@@ -58,6 +66,7 @@ async function openRoom(folder: string, options: RoomOptions = {}): Promise<Room
     budget: options.budget ?? 16 << 20,
     largestBody: 128 << 20,
     minimumFree: options.minimumFree ?? 0,
+    ...(transcoding && { transcoding }),
   });
   return {
     ingest,
@@ -65,6 +74,7 @@ async function openRoom(folder: string, options: RoomOptions = {}): Promise<Room
     storage,
     async close() {
       await ingest.close();
+      await transcoder.close();
       await parsers.close();
       await index.close();
     },
@@ -286,6 +296,58 @@ test('an instance whose stored file is lost or cut short is healed by the next u
   }
 });
 
+test('healing a lost or altered file leaves the labels and metadata of its instance', async () => {
+  const folder = temporaryFolder();
+  const room = await openRoom(folder);
+  const bytes = make({ sopUid: '1.2.67' });
+  const { ids } = await put(room, bytes);
+  const of = { level: 'Instance', id: ids.Instance } as const;
+  await room.ingest.apply({ kind: 'label', ...of, label: 'kept', present: true });
+  await room.ingest.apply({ kind: 'metadata', ...of, name: '1024', value: 'kept' });
+  const [path = ''] = blobs(folder).map((name) => join(folder, 'storage', name));
+  // Later than the second of its reception: what is touched in it counts as written with it.
+  await sleep(2100);
+  const altered = Buffer.from(bytes);
+  altered[altered.length - 1] = (altered.at(-1) ?? 0) ^ 1;
+  for (const damage of [rmSync, (file: string) => writeFileSync(file, altered)]) {
+    const [blob = path] = blobs(folder).map((name) => join(folder, 'storage', name));
+    damage(blob);
+    assert.equal((await put(room, bytes)).status, 'Success');
+    const [found] = await room.database.find(of);
+    assert.deepEqual([found?.labels, found?.metadata['1024']?.value], [['kept'], 'kept']);
+    assert.deepEqual(Buffer.from(await room.storage.read(found?.attachments[0]?.uuid ?? '')), bytes);
+    await soon(() => blobs(folder).length === 1);
+  }
+  assert.equal((await put(room, bytes)).status, 'AlreadyStored');
+  await room.close();
+});
+
+test('a file that nobody touched since it was received is not read back when it is sent again', async (context) => {
+  const room = await openRoom(temporaryFolder());
+  const bytes = make({ sopUid: '1.2.68' });
+  await put(room, bytes);
+  const read = context.mock.method(room.storage, 'stream');
+  assert.equal((await put(room, bytes)).status, 'AlreadyStored');
+  assert.equal(read.mock.callCount(), 0);
+  await room.close();
+});
+
+test('what is doubtful and no image is not written', async (context) => {
+  const room = await openRoom(temporaryFolder());
+  const write = context.mock.method(room.storage, 'put');
+  const half = make({ sopUid: '1.2.69', rows: 64, columns: 64 }).subarray(0, 3000);
+  for (const bytes of [Buffer.from('x'), Buffer.alloc(5000), randomBytes(300_000).fill(0, 0, 8), half]) {
+    const slab = await room.ingest.receive();
+    await slab.append(bytes);
+    await assert.rejects(room.ingest.store(slab, FROM, { doubtful: true }), refuses('BadFileFormat'));
+  }
+  assert.equal(write.mock.callCount(), 0);
+  const slab = await room.ingest.receive();
+  await slab.append(make({ sopUid: '1.2.69' }));
+  assert.equal((await room.ingest.store(slab, FROM, { doubtful: true })).status, 'Success');
+  await room.close();
+});
+
 test('bodies too large for memory are stored whole in any form, and refused when they are damaged', async () => {
   const folder = temporaryFolder();
   const room = await openRoom(folder, { budget: 1 << 20 });
@@ -344,4 +406,81 @@ test('closing finishes what was accepted and takes nothing new', async () => {
   for (const { status } of await Promise.all(accepted)) assert.equal(status, 'Success');
   assert.equal((await room.database.statistics())?.instances, 10);
   await room.close();
+});
+
+const RLE = '1.2.840.10008.1.2.5';
+
+test('what is transcoded is stored once, under the ids it was sent by, with its own size and MD5', async () => {
+  const folder = temporaryFolder();
+  const room = await openRoom(folder, { syntax: RLE });
+  const plain = await openRoom(join(folder, 'plain'));
+  const bytes = make({ sopUid: '1.2.3', rows: 64, columns: 64 });
+  const outcomes = await Promise.all([put(room, bytes), put(room, bytes), put(room, bytes)]);
+  assert.deepEqual(outcomes.map(({ status }) => status).toSorted(), ['AlreadyStored', 'AlreadyStored', 'Success']);
+  const { ids } = await put(plain, bytes);
+  for (const outcome of outcomes) assert.deepEqual(outcome.ids, ids);
+  const [found] = await room.database.find({ level: 'Instance', id: ids.Instance });
+  const attachment = found?.attachments[0] ?? assert.fail();
+  const stored = Buffer.from(await room.storage.read(attachment.uuid));
+  assert.equal(readFile(stored).transferSyntax, RLE);
+  assert.equal(found?.metadata['TransferSyntax']?.value, RLE);
+  assert.equal(found?.metadata['Origin']?.value, 'RestApi');
+  assert.deepEqual(
+    [attachment.uncompressedSize, attachment.compressedSize, attachment.uncompressedMD5, attachment.compressedMD5],
+    [stored.length, stored.length, ...Array.from({ length: 2 }, () => createHash('md5').update(stored).digest('hex'))],
+  );
+  const files = (): string[] => blobs(folder).filter((name) => !name.startsWith('plain'));
+  await soon(() => files().length === 1);
+  await assert.rejects(put(room, randomBytes(5000)), refuses('BadFileFormat'));
+  await soon(() => files().length === 1);
+  await plain.close();
+  await room.close();
+});
+
+test('what cannot be transcoded is stored as it came, with a warning', async (context) => {
+  const warned = context.mock.method(log.generic, 'warn', () => {});
+  const room = await openRoom(temporaryFolder(), { syntax: '1.2.840.10008.1.2.4.50' });
+  const bytes = make({ sopUid: '1.2.3' });
+  const { ids } = await put(room, bytes);
+  const [found] = await room.database.find({ level: 'Instance', id: ids.Instance });
+  assert.deepEqual(Buffer.from(await room.storage.read(found?.attachments[0]?.uuid ?? '')), bytes);
+  assert.equal(warned.mock.callCount(), 1);
+  const text = String(warned.mock.calls[0]?.arguments[0]);
+  assert.match(text, new RegExp(`^instance ${ids.Instance} is stored as received.*1\\.2\\.4\\.50$`));
+  await room.close();
+});
+
+test('a body larger than the memory of uploads is transcoded, and what it came as leaves no trace', async () => {
+  const folder = temporaryFolder();
+  const room = await openRoom(folder, { budget: 2 << 20, syntax: RLE });
+  const bytes = make({ rows: 100, columns: 1000, frames: 45, pixels: randomBytes(9_000_000) });
+  const { ids, status } = await put(room, bytes);
+  assert.equal(status, 'Success');
+  assert.equal((await put(room, bytes)).status, 'AlreadyStored');
+  const [found] = await room.database.find({ level: 'Instance', id: ids.Instance });
+  const stored = await room.storage.read(found?.attachments[0]?.uuid ?? '');
+  const { dataSet } = readFile(stored);
+  assert.equal(dataSet.elements.get('7fe0,0010')?.fragments?.length, 45);
+  await soon(() => blobs(folder).length === 1);
+  await room.close();
+  const next = await openRoom(folder);
+  assert.equal(blobs(folder).length, 1);
+  await next.close();
+});
+
+test('a commit of a transcoded file that fails leaves what the next start settles', async () => {
+  const folder = temporaryFolder();
+  for (const [code, left] of [
+    ['Database', 1],
+    ['FullStorage', 0],
+  ] as const) {
+    const commit = () => Promise.reject(new IsenError(code, 'broken on purpose'));
+    const room = await openRoom(folder, { syntax: RLE, database: { commit } });
+    await assert.rejects(put(room, make()), refuses(code));
+    await soon(() => blobs(folder).length === left);
+    await room.close();
+    const next = await openRoom(folder);
+    assert.equal(blobs(folder).length, 0);
+    await next.close();
+  }
 });

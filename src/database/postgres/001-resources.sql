@@ -1,6 +1,6 @@
 -- One row a resource. Public ids are the 20 bytes of their SHA-1, MD5 16 bytes, dates of changes seconds since the epoch.
 -- `tags` and `metadata` are kept as the text they came as; the columns after them repeat the searched identifiers,
--- normalised (src/database/find.ts), in the order of their bytes so that one index serves equality, prefixes and ranges.
+-- normalised (src/dicom/match.ts), in the order of their bytes so that one index serves equality, prefixes and ranges.
 -- No foreign keys: what deletes has the index to itself (transaction.ts), and each stored instance would pay for the check.
 --
 -- Each stored batch writes `active_at` of the parents of its instances, and nothing that has an index: the row stays on
@@ -34,7 +34,9 @@ CREATE TABLE studies (
   study_instance_uid text COLLATE "C",
   accession_number text COLLATE "C",
   study_date text COLLATE "C",
-  study_description text COLLATE "C"
+  study_description text COLLATE "C",
+  patient_name text COLLATE "C",       -- what the study says of its patient, whose other studies may say something else
+  patient_birth_date text COLLATE "C"
 ) WITH (fillfactor = 70);
 CREATE INDEX studies_parent ON studies (parent);
 CREATE INDEX studies_stable_at ON studies (stable_at) WHERE stable_at IS NOT NULL;
@@ -42,6 +44,8 @@ CREATE INDEX studies_study_instance_uid ON studies (study_instance_uid);
 CREATE INDEX studies_accession_number ON studies (accession_number);
 CREATE INDEX studies_study_date ON studies (study_date);
 CREATE INDEX studies_study_description ON studies (study_description);
+CREATE INDEX studies_patient_name ON studies (patient_name);
+CREATE INDEX studies_patient_birth_date ON studies (patient_birth_date);
 
 CREATE TABLE series (
   id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,

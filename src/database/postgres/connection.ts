@@ -101,11 +101,14 @@ export function openPool(to: PostgresConnection, max: number): pg.Pool {
 /** SQLSTATE classes and codes after which the same may succeed: connection, resources, shutdown, locks, time. */
 const TRANSIENT = /^(08|57P|57014|53[23]|40|55P03|25P03|25006)/;
 
-/** Any failure as an IsenError: `DatabaseUnavailable` when trying again may help, else `Database`. */
+const DISK_FULL = '53100';
+
+/** Any failure as an IsenError: `FullStorage` on a full disk, `DatabaseUnavailable` when trying again may help, else `Database`. */
 export function asDatabaseError(thrown: unknown): IsenError {
   if (thrown instanceof IsenError) return thrown;
   if (thrown instanceof pg.DatabaseError) {
     const code = thrown.code ?? '';
+    if (code === DISK_FULL) return new IsenError('FullStorage', 'the disk of the index is full', { cause: thrown });
     if (TRANSIENT.test(code)) return new IsenError('DatabaseUnavailable', code, { cause: thrown });
     return new IsenError('Database', `${code}: ${thrown.message}`, { cause: thrown });
   }

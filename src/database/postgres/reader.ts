@@ -2,8 +2,9 @@
 
 import type pg from 'pg';
 import { LEVELS, type Level } from '../../dicom/levels.ts';
-import type { FindRequest, Found, Remaining, Statistics } from '../database.ts';
-import { normalise } from '../find.ts';
+import { normalise } from '../../dicom/match.ts';
+import { IsenError } from '../../errors.ts';
+import { type FindRequest, type Found, MOST_IDS, type Remaining, type Statistics } from '../database.ts';
 import { bareFound, type FoundRow, foundOf } from '../found.ts';
 import { levelNumber, publicId, isPublicId, publicIdBytes, TABLE } from '../rows.ts';
 import { asDatabaseError, prepared, type Query } from './connection.ts';
@@ -50,6 +51,7 @@ export class Reader {
         ? []
         : this.#resources(request, `r.public_id = decode($1, 'hex')`, [bytes]);
     }
+    if (request.ids !== undefined) return this.#named(request, request.ids);
     if (plain) return this.#list(request, after, since, limit);
     const matches = await this.#matches(request, after, since, limit);
     if (request.idsOnly === true) return matches.map(([, hex]) => bareFound(request.level, publicId(hex)));
@@ -57,6 +59,19 @@ export class Reader {
     for (let at = 0; at < matches.length; at += PAGE) {
       const page = matches.slice(at, at + PAGE).map(([row]) => row);
       const sql = 'r.id = ANY ($1::bigint[]) ORDER BY r.public_id';
+      found.push(...(await this.#resources(request, sql, [page])));
+    }
+    return found;
+  }
+
+  /** Resources by their ids. */
+  async #named(request: FindRequest, ids: readonly string[]): Promise<Found[]> {
+    if (ids.length > MOST_IDS) throw new IsenError('ParameterOutOfRange', 'too many ids');
+    const wanted = [...new Set(ids.filter(isPublicId).map(hexOf))].sort();
+    const found: Found[] = [];
+    for (let at = 0; at < wanted.length; at += PAGE) {
+      const page = wanted.slice(at, at + PAGE);
+      const sql = `r.public_id = ANY (ARRAY(SELECT decode(unnest($1::text[]), 'hex'))) ORDER BY r.public_id`;
       found.push(...(await this.#resources(request, sql, [page])));
     }
     return found;

@@ -29,6 +29,14 @@ function joinBelow(level: Level, bottom: Level): string {
   return `FROM ${TABLE[path[0] ?? bottom]} b0 ${joins.join(' ')} WHERE b0.parent = r.id`;
 }
 
+/** Row id of the series of which the instance of `r` is: the oldest of the oldest study, wherever updates moved its row to. */
+function firstSeries(level: Level): string {
+  // The sum keeps the order from being that of the primary key, along which every row before the first would be looked at.
+  return levelsBetween(level, 'Series')
+    .slice(1)
+    .reduce((above, each) => `(SELECT id FROM ${TABLE[each]} WHERE parent = ${above} ORDER BY id + 0 LIMIT 1)`, 'r.id');
+}
+
 /** The SELECT of resources of the request's level, aliased `r`, in order of public id. */
 export function selectResources(request: FindRequest, where: string): string {
   const { level } = request;
@@ -74,10 +82,8 @@ export function selectResources(request: FindRequest, where: string): string {
     const one = (alias: string): string =>
       `json_build_array(${hex(alias)}, ${attachmentJson(alias, '1')}, ${alias}.metadata, ${setMetadata('Instance', alias)})`;
     if (level === 'Instance') columns.push(`${one('r')} AS instance`);
-    else {
-      const bottom = `b${levelsBetween(level, 'Instance').length - 2}`;
-      columns.push(`(SELECT ${one(bottom)} ${joinBelow(level, 'Instance')} LIMIT 1) AS instance`);
-    }
+    else
+      columns.push(`(SELECT ${one('b')} FROM instances b WHERE b.parent = ${firstSeries(level)} LIMIT 1) AS instance`);
   }
   if (request.computed === true) columns.push(`${computed(level)} AS computed`);
   const joins = joined.map((each, index) => {

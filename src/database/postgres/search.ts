@@ -1,20 +1,13 @@
 /**
  * Owns how a search becomes SQL: the index that narrows it, the condition of each candidate, and the values that only
- * this process can compare: PostgreSQL does not fold accents and case as find.ts does, so text beyond ASCII is looked at
+ * this process can compare: PostgreSQL does not fold accents and case as match.ts does, so text beyond ASCII is looked at
  * here.
  */
 
 import { LEVEL, LEVELS, type Level } from '../../dicom/levels.ts';
+import { matchesWildcard, normalise } from '../../dicom/match.ts';
 import type { Constraint, FindRequest } from '../database.ts';
-import {
-  identifierColumn,
-  levelOfTag,
-  levelsBetween,
-  literalPrefix,
-  matchesWildcard,
-  normalise,
-  normaliseConstraint,
-} from '../find.ts';
+import { identifierColumn, levelOfTag, levelsBetween, literalPrefix, normaliseConstraint } from '../find.ts';
 import { isPublicId, TABLE } from '../rows.ts';
 
 import { text, hexOf } from './values.ts';

@@ -1,10 +1,11 @@
 /** Owns what values must be for PostgreSQL to take them: its text holds neither NUL nor half a surrogate pair. */
 
 import type { Level } from '../../dicom/levels.ts';
+import { normalise } from '../../dicom/match.ts';
 import type { Summary } from '../../dicom/summary.ts';
 import { IsenError } from '../../errors.ts';
 import type { Attachment, StoreOperation } from '../database.ts';
-import { IDENTIFIERS, normalise } from '../find.ts';
+import { IDENTIFIERS } from '../find.ts';
 import { isPublicId } from '../rows.ts';
 
 /** `value` without what no text of PostgreSQL can hold. */

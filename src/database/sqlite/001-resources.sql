@@ -1,6 +1,6 @@
 -- One row a resource. Public ids are the 20 bytes of their SHA-1, UUIDs 16 bytes, MD5 16 bytes, dates seconds and
 -- deadlines milliseconds since the epoch. `tags` and `metadata` are JSON objects; the columns after them repeat the
--- searched identifiers, normalised (src/database/find.ts).
+-- searched identifiers, normalised (src/dicom/match.ts).
 CREATE TABLE patients (
   id INTEGER PRIMARY KEY,
   public_id BLOB NOT NULL UNIQUE,

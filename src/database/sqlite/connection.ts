@@ -8,11 +8,21 @@ import { asError, IsenError } from '../../errors.ts';
 /** The .sql files stay in src; the compiled program runs from dist/src/database/sqlite. */
 const MIGRATIONS = fileURLToPath(new URL('../../../../src/database/sqlite/', import.meta.url));
 
-/** Any failure of the engine as an IsenError: `DatabaseUnavailable` when trying again may help, else `Database`. */
+/** Whether the engine failed for want of room; the memory that it shares with other connections is a file as well. */
+export function isFull(thrown: unknown): boolean {
+  return thrown instanceof Sqlite.SqliteError && ['SQLITE_FULL', 'SQLITE_IOERR_SHMSIZE'].includes(thrown.code);
+}
+
+/**
+ * Any failure of the engine as an IsenError: `FullStorage` on a full disk, `DatabaseUnavailable` when trying again may help, else
+ * `Database`.
+ */
 export function asDatabaseError(thrown: unknown): IsenError {
   if (thrown instanceof IsenError) return thrown;
   const error = asError(thrown);
   const code = thrown instanceof Sqlite.SqliteError ? thrown.code : '';
+  // Thrown while the transaction is written: its end, that makes it one, is not on the disk.
+  if (code === 'SQLITE_FULL') return new IsenError('FullStorage', 'the disk of the index is full', { cause: error });
   if (/^SQLITE_(BUSY|LOCKED)/.test(code)) return new IsenError('DatabaseUnavailable', code, { cause: error });
   return new IsenError('Database', code === '' ? undefined : `${code}: ${error.message}`, { cause: error });
 }

@@ -5,7 +5,8 @@
 
 import { LEVEL, type Level } from '../../dicom/levels.ts';
 import type { DatabaseLimits } from '../database.ts';
-import { IDENTIFIERS, normalise } from '../find.ts';
+import { normalise } from '../../dicom/match.ts';
+import { IDENTIFIERS } from '../find.ts';
 import { TABLE } from '../rows.ts';
 import type { ReadStore } from './task.ts';
 import type { Transaction } from './transaction.ts';

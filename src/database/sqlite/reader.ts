@@ -13,16 +13,18 @@ import {
   type ChangesRequest,
   type FindRequest,
   type Found,
+  MOST_IDS,
   type Remaining,
   type Statistics,
 } from '../database.ts';
-import { matchesWildcard, normalise } from '../find.ts';
+import { matchesWildcard, normalise } from '../../dicom/match.ts';
 import { bareFound, type FoundRow, foundOf } from '../found.ts';
+import { type ChangeRow, changeOf, levelNumber, publicId, publicIdBytes, TABLE, uuidText } from '../rows.ts';
 import { asDatabaseError, openReader } from './connection.ts';
 import { selectResources } from './resources.ts';
-import { type ChangeRow, changeOf, levelNumber, publicId, publicIdBytes, TABLE, uuidText } from '../rows.ts';
 import { uuidBytes } from './rows.ts';
-import { type Matching, matchingPlan, type Plan } from './search.ts';
+import { type Matching, matchingPlan } from './search.ts';
+import { walk } from './walk.ts';
 
 /** Resources read by one statement: some 5 ms. */
 const PAGE = 200;
@@ -38,8 +40,7 @@ const NEW_INSTANCE = CHANGE_TYPES.indexOf('NewInstance');
 export class Reader {
   readonly #db: Connection;
   readonly #statements = new Map<string, Statement<unknown[]>>();
-  /** Statements that stay open while the event loop turns. */
-  #walking = 0;
+  #turns: Promise<void> = Promise.resolve();
   #closing = false;
 
   constructor(path: string) {
@@ -55,8 +56,14 @@ export class Reader {
 
   async close(): Promise<void> {
     this.#closing = true;
-    while (this.#walking > 0) await turn();
     this.#db.close();
+  }
+
+  /** Long searches take turns: together they do one window a turn of the event loop, whatever their number. */
+  async #turn(): Promise<void> {
+    this.#turns = this.#turns.then(() => turn());
+    await this.#turns;
+    if (this.#closing) throw new IsenError('DatabaseUnavailable', 'The index is being closed');
   }
 
   async find(request: FindRequest): Promise<readonly Found[]> {
@@ -66,17 +73,19 @@ export class Reader {
       const bytes = publicIdBytes(id);
       return bytes === undefined || since > 0 ? [] : this.#resources(request, 'r.public_id = ?', bytes);
     }
+    if (request.ids !== undefined) return this.#named(request, request.ids);
     const matches = await this.#matches(request, since, limit);
     const found: Found[] = [];
-    for (let at = 0; at < matches.length; at += PAGE) {
-      if (at > 0) await turn();
-      const page = matches.slice(at, at + PAGE);
+    const size = request.idsOnly === true ? WINDOW : PAGE;
+    for (let at = 0; at < matches.length; at += size) {
+      if (at > 0) await this.#turn();
+      const page = matches.slice(at, at + size);
       if (request.idsOnly === true) {
-        for (const match of page) found.push(bareFound(level, publicId(match.public_id.toString('hex'))));
+        for (const match of page) found.push(bareFound(level, publicId(match.key)));
       } else {
         const rows = JSON.stringify(page.map((match) => match.id));
         // One by one, as resources may have gone and their row ids been given away since they matched.
-        const wanted = new Set(page.map((match) => publicId(match.public_id.toString('hex'))));
+        const wanted = new Set(page.map((match) => publicId(match.key)));
         for (const each of this.#resources(request, 'r.id IN (SELECT value FROM json_each(?))', rows)) {
           if (wanted.has(each.id)) found.push(each);
         }
@@ -85,43 +94,34 @@ export class Reader {
     return found;
   }
 
-  async #matches(request: FindRequest, since: number, limit: number): Promise<Matching[]> {
+  /** Resources by their ids, a page a turn of the event loop. */
+  async #named(request: FindRequest, ids: readonly string[]): Promise<Found[]> {
+    if (ids.length > MOST_IDS) throw new IsenError('ParameterOutOfRange', 'too many ids');
+    const hex = ids.filter((id) => publicIdBytes(id) !== undefined).map((id) => id.replaceAll('-', ''));
+    const found: Found[] = [];
+    for (let at = 0; at < hex.length; at += PAGE) {
+      if (at > 0) await this.#turn();
+      const page = JSON.stringify(hex.slice(at, at + PAGE));
+      found.push(...this.#resources(request, 'r.public_id IN (SELECT unhex(value) FROM json_each(?))', page));
+    }
+    return found.sort((a, b) => (a.id < b.id ? -1 : 1));
+  }
+
+  async #matches(request: FindRequest, since: number, limit: number): Promise<readonly Matching[]> {
     const plan = matchingPlan(request);
     const after = request.after === undefined ? Buffer.alloc(0) : publicIdBytes(request.after);
     if (plan === undefined || after === undefined) return [];
     if (plan.index !== undefined) {
-      const matches = await this.#candidates(plan.index);
+      const matches = await walk(this, plan.index, { few: FEW, turn: () => this.#turn() });
       if (matches !== undefined) {
+        const behind = after.toString('hex').toUpperCase();
         return matches
-          .filter((match) => match.public_id.compare(after) > 0)
-          .sort((a, b) => a.public_id.compare(b.public_id))
+          .filter(({ key }) => key > behind)
+          .sort((a, b) => (a.key < b.key ? -1 : 1))
           .slice(since, since + limit);
       }
     }
     return this.#scan(request.level, plan.scan, after, since, limit);
-  }
-
-  /** The matches among the rows of an index, or undefined when there are too many rows. */
-  async #candidates({ sql, values, bounded }: NonNullable<Plan['index']>): Promise<Matching[] | undefined> {
-    const matches: Matching[] = [];
-    let seen = 0;
-    this.#walking++;
-    try {
-      // A statement of its own: one that is being walked through cannot be run by another search.
-      for (const row of this.#db.prepare<unknown[], Matching & { matches: number | null }>(sql).iterate(...values)) {
-        if (row.matches === 1) matches.push(row);
-        seen++;
-        if (bounded && seen > FEW) return undefined;
-        if (seen % WINDOW !== 0) continue;
-        await turn();
-        if (this.#closing) throw new IsenError('DatabaseUnavailable', 'The index is being closed');
-      }
-      return matches;
-    } catch (error) {
-      throw asDatabaseError(error);
-    } finally {
-      this.#walking--;
-    }
   }
 
   /** Looks through the table in order of public id, one window a turn of the event loop. */
@@ -164,7 +164,7 @@ export class Reader {
       matches.push(...page.slice(skipped));
       if (end === undefined || matches.length >= limit) return matches;
       after = end;
-      await turn();
+      await this.#turn();
     }
   }
 
@@ -275,7 +275,7 @@ export class Reader {
       if (last === undefined || rows.length >= limit) return rows.slice(0, limit);
       if (backwards) high = last[0] - 1;
       else low = last[0];
-      await turn();
+      await this.#turn();
     }
   }
 
@@ -333,7 +333,7 @@ export class Reader {
           list,
         ),
       );
-      await turn();
+      await this.#turn();
     }
     return found;
   }

@@ -1,6 +1,6 @@
 /** Owns how a search becomes SQL: which index narrows it, and the condition that each candidate must meet. */
 
-import { LEVEL, LEVELS, type Level } from '../../dicom/levels.ts';
+import { LEVELS, type Level } from '../../dicom/levels.ts';
 import { IsenError } from '../../errors.ts';
 import type { Constraint, FindRequest } from '../database.ts';
 import { identifierColumn, levelOfTag, levelsBetween, literalPrefix, normaliseConstraint } from '../find.ts';
@@ -9,7 +9,8 @@ import { publicIdBytes, TABLE } from '../rows.ts';
 /** A resource that matches. */
 export interface Matching {
   readonly id: number;
-  readonly public_id: Buffer;
+  /** Its public id in upper-case hex, whose order is that of the bytes. */
+  readonly key: string;
 }
 
 interface Part {
@@ -17,11 +18,33 @@ interface Part {
   readonly values: unknown[];
 }
 
+/** What the row of a level must meet. */
+interface Condition extends Part {
+  readonly level: Level;
+}
+
+/**
+ * What an index narrows a search to: rows of one level, and whatever is below them down to the level searched. Every statement
+ * is short; together they are the walk of sqlite/walk.
+ */
+export interface IndexPlan {
+  /** Row ids (`id`) of the first of `levels`; takes a LIMIT. */
+  readonly first: Part;
+  /** From the level of the index down to the one searched. */
+  readonly levels: readonly Level[];
+  /**
+   * {@link Matching} with `matches` 1 where every condition holds; takes more values. Where the index is of the level
+   * searched: a JSON array of row ids. Else, of one parent whose own conditions hold: its row id twice, the row id to begin
+   * behind, and how many.
+   */
+  readonly last: Part;
+  /** The rows may turn out to be too many to be worth it. */
+  readonly bounded: boolean;
+}
+
 /** Two ways to the same answer. */
 export interface Plan {
-  /** Yields the rows of an index as {@link Matching} with `matches` 1 where the other conditions hold too; `bounded`
-   * when they may turn out to be too many to be worth it. */
-  readonly index: (Part & { readonly bounded: boolean }) | undefined;
+  readonly index: IndexPlan | undefined;
   /** Yields {@link Matching}; its WHERE takes more conditions. `all` when it has none yet. */
   readonly scan: Part & { readonly all: boolean };
 }
@@ -31,7 +54,7 @@ const ALIAS: Readonly<Record<Level, string>> = { Patient: 'p', Study: 't', Serie
 /** The plan of a search, or undefined when nothing can match. */
 export function matchingPlan(request: FindRequest): Plan | undefined {
   const { level, id, of } = request;
-  const conditions: Part[] = [];
+  const conditions: Condition[] = [];
   const indexed: (Part & { rank: number; level: Level })[] = [];
   // The statement joins from the level searched up to the highest one that a condition needs.
   let top = level;
@@ -43,22 +66,23 @@ export function matchingPlan(request: FindRequest): Plan | undefined {
   if (id !== undefined) {
     const bytes = publicIdBytes(id);
     if (bytes === undefined) return undefined;
-    const part = { sql: 'r.public_id = ?', values: [bytes] };
+    const part = { sql: 'r.public_id = ?', values: [bytes], level };
     conditions.push(part);
-    indexed.push({ ...part, rank: 0, level });
+    indexed.push({ ...part, rank: 0 });
   }
   if (of !== undefined) {
     const bytes = publicIdBytes(of.id);
     if (bytes === undefined) return undefined;
-    const part = related(level, of.level, alias, bytes);
-    if (LEVELS.indexOf(of.level) < LEVELS.indexOf(level)) need(of.level);
+    const at = LEVELS.indexOf(of.level) < LEVELS.indexOf(level) ? of.level : level;
+    need(at);
+    const part = { ...related(level, of.level, alias, bytes), level: at };
     conditions.push(part);
-    indexed.push({ ...part, rank: 1, level: LEVELS.indexOf(of.level) < LEVELS.indexOf(level) ? of.level : level });
+    indexed.push({ ...part, rank: 1 });
   }
   for (const constraint of request.where ?? []) {
     const at = levelOfTag(level, constraint.tag);
     need(at);
-    conditions.push(...conditionsOf(constraint, at, alias(at)));
+    for (const part of conditionsOf(constraint, at, alias(at))) conditions.push({ ...part, level: at });
     const narrowed = indexable(constraint, at, alias(at));
     if (narrowed !== undefined) indexed.push({ ...narrowed, level: at });
   }
@@ -67,36 +91,63 @@ export function matchingPlan(request: FindRequest): Plan | undefined {
   const where = conditions.map((part) => part.sql);
   const values = conditions.flatMap((part) => part.values);
   const best = indexed.sort((a, b) => a.rank - b.rank)[0];
-  // CROSS JOIN keeps SQLite to the order written: from the level of the index down, then up from there.
-  const from = (order: readonly Level[]): string =>
-    order
-      .map((each, position) => {
-        const table = `${TABLE[each]} ${alias(each)}`;
-        if (position === 0) return table;
-        const previous = order[position - 1] ?? each;
-        const isChild = LEVEL[each].parent === previous;
-        const on = isChild
-          ? `${alias(each)}.parent = ${alias(previous)}.id`
-          : `${alias(each)}.id = ${alias(LEVEL[each].child ?? each)}.parent`;
-        return `CROSS JOIN ${table} ON ${on}`;
-      })
-      .join(' ');
   const scan = {
-    sql: `SELECT r.id, r.public_id FROM ${from([...path].reverse())} WHERE ${['1', ...where].join(' AND ')}`,
+    sql: `SELECT r.id, hex(r.public_id) AS key FROM ${upwards([...path].reverse(), alias)}
+      WHERE ${['1', ...where].join(' AND ')}`,
     values,
     all: conditions.length === 0,
   };
   if (best === undefined) return { index: undefined, scan };
-  const start = path.indexOf(best.level);
-  const order = [...path.slice(start), ...path.slice(0, start).reverse()];
+  const levels = path.slice(path.indexOf(best.level));
   return {
     index: {
-      sql: `SELECT r.id, r.public_id, ${where.map((each) => `(${each})`).join(' AND ')} AS matches FROM ${from(order)}
-        WHERE ${best.sql}`,
-      values: [...values, ...best.values],
+      first: {
+        sql: `SELECT ${alias(best.level)}.id FROM ${TABLE[best.level]} ${alias(best.level)} WHERE ${best.sql}`,
+        values: best.values,
+      },
+      levels,
+      last: levels.length === 1 ? amongRows(path, conditions, alias) : belowParent(path, conditions, alias),
       bounded: best.rank > 2,
     },
     scan,
+  };
+}
+
+/** FROM clause of a level and its ancestors. CROSS JOIN keeps SQLite to the order written: from the bottom up. */
+function upwards(levels: readonly Level[], alias: (level: Level) => string): string {
+  return levels
+    .map((each, index) => {
+      const table = `${TABLE[each]} ${alias(each)}`;
+      const below = levels[index - 1];
+      return below === undefined ? table : `CROSS JOIN ${table} ON ${alias(each)}.id = ${alias(below)}.parent`;
+    })
+    .join(' ');
+}
+
+const all = (conditions: readonly Condition[]): string => conditions.map(({ sql }) => `(${sql})`).join(' AND ') || '1';
+
+/** The `last` of an {@link IndexPlan} over rows of the level itself. */
+function amongRows(path: readonly Level[], conditions: readonly Condition[], alias: (level: Level) => string): Part {
+  return {
+    sql: `SELECT r.id, r.public_id, ${all(conditions)} AS matches FROM ${upwards([...path].reverse(), alias)}
+      WHERE r.id IN (SELECT value FROM json_each(?))`,
+    values: conditions.flatMap((part) => part.values),
+  };
+}
+
+/** The same below one parent: what its ancestors and itself must meet is looked at once a statement, not once a row. */
+function belowParent(path: readonly Level[], conditions: readonly Condition[], alias: (level: Level) => string): Part {
+  const level = path.at(-1);
+  const above = path.slice(0, -1).reverse();
+  const parent = above[0];
+  if (level === undefined || parent === undefined) throw new IsenError('InternalError');
+  const own = conditions.filter((part) => part.level === level);
+  const inherited = conditions.filter((part) => part.level !== level);
+  return {
+    sql: `SELECT r.id, r.public_id, ${all(own)} AS matches FROM ${TABLE[level]} r
+      WHERE (SELECT ${all(inherited)} FROM ${upwards(above, alias)} WHERE ${alias(parent)}.id = ?)
+      AND r.parent = ? AND r.id > ? ORDER BY r.id LIMIT ?`,
+    values: [...own, ...inherited].flatMap((part) => part.values),
   };
 }
 

@@ -3,7 +3,7 @@
 import { LEVELS, type Level } from '../../dicom/levels.ts';
 import { IsenError } from '../../errors.ts';
 import type { Attachment, DatabaseLimits, Outcome } from '../database.ts';
-import { normalise } from '../find.ts';
+import { normalise } from '../../dicom/match.ts';
 import { PARENT_LEVELS, type Parent, type Parents } from './parents.ts';
 import { deleteAdditions, fits, makeRoom, removeFiles } from './removal.ts';
 import { publicIdBytes } from '../rows.ts';

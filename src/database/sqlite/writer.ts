@@ -6,10 +6,11 @@
 import type { Database as Connection } from 'better-sqlite3';
 import type { Committed, DatabaseLimits, Outcome, StabilizeOperation } from '../database.ts';
 import { protect, setAttachment, setLabel, setMetadata } from './additions.ts';
-import { openWriter } from './connection.ts';
+import { isFull, openWriter } from './connection.ts';
 import { PARENT_LEVELS, Parents } from './parents.ts';
 import { deleteResource } from './removal.ts';
 import { TABLE } from '../rows.ts';
+import { Reserve } from './reserve.ts';
 import { uuidBytes } from './rows.ts';
 import { storeInstance } from './storing.ts';
 import type { ReadOperation } from './task.ts';
@@ -19,9 +20,17 @@ import { logExport } from './exports.ts';
 
 const done: Outcome = { kind: 'done' };
 
+/** What ends in fewer bytes on the disks. */
+const MAKES_ROOM: ReadonlySet<ReadOperation['kind']> = new Set<ReadOperation['kind']>([
+  'delete',
+  'forget',
+  'clear-changes',
+]);
+
 export class Writer {
   readonly #db: Connection;
   readonly #limits: DatabaseLimits;
+  readonly #reserve: Reserve;
   readonly #tx: Transaction;
   readonly #parents: Parents;
   #dataVersion: number;
@@ -29,13 +38,27 @@ export class Writer {
   constructor(path: string, limits: DatabaseLimits) {
     this.#db = openWriter(path);
     this.#limits = limits;
+    this.#reserve = new Reserve(path);
     this.#tx = new Transaction(this.#db);
     this.#parents = new Parents(this.#tx, limits);
     this.#dataVersion = this.#readDataVersion();
   }
 
-  /** Applies all, or throws having changed nothing. */
+  /** Applies all, or throws having changed nothing. On a full disk what makes room may use the reserve. */
   commit(operations: readonly ReadOperation[]): Committed {
+    let committed: Committed;
+    try {
+      committed = this.#commit(operations);
+    } catch (thrown) {
+      if (!isFull(thrown) || !operations.every(({ kind }) => MAKES_ROOM.has(kind)) || !this.#reserve.release())
+        throw thrown;
+      committed = this.#commit(operations);
+    }
+    this.#reserve.fill();
+    return committed;
+  }
+
+  #commit(operations: readonly ReadOperation[]): Committed {
     this.#tx.begin();
     try {
       const version = this.#readDataVersion();

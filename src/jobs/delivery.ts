@@ -1,0 +1,48 @@
+/** Owns what follows from one attempt at sending an instance: done, once more and when, or a case for people. */
+
+import { IsenError } from '../errors.ts';
+import type { Sending } from '../scu/modality.ts';
+import { isFinal, type Sent } from '../scu/send.ts';
+import type { Order } from './order.ts';
+import type { Entry, Settlement } from './queue.ts';
+
+/** Errors of our own side that pass by themselves; any other says something about the instance. */
+const PASSING: ReadonlySet<string> = new Set(['Busy', 'Timeout', 'DatabaseUnavailable']);
+
+/** Milliseconds before the next attempt after `tries` failed ones. */
+export function retryDelay(sending: Sending, tries: number): number {
+  const { retryDelay: first, retryDelayMultiplier, maximumRetryDelay } = sending;
+  return 1000 * Math.min(maximumRetryDelay, first * retryDelayMultiplier ** Math.max(0, tries - 1));
+}
+
+/** What becomes of an entry whose attempt failed: once more while it may, else it stays for people. */
+export function afterFailure(
+  entry: Entry,
+  order: Order,
+  sending: Sending,
+  { code, details, message }: IsenError,
+  final: boolean,
+): Settlement {
+  const tries = (order.tries ?? 0) + 1;
+  const { queue, id } = entry;
+  const value: Order = { ...order, tries, failure: { code, details } };
+  const common = { queue, id, reason: details ?? message, value, from: ['active'] as const };
+  if (final || order.once === true || tries > sending.maximumRetries) return { ...common, state: 'failed' };
+  return { ...common, state: 'retrying', due: Date.now() + retryDelay(sending, tries) };
+}
+
+/** What becomes of an entry whose instance was sent, or could not be. */
+export function afterSending(entry: Entry, order: Order, sending: Sending, sent: Sent): Settlement {
+  const { queue, id, group } = entry;
+  const { dimseStatus, error, reason } = sent;
+  if (error !== undefined) {
+    // What the peer was not asked about because of us passes, or says something of the instance.
+    const final = dimseStatus === undefined ? !PASSING.has(error.code) : isFinal(dimseStatus);
+    return afterFailure(entry, order, sending, error, final);
+  }
+  if (sent.status === 'warning' && sending.retryOnWarning) {
+    return afterFailure(entry, order, sending, new IsenError('NetworkProtocol', reason), false);
+  }
+  const kept = group !== '' || order.remembered === true;
+  return { queue, id, state: kept ? 'done' : 'removed', reason: reason, from: ['active'] };
+}

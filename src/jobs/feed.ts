@@ -1,0 +1,123 @@
+/**
+ * Owns what one association is fed with: entries taken from a queue a little ahead of their sending, with what the index knows of
+ * their instances, one question for all of them.
+ */
+
+import type { Database, Found } from '../database/database.ts';
+import { DICOM_ATTACHMENT } from '../database/database.ts';
+import type { Transcoder } from '../ingest/transcoder.ts';
+import type { Outgoing } from '../scu/send.ts';
+import type { Storage } from '../storage/storage.ts';
+import { type Order, orderOf } from './order.ts';
+import type { Entry, Queue } from './queue.ts';
+
+/** An entry with what is to be sent, or why it cannot be. */
+export interface Ready {
+  readonly entry: Entry;
+  readonly order: Order;
+  readonly outgoing: Outgoing | undefined;
+  /** Empty where there is something to be sent. */
+  readonly problem: string;
+}
+
+export interface FeedSource {
+  readonly queue: Queue;
+  readonly database: Pick<Database, 'find'>;
+  readonly storage: Pick<Storage, 'read'>;
+  readonly transcoder: Pick<Transcoder, 'transcode'>;
+}
+
+/** Entries of one queue for one association. */
+export class Feed {
+  readonly #source: FeedSource;
+  readonly #queue: string;
+  /** Entries to take at once, as things are. */
+  readonly #limit: () => number;
+  readonly #ready: Ready[] = [];
+  #taking: Promise<void> | undefined;
+  #ended = false;
+
+  constructor(source: FeedSource, queue: string, limit: () => number) {
+    this.#source = source;
+    this.#queue = queue;
+    this.#limit = limit;
+  }
+
+  /** The next entry, or undefined when none is due. Throws as the queue and the index do. */
+  async next(): Promise<Ready | undefined> {
+    if (this.#ready.length === 0) await this.#take();
+    const next = this.#ready.shift();
+    // Its failure is met by who needs what it takes.
+    if (next !== undefined && this.#ready.length <= this.#limit() / 2) this.#take().catch(() => {});
+    return next;
+  }
+
+  /** Those that come after, as far as they are here. */
+  get ahead(): readonly Ready[] {
+    return this.#ready;
+  }
+
+  /** Takes no more; answers what was taken and not handed out. */
+  async end(): Promise<readonly Ready[]> {
+    this.#ended = true;
+    await this.#taking?.catch(() => {});
+    return this.#ready.splice(0);
+  }
+
+  #take(): Promise<void> {
+    if (this.#ended) return Promise.resolve();
+    this.#taking ??= this.#taken().finally(() => {
+      this.#taking = undefined;
+    });
+    return this.#taking;
+  }
+
+  async #taken(): Promise<void> {
+    const entries = await this.#source.queue.take(this.#queue, this.#limit());
+    if (entries.length === 0) return;
+    const orders = entries.map(({ value }) => orderOf(value));
+    let found: ReadonlyMap<string, Found>;
+    try {
+      const ids = [...new Set(orders.flatMap((order) => order?.instance ?? []))];
+      found = new Map((await this.#source.database.find({ level: 'Instance', ids })).map((each) => [each.id, each]));
+    } catch (thrown) {
+      // They were taken all the same, and must not stay so.
+      await this.#source.queue.settle(
+        entries.map(({ id }) => ({ queue: this.#queue, id, state: 'waiting', from: ['active'] })),
+      );
+      throw thrown;
+    }
+    for (const [index, entry] of entries.entries()) {
+      const order = orders[index];
+      if (order === undefined) {
+        this.#ready.push({ entry, order: { instance: '' }, outgoing: undefined, problem: 'the entry cannot be read' });
+        continue;
+      }
+      const instance = found.get(order.instance);
+      const outgoing = instance && outgoingOf(this.#source, instance, order.transcode);
+      const lost = instance === undefined ? 'the instance is not stored any more' : 'its SOP class is not known';
+      const problem = outgoing === undefined ? lost : '';
+      this.#ready.push({ entry, order, outgoing, problem });
+    }
+  }
+}
+
+/** A stored instance as it can be sent; undefined for one without a file, or that does not say what it is. */
+export function outgoingOf(
+  { storage, transcoder }: Pick<FeedSource, 'storage' | 'transcoder'>,
+  { attachments, metadata, tags }: Found,
+  wanted?: string,
+): Outgoing | undefined {
+  const attachment = attachments.find(({ contentType }) => contentType === DICOM_ATTACHMENT);
+  const sopClassUid = metadata['SopClassUid']?.value;
+  if (attachment === undefined || sopClassUid === undefined) return undefined;
+  return {
+    sopClassUid,
+    sopInstanceUid: (tags['0008,0018'] ?? '').trim(),
+    transferSyntax: metadata['TransferSyntax']?.value ?? '',
+    size: attachment.uncompressedSize,
+    read: (start, end, memory) => storage.read(attachment.uuid, { start, end }, memory),
+    transcode: (syntax) => transcoder.transcode({ attachment, metadata }, syntax),
+    wanted,
+  };
+}

@@ -1,0 +1,259 @@
+/**
+ * Owns the DICOM door: the listening socket, TLS, which associations are accepted with which presentation contexts, which service answers
+ * a request, and ending in good order.
+ */
+
+import { readFile } from 'node:fs/promises';
+import { createServer as createTcpServer, type Server, type Socket } from 'node:net';
+import { createServer as createTlsServer, type SecureVersion, type TLSSocket } from 'node:tls';
+import type { Config } from '../config.ts';
+import { asError, asIsenError, IsenError } from '../errors.ts';
+import { log } from '../log.ts';
+import { recordAssociations } from '../metrics.ts';
+import { Connection, type Decision } from '../scu/connection.ts';
+import type { Modalities } from '../scu/modality.ts';
+import type { ContextAnswer, Offer, OfferedContext } from '../scu/negotiation.ts';
+import { Dialogue } from './dialogue.ts';
+import { isSameAet, type PeerOptions, recognize } from './peer.ts';
+import type { Exchange, Peer, Service } from './service.ts';
+
+/** Associations open at the same time; one more is rejected, for now. */
+const MOST_ASSOCIATIONS = 128;
+/** Connections at the same time, those without an association included; one more is closed. */
+const MOST_CONNECTIONS = 256;
+/** Milliseconds that a TLS handshake may take. */
+const HANDSHAKE = 30_000;
+
+/** Status of a request that no service here answers (PS3.7 §C.5.23). */
+const UNRECOGNIZED_OPERATION = 0x0211;
+
+export interface DicomServerOptions {
+  readonly config: PeerOptions &
+    Pick<
+      Config,
+      | 'DicomAet'
+      | 'DicomPort'
+      | 'DicomCheckCalledAet'
+      | 'DicomScpTimeout'
+      | 'MaximumPduLength'
+      | 'DicomTlsEnabled'
+      | 'DicomTlsCertificate'
+      | 'DicomTlsPrivateKey'
+      | 'DicomTlsTrustedCertificates'
+      | 'DicomTlsRemoteCertificateRequired'
+      | 'DicomTlsMinimumProtocolVersion'
+      | 'DicomTlsCiphersAccepted'
+    >;
+  readonly modalities: Pick<Modalities, 'list'>;
+  readonly services: readonly Service[];
+  /** Instead of {@link MOST_ASSOCIATIONS}. */
+  readonly mostAssociations?: number;
+}
+
+/** The DICOM door. */
+export interface DicomServer {
+  /** Opens `DicomPort` (0: a free one) on every interface, and says which it is. Throws NetworkProtocol where it is taken. */
+  listen(): Promise<{ readonly port: number }>;
+  /** Associations open now. */
+  readonly associations: number;
+  /** Takes no new association; requests under way are answered within `graceMs` milliseconds; then every association is aborted. */
+  close(graceMs: number): Promise<void>;
+}
+
+/** Builds the server. Throws InexistentFile, BadFileFormat for certificates that are missing or none. */
+export async function createDicomServer(options: DicomServerOptions): Promise<DicomServer> {
+  const { config, services } = options;
+  const byCommand = new Map(services.flatMap((service) => service.commands.map((field) => [field, service] as const)));
+  const most = options.mostAssociations ?? MOST_ASSOCIATIONS;
+  /** Connections, and whether each is answering a request. */
+  const open = new Map<Connection, { busy: boolean }>();
+  let associations = 0;
+  let closing = false;
+
+  const decide = async (offer: Offer, remoteIp: string, admit: (peer: Peer) => void): Promise<Decision> => {
+    const { callingAet, calledAet } = offer;
+    const who = { callingAet, calledAet, remoteIp };
+    if (config.DicomCheckCalledAet && !isSameAet(calledAet, config.DicomAet, config)) {
+      log.dicom.warn(who, 'an association for another AE title was rejected');
+      return { rejected: 'called AE title not recognized' };
+    }
+    const peer = await recognize(who, options.modalities, config);
+    if (peer === undefined) {
+      log.dicom.warn(who, 'an association of an unknown modality was rejected');
+      return { rejected: 'calling AE title not recognized' };
+    }
+    if (closing || associations >= most) {
+      log.dicom.warn(who, 'an association was rejected: there are too many');
+      return { rejected: 'local limit exceeded' };
+    }
+    associations += 1;
+    recordAssociations('incoming', associations);
+    admit(peer);
+    return { answers: offer.contexts.map((context) => answerTo(services, peer, context)) };
+  };
+
+  const converse = async (socket: Socket): Promise<void> => {
+    let peer: Peer | undefined;
+    const state = { busy: false };
+    const connection: Connection = new Connection(
+      socket,
+      { decide: (offer) => decide(offer, connection.remoteIp, (admitted) => (peer = admitted)) },
+      {
+        patience: config.DicomScpTimeout * 1000,
+        maximumPdu: config.MaximumPduLength,
+        sink: (context, command) => peer && byCommand.get(command.CommandField)?.sink?.(peer, context, command),
+      },
+    );
+    open.set(connection, state);
+    socket.once('close', () => open.delete(connection));
+    try {
+      await connection.opened;
+      await new Dialogue(connection).run(async (request) => {
+        if (peer === undefined) return;
+        state.busy = true;
+        try {
+          await serve(byCommand.get(request.message.command.CommandField), { peer, ...request });
+        } finally {
+          state.busy = false;
+          if (closing) connection.abort();
+        }
+      });
+    } finally {
+      // Over already, unless a service failed.
+      connection.abort();
+      if (peer !== undefined) {
+        associations -= 1;
+        recordAssociations('incoming', associations);
+      }
+    }
+  };
+
+  const accept = (socket: Socket): void => {
+    const remote = { remoteIp: socket.remoteAddress };
+    converse(socket).catch((thrown: unknown) => {
+      const error = asIsenError(thrown);
+      if (error.code === 'NetworkProtocol' || error.code === 'Timeout') {
+        log.dicom.info({ ...remote, reason: error.message }, 'an association ended in disorder');
+      } else log.dicom.error({ ...remote, err: error }, 'an association was ended by a fault');
+    });
+  };
+
+  const server = await openServer(config, accept);
+  server.maxConnections = MOST_CONNECTIONS;
+  /** Of TCP, those that have not finished their TLS handshake included. */
+  const sockets = new Set<Socket>();
+  server.on('connection', (socket: Socket) => {
+    sockets.add(socket);
+    socket.once('close', () => sockets.delete(socket));
+  });
+
+  return {
+    get associations() {
+      return associations;
+    },
+    listen: () =>
+      new Promise((resolve, reject) => {
+        server.once('error', (error) =>
+          reject(new IsenError('NetworkProtocol', `DicomPort ${config.DicomPort}: ${error.message}`, { cause: error })),
+        );
+        server.listen(config.DicomPort, () => {
+          const address = server.address();
+          resolve({ port: typeof address === 'object' && address !== null ? address.port : config.DicomPort });
+        });
+      }),
+    close: (graceMs) =>
+      new Promise((resolve) => {
+        closing = true;
+        const cut = setTimeout(() => {
+          for (const connection of open.keys()) connection.abort();
+          for (const socket of sockets) socket.destroy();
+        }, graceMs);
+        server.close(() => {
+          clearTimeout(cut);
+          resolve();
+        });
+        for (const [connection, { busy }] of open) if (!busy && connection.idle) connection.abort();
+      }),
+  };
+}
+
+/** Has a service answer a request; one that none answers is answered as the Standard says. */
+async function serve(service: Service | undefined, exchange: Exchange): Promise<void> {
+  if (service !== undefined) return service.serve(exchange);
+  const { context, command, sink } = exchange.message;
+  sink?.abandon();
+  await exchange.association.send(context, {
+    CommandField: command.CommandField | 0x8000,
+    MessageIDBeingRespondedTo: command.MessageID ?? 0,
+    ...(command.AffectedSOPClassUID === undefined ? {} : { AffectedSOPClassUID: command.AffectedSOPClassUID }),
+    Status: UNRECOGNIZED_OPERATION,
+  });
+}
+
+/** What one offered context is answered: what every service says to it, taken together. */
+export function answerTo(services: readonly Service[], peer: Peer, context: OfferedContext): ContextAnswer {
+  const said = services.map((service) => service.accepts(peer, context)).filter((each) => each !== undefined);
+  const accepted = said.filter((each) => 'transferSyntax' in each);
+  const scu = context.scu && accepted.some(({ peerRole }) => peerRole === 'scu');
+  const scp = context.scp && accepted.some(({ peerRole }) => peerRole === 'scp');
+  const [first] = accepted;
+  if (first !== undefined && (scu || scp)) {
+    return { result: 'accepted', transferSyntax: first.transferSyntax, scu, scp };
+  }
+  const refusals = said.filter((each) => 'refused' in each).map(({ refused }) => refused);
+  if (first !== undefined || refusals.includes('user rejection')) return { result: 'user rejection' };
+  return { result: refusals[0] ?? 'abstract syntax not supported' };
+}
+
+/** Oldest TLS version by its number in Orthanc's options; 0 is the secure default. */
+const TLS_VERSIONS: readonly SecureVersion[] = [
+  'TLSv1.2',
+  'TLSv1',
+  'TLSv1',
+  'TLSv1.1',
+  'TLSv1.2',
+  'TLSv1.3',
+  'TLSv1.3',
+];
+
+async function openServer(config: DicomServerOptions['config'], accept: (socket: Socket) => void): Promise<Server> {
+  if (!config.DicomTlsEnabled) return createTcpServer({ noDelay: true }, accept);
+  const required = config.DicomTlsRemoteCertificateRequired;
+  const pem = async (path: string, option: string): Promise<Buffer> => {
+    try {
+      return await readFile(path);
+    } catch (thrown) {
+      const details = `${option}: cannot read ${path}: ${asError(thrown).message}`;
+      throw new IsenError('InexistentFile', details, { cause: thrown });
+    }
+  };
+  const cert = await pem(config.DicomTlsCertificate, 'DicomTlsCertificate');
+  const key = await pem(config.DicomTlsPrivateKey, 'DicomTlsPrivateKey');
+  const trusted = config.DicomTlsTrustedCertificates;
+  const ca = required || trusted !== '' ? await pem(trusted, 'DicomTlsTrustedCertificates') : undefined;
+  const ciphers = config.DicomTlsCiphersAccepted.join(':');
+  try {
+    return createTlsServer(
+      {
+        cert,
+        key,
+        ...(ca === undefined ? {} : { ca }),
+        ...(ciphers === '' ? {} : { ciphers }),
+        requestCert: ca !== undefined,
+        rejectUnauthorized: required,
+        minVersion: TLS_VERSIONS[config.DicomTlsMinimumProtocolVersion] ?? 'TLSv1.2',
+        handshakeTimeout: HANDSHAKE,
+        noDelay: true,
+      },
+      (socket: TLSSocket) => {
+        // Nobody must have a certificate, but one that is shown must be good.
+        if (!socket.authorized && Object.keys(socket.getPeerCertificate()).length > 0) socket.destroy();
+        else accept(socket);
+      },
+    ).on('tlsClientError', (error, socket) => {
+      log.dicom.info({ remoteIp: socket.remoteAddress, reason: error.message }, 'a TLS handshake failed');
+    });
+  } catch (thrown) {
+    throw new IsenError('BadFileFormat', `DICOM TLS: ${asError(thrown).message}`, { cause: thrown });
+  }
+}

@@ -1,0 +1,149 @@
+/** Owns the Storage service (PS3.4 §B, PS3.7 §9.1.1): which instances are taken, and what a C-STORE is answered. */
+
+import type { Config } from '../config.ts';
+import { COMMAND, type Command } from '../dicom/command.ts';
+import { uidName } from '../dicom/dictionary.ts';
+import { readSop } from '../dicom/sop.ts';
+import { STORAGE_CLASSES } from '../dicom/storage-classes.ts';
+import { EXPLICIT_LITTLE_ENDIAN, transferSyntax } from '../dicom/transfer-syntaxes.ts';
+import { writeFile } from '../dicom/write.ts';
+import { asIsenError, IsenError } from '../errors.ts';
+import type { Ingest } from '../ingest/ingest.ts';
+import { log } from '../log.ts';
+import { recordOutOfResources } from '../metrics.ts';
+import type { PresentationContext } from '../scu/association.ts';
+import { Reception } from './receive.ts';
+import { acceptFor, type Exchange, type Service } from './service.ts';
+
+/** Statuses of C-STORE (PS3.4 table B.2-1); others come from the table of errors. */
+const STATUS = { success: 0x0000, outOfResources: 0xa700, mismatch: 0xa900, cannotUnderstand: 0xc000 } as const;
+
+/** Characters of an Error Comment (0000,0902). */
+const COMMENT = 64;
+
+export type StoreOptions = Pick<
+  Config,
+  'AcceptedTransferSyntaxes' | 'AcceptedSopClasses' | 'RejectedSopClasses' | 'UnknownSopClassAccepted' | 'ReadOnly'
+>;
+
+/** What the file begins with, before the data set (PS3.10 §7.1), of an instance that `callingAet` sends. */
+function fileHead(context: PresentationContext, command: Command, callingAet: string): Buffer {
+  const { littleEndian, explicit } = syntaxOf(context);
+  return writeFile({
+    // The data set is appended as it comes, deflated where it is.
+    transferSyntax: { uid: context.transferSyntax, littleEndian, explicit, deflated: false },
+    sopClassUid: command.AffectedSOPClassUID ?? '',
+    sopInstanceUid: command.AffectedSOPInstanceUID ?? '',
+    dataSet: [],
+    meta: [{ tag: '0002,0016', vr: 'AE', value: callingAet }],
+  });
+}
+
+/** A private transfer syntax is explicit VR little endian but for its pixels (PS3.5 §A.4). */
+function syntaxOf({ transferSyntax: uid }: PresentationContext): {
+  readonly littleEndian: boolean;
+  readonly explicit: boolean;
+  readonly deflated: boolean;
+} {
+  return (
+    transferSyntax(uid) ??
+    transferSyntax(EXPLICIT_LITTLE_ENDIAN) ?? { littleEndian: true, explicit: true, deflated: false }
+  );
+}
+
+/** A reception that knows where its data set begins. */
+class Instance extends Reception {
+  readonly start: number;
+
+  constructor(ingest: Ingest, head: Uint8Array) {
+    super(ingest, head);
+    this.start = head.length;
+  }
+}
+
+/** Takes instances in: a C-STORE is answered with success once its file is durable and indexed. */
+export function createStore(ingest: Ingest, options: StoreOptions): Service {
+  const isAcceptedSyntax = acceptedSyntaxes(options.AcceptedTransferSyntaxes);
+  const isAcceptedClass = (uid: string): boolean => {
+    if (options.RejectedSopClasses.includes(uid)) return false;
+    if (options.AcceptedSopClasses.length > 0) return options.AcceptedSopClasses.includes(uid);
+    return STORAGE_CLASSES.has(uid) || (options.UnknownSopClassAccepted && uidName(uid) === undefined);
+  };
+
+  /** The status of one C-STORE. */
+  const store = async ({ peer, message: { context, command, sink } }: Exchange): Promise<number> => {
+    if (!(sink instanceof Instance)) throw new IsenError('BadFileFormat', 'no data set');
+    const slab = await sink.finish();
+    const { head } = slab;
+    const bytes = Buffer.from(head.buffer, head.byteOffset, head.byteLength);
+    const sop = readSop(bytes, sink.start, syntaxOf(context), slab.size);
+    // What cannot be read at all, ingest refuses.
+    const status =
+      sop === undefined
+        ? STATUS.success
+        : sop.sopClassUid === undefined || sop.sopInstanceUid === undefined
+          ? STATUS.cannotUnderstand
+          : sop.sopClassUid === command.AffectedSOPClassUID && sop.sopInstanceUid === command.AffectedSOPInstanceUID
+            ? STATUS.success
+            : STATUS.mismatch;
+    if (status !== STATUS.success) {
+      slab.release();
+      return status;
+    }
+    await ingest.store(slab, {
+      origin: 'DicomProtocol',
+      remoteIp: peer.remoteIp,
+      remoteAet: peer.callingAet,
+      calledAet: peer.calledAet,
+      username: '',
+    });
+    return STATUS.success;
+  };
+
+  return {
+    commands: [COMMAND['C-STORE-RQ']],
+    accepts(peer, context) {
+      if (!isAcceptedClass(context.abstractSyntax)) return undefined;
+      return options.ReadOnly ? { refused: 'user rejection' } : acceptFor(peer, 'store', context, isAcceptedSyntax);
+    },
+    sink: (peer, context, command) =>
+      command.CommandField === COMMAND['C-STORE-RQ']
+        ? new Instance(ingest, fileHead(context, command, peer.callingAet))
+        : undefined,
+    async serve(exchange) {
+      const { context, command } = exchange.message;
+      let status: number;
+      let comment: string | undefined;
+      try {
+        status = await store(exchange);
+      } catch (thrown) {
+        const error = asIsenError(thrown);
+        status = error.dimseStatus;
+        comment = error.message;
+        log.dicom[error.code === 'InternalError' ? 'error' : 'warn'](
+          { err: error },
+          `a C-STORE of ${exchange.peer.callingAet} failed`,
+        );
+      }
+      if (status === STATUS.outOfResources) recordOutOfResources();
+      await exchange.association.send(context, {
+        CommandField: COMMAND['C-STORE-RSP'],
+        MessageIDBeingRespondedTo: command.MessageID ?? 0,
+        AffectedSOPClassUID: command.AffectedSOPClassUID ?? context.abstractSyntax,
+        AffectedSOPInstanceUID: command.AffectedSOPInstanceUID ?? '',
+        Status: status,
+        ...(comment === undefined ? {} : { ErrorComment: comment.slice(0, COMMENT) }),
+      });
+    },
+  };
+}
+
+/** Whether a transfer syntax is among patterns with `*` and `?`. A pattern stands for what the Standard has; a private one must be named. */
+function acceptedSyntaxes(accepted: string | readonly string[]): (uid: string) => boolean {
+  const patterns = typeof accepted === 'string' ? [accepted] : accepted;
+  const expressions = patterns.map(
+    (pattern) => new RegExp(`^${pattern.replaceAll('.', '\\.').replaceAll('*', '.*').replaceAll('?', '.')}$`),
+  );
+  return (uid) =>
+    patterns.includes(uid) || (transferSyntax(uid) !== undefined && expressions.some((each) => each.test(uid)));
+}

@@ -1,0 +1,186 @@
+import assert from 'node:assert/strict';
+import { type TestContext, test } from 'node:test';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { make } from '../dicom/made.ts';
+import { type Served, serve } from '../http/served.ts';
+import { temporaryFolder } from '../peer.ts';
+import { receive, type Receiver } from '../scu/receiver.ts';
+
+async function ask(
+  { url }: Served,
+  method: string,
+  path: string,
+  body?: string | Uint8Array,
+): Promise<{ status: number; body: unknown }> {
+  const answer = await fetch(url + path, { method, ...(body !== undefined && { body }) });
+  const text = await answer.text();
+  return { status: answer.status, body: /^[[{]/.test(text) ? (JSON.parse(text) as unknown) : text };
+}
+
+async function upload(server: Served, file: Uint8Array): Promise<{ ID: string; ParentStudy: string }> {
+  const { status, body } = await ask(server, 'POST', '/instances', file);
+  assert.equal(status, 200);
+  return body as { ID: string; ParentStudy: string };
+}
+
+async function until(what: string, is: () => boolean | Promise<boolean>, seconds = 10): Promise<void> {
+  const end = Date.now() + seconds * 1000;
+  while (!(await is())) {
+    assert.ok(Date.now() < end, `not in time: ${what}`);
+    await sleep(10);
+  }
+}
+
+const uids = (receiver: Receiver): string[] => receiver.received.map(({ sopInstanceUid }) => sopInstanceUid).sort();
+
+async function withModalities(
+  context: TestContext,
+  options: Readonly<Record<string, unknown>> = {},
+): Promise<{ server: Served; a: Receiver; b: Receiver; options: Readonly<Record<string, unknown>> }> {
+  const [a, b] = [await receive(), await receive()];
+  const all = {
+    DicomModalities: { a: ['A', '127.0.0.1', a.port], b: ['B', '127.0.0.1', b.port] },
+    DicomAssociationCloseDelay: 1,
+    StableAge: 1,
+    ...options,
+  };
+  const server = await serve(all);
+  context.after(async () => {
+    await server.close();
+    await a.close();
+    await b.close();
+  });
+  return { server, a, b, options: all };
+}
+
+test('rules decide what goes where', async (context) => {
+  const { server, a, b } = await withModalities(context, {
+    Routes: {
+      ct: { When: { Tags: { Modality: 'CT', PatientID: 'A*' } }, To: 'a' },
+      local: { When: { RemoteIp: '127.0.0.0/8', HttpUser: '' }, To: ['b'], Enabled: false },
+      deep: { When: { Tags: { BitsAllocated: '8' } }, To: 'b' },
+    },
+  });
+  await upload(server, make({ sopUid: '1.1', patientId: 'A1' }));
+  await upload(server, make({ sopUid: '1.2', patientId: 'B1', studyUid: '1.9', seriesUid: '1.9.1' }));
+  await upload(server, make({ sopUid: '1.3', patientId: 'B1', studyUid: '1.9', seriesUid: '1.9.1', bits: 8 }));
+  await until('two came', () => a.received.length + b.received.length === 2);
+  await sleep(200);
+  assert.deepEqual([uids(a), uids(b)], [['1.1'], ['1.3']]);
+});
+
+test('a rule counts from when it is set until it is removed', async (context) => {
+  const { server, a } = await withModalities(context);
+  await upload(server, make({ sopUid: '1.1' }));
+  assert.equal((await ask(server, 'PUT', '/routes/all', '{"To": "a"}')).status, 200);
+  await upload(server, make({ sopUid: '1.2' }));
+  await until('it came', () => a.received.length === 1);
+  assert.equal((await ask(server, 'PUT', '/routes/all', '{"To": "a", "Enabled": false}')).status, 200);
+  await upload(server, make({ sopUid: '1.3' }));
+  await sleep(200);
+  assert.equal((await ask(server, 'PUT', '/routes/all', '{"To": "a"}')).status, 200);
+  await upload(server, make({ sopUid: '1.4' }));
+  await until('it came', () => a.received.length === 2);
+  assert.equal((await ask(server, 'DELETE', '/routes/all')).status, 200);
+  assert.equal((await ask(server, 'DELETE', '/routes/all')).status, 404);
+  await upload(server, make({ sopUid: '1.5' }));
+  await sleep(200);
+  assert.deepEqual(uids(a), ['1.2', '1.4']);
+});
+
+test('labels and stability: a resource sends its instances, and when it is stable again what is new', async (context) => {
+  const { server, a, b } = await withModalities(context, {
+    Routes: [
+      { Name: 'stable', When: { Event: 'StableStudy' }, To: 'a' },
+      { Name: 'labelled', When: { Event: 'StableStudy', Labels: 'send' }, To: 'b' },
+    ],
+  });
+  const { ParentStudy } = await upload(server, make({ sopUid: '1.1' }));
+  await upload(server, make({ sopUid: '1.2' }));
+  await ask(server, 'PUT', `/studies/${ParentStudy}/labels/send`);
+  await upload(server, make({ sopUid: '1.3', studyUid: '1.8', seriesUid: '1.8.1', patientId: 'OTHER' }));
+  await until('the studies came', () => a.received.length === 3 && b.received.length === 2);
+  await upload(server, make({ sopUid: '1.4' }));
+  await until('the new one came', () => a.received.length === 4 && b.received.length === 3);
+  await sleep(300);
+  assert.deepEqual(
+    [uids(a), uids(b)],
+    [
+      ['1.1', '1.2', '1.3', '1.4'],
+      ['1.1', '1.2', '1.4'],
+    ],
+  );
+});
+
+test('a restart goes on where it stopped, and does not begin again', async (context) => {
+  const folder = temporaryFolder();
+  const route = { Name: 'all', To: 'a' };
+  const { server, a, options } = await withModalities(context, { StorageDirectory: folder, Routes: [route] });
+  await upload(server, make({ sopUid: '1.1' }));
+  await until('it came', () => a.received.length === 1);
+  await ask(server, 'POST', '/modalities/a/queue/pause');
+  await upload(server, make({ sopUid: '1.2' }));
+  await until('it waits', async () => {
+    const { body } = await ask(server, 'GET', '/modalities/a/queue');
+    return (body as { Waiting: number }).Waiting === 1;
+  });
+  await server.close();
+  // While no rule is there nothing is to be sent, later either.
+  const without = await serve({ ...options, Routes: [] });
+  await upload(without, make({ sopUid: '1.3' }));
+  await without.close();
+  const again = await serve(options);
+  try {
+    await upload(again, make({ sopUid: '1.4' }));
+    await sleep(300);
+    assert.deepEqual(uids(a), ['1.1'], 'a pause outlives a restart');
+    await ask(again, 'POST', '/modalities/a/queue/resume');
+    await until('the others came', () => a.received.length === 3);
+    await sleep(200);
+    assert.deepEqual(uids(a), ['1.1', '1.2', '1.4']);
+  } finally {
+    await again.close();
+  }
+});
+
+test('the routes of the rules', async (context) => {
+  const { server } = await withModalities(context, { Routes: [{ Name: 'fixed', To: 'a' }] });
+  const { ID } = await upload(server, make({}));
+  const rule = { To: ['a', 'b'], When: { CallingAet: 'CT*', Tags: { Modality: 'MR' } }, Priority: 3 };
+  assert.equal((await ask(server, 'PUT', '/routes/mine', JSON.stringify(rule))).status, 200);
+  assert.deepEqual(await ask(server, 'GET', '/routes'), { status: 200, body: ['fixed', 'mine'] });
+  assert.deepEqual(await ask(server, 'GET', '/routes/mine'), {
+    status: 200,
+    body: { ...rule, Name: 'mine', Enabled: true },
+  });
+  assert.deepEqual(await ask(server, 'POST', '/routes/mine/test', ID), {
+    status: 200,
+    body: {
+      Matches: false,
+      Reasons: ['CallingAet is "", not "CT*"', 'Modality is "CT", not "MR"'],
+      To: ['a', 'b'],
+    },
+  });
+  assert.deepEqual(await ask(server, 'POST', '/routes/fixed/test', JSON.stringify({ ID })), {
+    status: 200,
+    body: { Matches: true, Reasons: [], To: ['a'] },
+  });
+  for (const [method, path, body, status, details] of [
+    ['GET', '/routes/none', undefined, 404, 'No route with name: none'],
+    ['POST', '/routes/none/test', ID, 404, 'No route with name: none'],
+    ['POST', '/routes/mine/test', 'nonsense', 404, undefined],
+    ['PUT', '/routes/mine', '{"To": "nowhere"}', 400, 'Route mine: To: there is no modality "nowhere"'],
+    ['PUT', '/routes/mine', 'nonsense', 400, undefined],
+    ['PUT', '/routes/fixed', '{"To": "a"}', 403, 'the route fixed is one of the configuration file'],
+    ['DELETE', '/routes/fixed', undefined, 403, 'the route fixed is one of the configuration file'],
+  ] as const) {
+    const answer = await ask(server, method, path, body);
+    assert.equal(answer.status, status, `${method} ${path}`);
+    assert.equal((answer.body as { Details?: string }).Details, details, `${method} ${path}`);
+  }
+});
+
+test('a server does not start with a rule that is none', async () => {
+  await assert.rejects(serve({ Routes: [{ Name: 'r', To: 'nobody' }] }), /there is no modality "nobody"/);
+  await assert.rejects(serve({ Routes: [{ To: 'nobody' }] }), /without Name/);
+});
