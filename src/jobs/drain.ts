@@ -197,8 +197,25 @@ export class Drain {
     return Math.max(1, Math.min(MOST, Math.floor(AHEAD / pace / sending.maximumAssociations)));
   }
 
-  /** One association after another, until nothing is left to send. */
+  /** Works under one of as many leases as the modality may have associations, over all nodes. */
   async #work(): Promise<void> {
+    const { name, queue } = this.#options;
+    const most = (await this.#options.modality())?.sending.maximumAssociations ?? 1;
+    const lease = await queue.lease(`associations:${name}`, most);
+    if (lease === undefined) {
+      // Other nodes have them all; the first worker here goes on looking.
+      if (this.#workers.size <= 1) await this.#sleep(LOOK);
+      return;
+    }
+    try {
+      await this.#send(lease.lost);
+    } finally {
+      await lease.release();
+    }
+  }
+
+  /** One association after another, until nothing is left to send or `lost` aborts. */
+  async #send(lost: AbortSignal): Promise<void> {
     const { name, closeDelay, queue } = this.#options;
     let modality = await this.#options.modality();
     const feed = new Feed(this.#options, this.#queue, () => this.#limit(modality?.sending ?? NONE));
@@ -206,7 +223,7 @@ export class Drain {
     let [looked, changed] = [performance.now(), this.#changed.signal];
     try {
       for (;;) {
-        if (this.#stop.signal.aborted) return;
+        if (this.#stop.signal.aborted || lost.aborted) return;
         if (performance.now() > looked + LOOK || changed.aborted) {
           if ((await this.#closedFor()) > 0) return;
           modality = await this.#options.modality();
