@@ -16,7 +16,6 @@ const COMMAND = 5000;
 /** Milliseconds between attempts to connect again, at most. */
 const RECONNECT = 1000;
 
-/** Milliseconds that the first connection may take, over all attempts. */
 const PATIENCE = 30_000;
 
 /** Replies of a server that will take the command later: it loads its data, is a replica now, is full or cannot write its disk. */
@@ -37,6 +36,8 @@ export interface RedisTarget {
   readonly sentinels?: readonly { readonly host: string; readonly port: number }[];
   readonly sentinelName?: string;
   readonly sentinelPassword?: string;
+  /** Milliseconds that the first connection may take, over all attempts: half a minute. */
+  readonly patience?: number;
 }
 
 /** One connection: commands go out in the order in which they are given. */
@@ -81,7 +82,7 @@ function optionsOf(target: RedisTarget): RedisOptions & { readonly replyMapping:
 /** Whether the server answered, and refused; otherwise it is not known what became of the command. */
 const isRefusal = (thrown: unknown): thrown is Error => thrown instanceof Error && thrown.name === 'ReplyError';
 
-/** Connects, trying for half a minute. Throws DatabaseUnavailable. */
+/** Connects, trying until it is there. Throws DatabaseUnavailable when patience is at its end. */
 export async function connectRedis(target: RedisTarget): Promise<RedisConnection> {
   const client = new Redis(target.url, optionsOf(target));
   let away = false;
@@ -93,7 +94,7 @@ export async function connectRedis(target: RedisTarget): Promise<RedisConnection
     if (away) log.generic.info('Redis answers again');
     away = false;
   });
-  await ready(client);
+  await ready(client, target.patience ?? PATIENCE);
   return {
     client,
     prefix: target.prefix,
@@ -105,12 +106,12 @@ export async function connectRedis(target: RedisTarget): Promise<RedisConnection
 }
 
 /** Resolves once the server takes commands. */
-async function ready(client: Redis): Promise<void> {
+async function ready(client: Redis, patience: number): Promise<void> {
   const reached = new Promise<void>((resolve, reject) => {
     const late = setTimeout(() => {
       client.disconnect();
       reject(new IsenError('DatabaseUnavailable', 'Redis does not answer'));
-    }, PATIENCE);
+    }, patience);
     client.once('ready', () => {
       clearTimeout(late);
       resolve();

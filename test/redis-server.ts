@@ -27,8 +27,8 @@ export interface RedisServer {
   stop(): Promise<void>;
 }
 
-/** Starts a server. */
-export async function startRedis(): Promise<RedisServer> {
+/** Starts a server, with arguments over its own. */
+export async function startRedis(more: readonly string[] = []): Promise<RedisServer> {
   const folder = mkdtempSync(join(tmpdir(), 'isen-redis-'));
   const port = await freePort();
   let child: ChildProcess | undefined;
@@ -42,7 +42,7 @@ export async function startRedis(): Promise<RedisServer> {
   };
   const start = async (): Promise<void> => {
     const settings = ['--bind', '127.0.0.1', '--save', '', '--appendonly', 'yes', '--appendfsync', 'everysec'];
-    child = spawn('redis-server', ['--port', String(port), '--dir', folder, ...settings], { stdio: 'ignore' });
+    child = spawn('redis-server', ['--port', String(port), '--dir', folder, ...settings, ...more], { stdio: 'ignore' });
     const deadline = Date.now() + PATIENCE;
     while (!(await answers(port))) {
       if (Date.now() > deadline || child.exitCode !== null) throw new Error('redis-server does not start');

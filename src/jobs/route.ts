@@ -259,7 +259,10 @@ class FollowingRouter implements Router {
   async #leads(): Promise<boolean> {
     if (this.#lease !== undefined && !this.#lease.lost.aborted) return true;
     this.#lease = await this.#options.queue.lease('routing', 1);
-    if (this.#lease === undefined) return false;
+    if (this.#lease === undefined) {
+      this.#at = undefined;
+      return false;
+    }
     this.#stored = await this.#options.queue.position(POSITION);
     this.#at = undefined;
     await this.#turnOver(await this.list());

@@ -135,11 +135,10 @@ test('redis: while it is away or hangs every call ends, and nothing is lost', { 
   })();
   await changes.announce((await database.commit(fresh(1))).changes);
   await own.kill();
-  for (const call of [changes.last(), changes.since({ limit: 5 }), changes.cleared()]) {
-    const began = performance.now();
-    await assert.rejects(call, { code: 'DatabaseUnavailable' });
-    assert.ok(performance.now() - began < 6000, 'it waited too long');
-  }
+  const asked = performance.now();
+  const calls = [changes.last(), changes.since({ limit: 5 }), changes.cleared()];
+  await Promise.all(calls.map((call) => assert.rejects(call, { code: 'DatabaseUnavailable' })));
+  assert.ok(performance.now() - asked < 6000, 'it waited too long');
   await changes.announce((await database.commit(fresh(1))).changes).catch(() => {});
   await own.start();
   const until = async (length: number): Promise<void> => {

@@ -178,7 +178,7 @@ test('bullmq: a Redis that dies fails calls at once, and keeps what it acknowled
     await sleep(400);
     await own.kill();
     const calls = [queue.take('q', 5), queue.list({ queue: 'q', limit: 5 }), queue.count(), queue.lease('l', 1)];
-    for (const call of calls) await assert.rejects(call, { code: 'DatabaseUnavailable' });
+    await Promise.all(calls.map((call) => assert.rejects(call, { code: 'DatabaseUnavailable' })));
     await own.start();
   }
   await sleep(1500);
