@@ -150,7 +150,9 @@ export class Drain {
         while (this.#workers.size > 0) await Promise.race(this.#workers);
         await this.#settler.drain();
       } catch (thrown) {
-        log.jobs.error({ err: asIsenError(thrown) }, `the queue of ${this.#options.name} is tried again`);
+        const error = asIsenError(thrown);
+        const away = error.code === 'DatabaseUnavailable';
+        log.jobs[away ? 'debug' : 'error']({ err: error }, `the queue of ${this.#options.name} is tried again`);
         await this.#sleep(RETRY);
       }
     }

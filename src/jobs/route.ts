@@ -249,7 +249,8 @@ class FollowingRouter implements Router {
         else if (!(await this.#step(rules, this.#at))) await this.#news(this.#at);
       } catch (thrown) {
         const error = asIsenError(thrown);
-        if (error.code !== 'Busy') log.jobs.error({ err: error }, 'routing is behind and tries again');
+        if (error.code !== 'Busy' && error.code !== 'DatabaseUnavailable')
+          log.jobs.error({ err: error }, 'routing is behind and tries again');
         await sleep(RETRY, undefined, { signal }).catch(() => {});
       }
     }
