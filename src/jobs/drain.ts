@@ -82,6 +82,8 @@ export class Drain {
   #failures = 0;
   #next = 0;
   #lost = 0;
+  /** Until when it is not asked again for a further association: other nodes have them. */
+  #taken = 0;
   #lastError = '';
   /** Milliseconds that sending an instance takes, on average. */
   #pace = 10;
@@ -206,6 +208,7 @@ export class Drain {
     const lease = await queue.lease(`associations:${name}`, most);
     if (lease === undefined) {
       // Other nodes have them all; the first worker here goes on looking.
+      this.#taken = performance.now() + LOOK;
       if (this.#workers.size <= 1) await this.#sleep(LOOK);
       return;
     }
@@ -237,7 +240,8 @@ export class Drain {
           continue;
         }
         // There is more than this one can take: another one helps.
-        if (feed.ahead.length > 0 && this.#workers.size < (modality?.sending.maximumAssociations ?? 1)) this.#hire();
+        const most = performance.now() < this.#taken ? 0 : (modality?.sending.maximumAssociations ?? 1);
+        if (feed.ahead.length > 0 && this.#workers.size < most) this.#hire();
         if (modality === undefined) {
           const error = new IsenError('InexistentItem', `No modality with symbolic name: ${name}`);
           await this.#settle(ready, NONE, failed(error));

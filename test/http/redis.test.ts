@@ -22,7 +22,7 @@ after(async () => {
   if (skip === false) await Promise.all([redis.stop(), postgres.stop()]);
 });
 
-for (const suite of ['changes', 'jobs']) {
+for (const suite of ['changes', 'jobs', 'storing']) {
   test(`redis: ${suite}`, { skip, timeout: 120_000 }, async () => {
     const { NODE_TEST_CONTEXT: _, ...env } = process.env;
     const child = spawn(process.execPath, ['--test', fileURLToPath(new URL(`${suite}.test.js`, import.meta.url))], {
