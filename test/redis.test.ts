@@ -17,8 +17,16 @@ test('a password, and TLS whose certificate must be of a trusted authority', { s
   const { authority, server, stranger } = certificates(temporaryFolder());
   const port = await freePort();
   const redis = await startRedis([
-    ...['--tls-port', `${port}`, '--tls-cert-file', server.certificate, '--tls-key-file', server.key],
-    ...['--tls-ca-cert-file', authority, '--tls-auth-clients', 'no'],
+    '--tls-port',
+    `${port}`,
+    '--tls-cert-file',
+    server.certificate,
+    '--tls-key-file',
+    server.key,
+    '--tls-ca-cert-file',
+    authority,
+    '--tls-auth-clients',
+    'no',
   ]);
   const plain = await connectRedis(redis.target);
   await plain.client.config('SET', 'requirepass', 'secret');
