@@ -7,7 +7,9 @@ import { readFileSync } from 'node:fs';
 import { hostname } from 'node:os';
 import { join } from 'node:path';
 import type { Answer } from './answer.ts';
+import type { Changes } from './changes/changes.ts';
 import { createEmbeddedChanges } from './changes/embedded.ts';
+import { openRedisChanges } from './changes/redis.ts';
 import type { Config } from './config.ts';
 import type { Database, DatabaseLimits } from './database/database.ts';
 import { openPostgres } from './database/postgres.ts';
@@ -20,6 +22,7 @@ import { createHttp } from './http/app.ts';
 import { createHeaders } from './ingest/header.ts';
 import { createPictures } from './ingest/pictures.ts';
 import { openIngest } from './ingest/reception.ts';
+import { openBullQueue } from './jobs/bullmq.ts';
 import { createTranscoder } from './ingest/transcoder.ts';
 import { openEmbeddedQueue } from './jobs/embedded.ts';
 import { configuredModalities, storedModalities } from './jobs/modalities.ts';
@@ -28,6 +31,7 @@ import { openStores } from './jobs/store.ts';
 import { storeKind } from './jobs/storing.ts';
 import { setMetricsEnabled } from './metrics.ts';
 import { createPool } from './pool.ts';
+import { connectRedis, type RedisConnection } from './redis.ts';
 import { createDial } from './scu/dial.ts';
 import { requestAssociation } from './scu/requestor.ts';
 import { commitmentKind, createCommitments } from './jobs/commitments.ts';
@@ -81,7 +85,8 @@ export async function start({ config }: StartOptions): Promise<Server> {
     const database = await openDatabase(config, closers);
     closers.push(() => database.close());
     const storage = await openStorage(config);
-    const changes = createEmbeddedChanges(database);
+    const redis = await openRedis(config, closers);
+    const changes = await openChanges(redis, database, closers);
     const parsers = createPool<readonly ParseTask[], readonly Answer<Parsed>[]>({ file: 'parse', deadline: 60_000 });
     closers.push(() => parsers.close());
     const transcoder = createTranscoder({
@@ -114,7 +119,10 @@ export async function start({ config }: StartOptions): Promise<Server> {
     setMetricsEnabled(config.MetricsEnabled);
     const headers = createHeaders(storage);
     closers.push(() => headers.close());
-    const queue = await openEmbeddedQueue({ database, commit: ingest.applyAll, capacity: QUEUE_CAPACITY });
+    const queue =
+      redis === undefined
+        ? await openEmbeddedQueue({ database, commit: ingest.applyAll, capacity: QUEUE_CAPACITY })
+        : await openBullQueue({ redis, capacity: QUEUE_CAPACITY });
     closers.push(() => queue.close());
     const modalities = config.DicomModalitiesInDatabase
       ? storedModalities(database, ingest.apply)
@@ -154,7 +162,8 @@ export async function start({ config }: StartOptions): Promise<Server> {
       storage,
       concurrent: config.ConcurrentJobs,
       history: config.JobsHistorySize,
-      save: config.SaveJobs,
+      // What one server starts with is what the others are doing.
+      save: config.SaveJobs || redis !== undefined,
       outputs: config.MediaArchiveSize,
     });
     const receiving = receivingFrom(storeService, config.DicomAet);
@@ -250,6 +259,40 @@ async function openDatabase(config: Config, closers: (() => Promise<void>)[]): P
   }
   closers.push(lockIndex(join(config.IndexDirectory, 'lock')));
   return openSqlite({ path: join(config.IndexDirectory, 'index'), limits });
+}
+
+/** The connection to Redis, where the configuration names one. */
+async function openRedis(config: Config, closers: (() => Promise<void>)[]): Promise<RedisConnection | undefined> {
+  const to = config.Redis;
+  if (to === null) return undefined;
+  const redis = await connectRedis({
+    url: to.Url,
+    prefix: to.Prefix,
+    tls: to.EnableTls,
+    ...(to.Username !== undefined && { username: to.Username }),
+    ...(to.Password !== undefined && { password: to.Password }),
+    ...(to.TlsTrustedCertificates !== undefined && { trusted: readFileSync(to.TlsTrustedCertificates, 'utf8') }),
+    sentinels: to.Sentinels.map((each) => {
+      const colon = each.lastIndexOf(':');
+      return { host: each.slice(0, colon), port: Number(each.slice(colon + 1)) };
+    }),
+    sentinelName: to.SentinelName,
+    ...(to.SentinelPassword !== undefined && { sentinelPassword: to.SentinelPassword }),
+  });
+  closers.push(() => redis.close());
+  return redis;
+}
+
+/** The log of changes: of all servers, or of this one. */
+async function openChanges(
+  redis: RedisConnection | undefined,
+  database: Database,
+  closers: (() => Promise<void>)[],
+): Promise<Changes> {
+  if (redis === undefined) return createEmbeddedChanges(database);
+  const changes = await openRedisChanges(redis, database);
+  closers.push(() => changes.close());
+  return changes;
 }
 
 /** Where blobs are kept: the folder, or the bucket that the configuration names. */

@@ -116,6 +116,28 @@ const postgreSql = z.strictObject({
   TransactionMode: z.string().optional(),
 });
 
+/** Where several servers share the log of changes and the queues. */
+const redis = z.strictObject({
+  Url: z
+    .string()
+    .regex(/^rediss?:\/\//)
+    .default('redis://localhost:6379'),
+  /** Begins every key; its hash tag keeps them in one slot of a Redis Cluster. */
+  Prefix: z
+    .string()
+    .regex(/^[^\s:]{1,64}$/)
+    .default('{isen}'),
+  Username: z.string().optional(),
+  Password: z.string().optional(),
+  EnableTls: z.boolean().default(false),
+  /** File of the authorities (PEM) that the server's certificate may come from. */
+  TlsTrustedCertificates: z.string().optional(),
+  /** `host:port` each. */
+  Sentinels: z.array(z.string().regex(/^[^\s]+:\d{1,5}$/)).default([]),
+  SentinelName: z.string().default('mymaster'),
+  SentinelPassword: z.string().optional(),
+});
+
 /** A bucket, with our own keys. */
 const bucket = z.strictObject({
   Bucket: z.string().min(3),
@@ -173,6 +195,16 @@ export const OPTIONS = {
     default: null,
     meaning:
       "Keeps the index in PostgreSQL instead of SQLite. Keys of the reference server's plugin are understood; the files stay where they are without it, so EnableStorage must be false.",
+    secret: true as const,
+  },
+  Redis: {
+    status: 'read' as const,
+    schema: redis.nullable(),
+    allowed:
+      'an object: Url ("redis://user:password@host:port/database", "rediss://…" for TLS), or Username, Password and EnableTls beside it; TlsTrustedCertificates (a PEM file); Sentinels (["host:port", …]) with SentinelName and SentinelPassword; Prefix of every key',
+    default: null,
+    meaning:
+      'Keeps the queues and the log of changes in Redis (6.2 or later), so that every server that names it works on the same jobs and shows the same changes. SaveJobs is true then.',
     secret: true as const,
   },
   S3: {

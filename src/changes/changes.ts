@@ -23,4 +23,6 @@ export interface Changes {
    * a smaller one. A slow reader costs no memory: what it has not taken is read again from the log.
    */
   follow(since: number, signal: AbortSignal): AsyncIterable<Change>;
+  /** The log of the index was emptied (`clear-changes`): forgets what it holds of it. Its numbers go on. */
+  cleared(): Promise<void>;
 }

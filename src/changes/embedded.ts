@@ -57,5 +57,6 @@ export function createEmbeddedChanges(database: Database): Changes {
         if (changes.length === 0) await announcement(seen, signal);
       }
     },
+    async cleared() {},
   };
 }

@@ -20,6 +20,7 @@ import { addDatasets } from './datasets.ts';
 import { addArrays } from './arrays.ts';
 import { addExports } from './exports.ts';
 import { addImages } from './images.ts';
+import { addHealth, isHealth } from './health.ts';
 import { addInstances } from './instances.ts';
 import { addJobs } from './jobs.ts';
 import { addMetadata } from './metadata.ts';
@@ -63,6 +64,7 @@ export function allRoutes(services: Services, ended: AbortSignal): Routes {
   addChanges(routes, ended);
   addExports(routes);
   addJobs(routes);
+  addHealth(routes);
   addSystem(routes);
   addTools(routes);
   addModalities(routes);
@@ -218,7 +220,7 @@ export async function createHttp(services: Services): Promise<HttpServer> {
 
   const handle = async (request: IncomingMessage, response: ServerResponse): Promise<void> => {
     try {
-      const admission = await admit(config, request);
+      const admission = isHealth(request.url ?? '') ? { user: '' } : await admit(config, request);
       if ('refused' in admission) {
         const { refused } = admission;
         if (refused === 403) throw new IsenError('ForbiddenAccess', 'only this machine may connect');

@@ -194,6 +194,7 @@ export function addChanges(routes: Routes, ended: AbortSignal): void {
       // What the rules have not seen yet would never be sent.
       await services.router.caughtUp();
       await services.ingest.apply({ kind: 'clear-changes' });
+      await services.changes.cleared();
       return text('');
     },
   );

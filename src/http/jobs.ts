@@ -7,7 +7,7 @@ import { JOB_STATES, type Job, type JobState, preciseNow } from '../jobs/job.ts'
 import type { JobsRequest } from '../jobs/jobs.ts';
 import { empty, emptyObject, json, JSON_TYPE, text } from './answers.ts';
 import { disposition, sendFile } from './files.ts';
-import { arrayText, streamText } from './lists.ts';
+import { arrayText, begun, streamText } from './lists.ts';
 import { type Environment, flag, LenientNumber, type Routes, Text } from './routes.ts';
 import type { Services } from './services.ts';
 
@@ -185,7 +185,7 @@ export function addJobs(routes: Routes): void {
         throw new IsenError('InexistentItem', `No job found with this id: ${filters.since}`);
       const jobs = services.jobs.list(filters);
       const items: AsyncIterable<unknown> = each(jobs, (job) => (expand ? showJob(job) : job.id));
-      return new Response(streamText(arrayText(items)), { headers: { 'Content-Type': JSON_TYPE } });
+      return new Response(streamText(await begun(arrayText(items))), { headers: { 'Content-Type': JSON_TYPE } });
     },
   );
   routes.add(

@@ -34,6 +34,15 @@ export function streamText(pieces: AsyncIterator<string, void>): ReadableStream<
   );
 }
 
+/** The same pieces, once there is a first one: what fails before it fails the request, which can still be answered with an error. */
+export async function begun(pieces: AsyncIterator<string, void>): Promise<AsyncIterator<string, void>> {
+  const first = await pieces.next();
+  async function* all(): AsyncGenerator<string, void> {
+    for (let next = first; next.done !== true; next = await pieces.next()) yield next.value;
+  }
+  return all();
+}
+
 const indent = (text: string): string => `   ${text.trimEnd().replaceAll('\n', '\n   ')}`;
 
 /** A JSON array, item by item. */

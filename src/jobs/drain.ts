@@ -82,6 +82,8 @@ export class Drain {
   #failures = 0;
   #next = 0;
   #lost = 0;
+  /** Until when it is not asked again for a further association: other nodes have them. */
+  #taken = 0;
   #lastError = '';
   /** Milliseconds that sending an instance takes, on average. */
   #pace = 10;
@@ -150,7 +152,9 @@ export class Drain {
         while (this.#workers.size > 0) await Promise.race(this.#workers);
         await this.#settler.drain();
       } catch (thrown) {
-        log.jobs.error({ err: asIsenError(thrown) }, `the queue of ${this.#options.name} is tried again`);
+        const error = asIsenError(thrown);
+        const away = error.code === 'DatabaseUnavailable';
+        log.jobs[away ? 'debug' : 'error']({ err: error }, `the queue of ${this.#options.name} is tried again`);
         await this.#sleep(RETRY);
       }
     }
@@ -197,8 +201,26 @@ export class Drain {
     return Math.max(1, Math.min(MOST, Math.floor(AHEAD / pace / sending.maximumAssociations)));
   }
 
-  /** One association after another, until nothing is left to send. */
+  /** Works under one of as many leases as the modality may have associations, over all nodes. */
   async #work(): Promise<void> {
+    const { name, queue } = this.#options;
+    const most = (await this.#options.modality())?.sending.maximumAssociations ?? 1;
+    const lease = await queue.lease(`associations:${name}`, most);
+    if (lease === undefined) {
+      // Other nodes have them all; the first worker here goes on looking.
+      this.#taken = performance.now() + LOOK;
+      if (this.#workers.size <= 1) await this.#sleep(LOOK);
+      return;
+    }
+    try {
+      await this.#send(lease.lost);
+    } finally {
+      await lease.release();
+    }
+  }
+
+  /** One association after another, until nothing is left to send or `lost` aborts. */
+  async #send(lost: AbortSignal): Promise<void> {
     const { name, closeDelay, queue } = this.#options;
     let modality = await this.#options.modality();
     const feed = new Feed(this.#options, this.#queue, () => this.#limit(modality?.sending ?? NONE));
@@ -206,7 +228,7 @@ export class Drain {
     let [looked, changed] = [performance.now(), this.#changed.signal];
     try {
       for (;;) {
-        if (this.#stop.signal.aborted) return;
+        if (this.#stop.signal.aborted || lost.aborted) return;
         if (performance.now() > looked + LOOK || changed.aborted) {
           if ((await this.#closedFor()) > 0) return;
           modality = await this.#options.modality();
@@ -218,7 +240,8 @@ export class Drain {
           continue;
         }
         // There is more than this one can take: another one helps.
-        if (feed.ahead.length > 0 && this.#workers.size < (modality?.sending.maximumAssociations ?? 1)) this.#hire();
+        const most = performance.now() < this.#taken ? 0 : (modality?.sending.maximumAssociations ?? 1);
+        if (feed.ahead.length > 0 && this.#workers.size < most) this.#hire();
         if (modality === undefined) {
           const error = new IsenError('InexistentItem', `No modality with symbolic name: ${name}`);
           await this.#settle(ready, NONE, failed(error));

@@ -44,6 +44,8 @@ class Waiting {
 export async function openEmbeddedQueue({ database, commit, capacity }: EmbeddedQueueOptions): Promise<Queue> {
   const waiting = new Map<string, Waiting>();
   const listeners = new Set<(entry: Entry) => void>();
+  /** Holders by name. */
+  const leases = new Map<string, Set<object>>();
   let closed = false;
 
   const wake = (queue: string): void => {
@@ -178,6 +180,20 @@ export async function openEmbeddedQueue({ database, commit, capacity }: Embedded
     watch(listener) {
       listeners.add(listener);
       return () => listeners.delete(listener);
+    },
+    async lease(name, most) {
+      const held = leases.get(name) ?? new Set();
+      if (held.size >= most) return undefined;
+      leases.set(name, held);
+      const holder = {};
+      held.add(holder);
+      return {
+        lost: new AbortController().signal,
+        async release() {
+          held.delete(holder);
+          if (held.size === 0 && leases.get(name) === held) leases.delete(name);
+        },
+      };
     },
     async close() {
       closed = true;

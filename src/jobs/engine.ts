@@ -6,6 +6,7 @@
 
 import { randomUUID } from 'node:crypto';
 import { availableParallelism } from 'node:os';
+import { setTimeout as sleep } from 'node:timers/promises';
 import { IsenError } from '../errors.ts';
 import { log } from '../log.ts';
 import type { Storage } from '../storage/storage.ts';
@@ -49,6 +50,9 @@ export interface EngineOptions {
   /** Jobs whose outputs are kept (`MediaArchiveSize`). */
   readonly outputs: number;
 }
+
+/** Name of the lease of who adds the entries of a job. */
+const deliveryOf = (id: string): string => `delivery:${id}`;
 
 /** A kind that nobody registered: a newer program's. */
 const unknown = (type: string): WorkingKind => ({
@@ -127,7 +131,9 @@ export function createEngine({ queue, storage, ...options }: EngineOptions): Job
       try {
         await takeSome();
       } catch (thrown) {
-        log.jobs.error({ err: thrown }, 'the queue of jobs fails');
+        // An engine that is away is said by its connection, once.
+        const away = thrown instanceof IsenError && thrown.code === 'DatabaseUnavailable';
+        log.jobs[away ? 'debug' : 'error']({ err: thrown }, 'the queue of jobs fails');
         await new Promise((resolve) => setTimeout(resolve, RETRY));
       }
     }
@@ -169,6 +175,30 @@ export function createEngine({ queue, storage, ...options }: EngineOptions): Job
     await queue.settle([{ queue: JOBS, id, state: 'removed' }]);
   };
 
+  /** Forgets a job whose server died while it added the entries; false where it may be alive. */
+  const abandonLeft = async (id: string): Promise<boolean> => {
+    const lease = await queue.lease(deliveryOf(id), 1);
+    if (lease === undefined) return false;
+    const [entry] = await queue.list({ queue: JOBS, id, limit: 1 });
+    if (entry !== undefined && storedJob(entry).following?.total === undefined) await abandon(id);
+    await lease.release();
+    return true;
+  };
+
+  /** The same as soon as it is known. */
+  const abandonLater = (id: string): void => {
+    const look = async (): Promise<void> => {
+      do await sleep(RETRY, undefined, { signal: closing.signal });
+      while (!(await abandonLeft(id)));
+    };
+    const end = look()
+      .catch((thrown: unknown) => {
+        if (!closing.signal.aborted) log.jobs.error({ err: thrown }, `job ${id} is left for the next start`);
+      })
+      .finally(() => ending.delete(end));
+    ending.add(end);
+  };
+
   /** Acts on a job: one after the other with what moves jobs that follow. Throws BadRequest for an unknown one. */
   const act = async (id: string, action: (entry: Entry, job: StoredJob) => Promise<void>): Promise<void> =>
     followings.alone(async () => {
@@ -200,8 +230,8 @@ export function createEngine({ queue, storage, ...options }: EngineOptions): Job
           await withdraw(entry.id, [...UNFINISHED, 'done']);
           await history.forget(entry);
         } else if (following !== undefined) {
-          if (following.total === undefined) await abandon(entry.id);
-          else followings.moved(entry.id);
+          if (following.total !== undefined) followings.moved(entry.id);
+          else if (!(await abandonLeft(entry.id))) abandonLater(entry.id);
         }
       }
       history.trim(false);
@@ -215,6 +245,7 @@ export function createEngine({ queue, storage, ...options }: EngineOptions): Job
     async deliver(submission, entries) {
       const job = newJob(submission, { total: undefined, done: 0 });
       const ids = new Set<string>();
+      const lease = await queue.lease(deliveryOf(job.id), 1);
       let added = false;
       let some: NewEntry[] = [];
       const add = async (following: StoredJob['following']): Promise<void> => {
@@ -240,6 +271,8 @@ export function createEngine({ queue, storage, ...options }: EngineOptions): Job
       } catch (thrown) {
         if (added) await abandon(job.id);
         throw thrown;
+      } finally {
+        await lease?.release();
       }
       followings.moved(job.id);
       return job.id;

@@ -68,6 +68,13 @@ export interface Count {
   readonly oldest: number;
 }
 
+/** One of a number of leases under a name, held by this process. */
+export interface Lease {
+  /** Aborts when it is no longer held: the process was cut off, and another may hold it now. */
+  readonly lost: AbortSignal;
+  release(): Promise<void>;
+}
+
 /** The port. Every method throws Database or DatabaseUnavailable when the engine fails; nothing is half done then. */
 export interface Queue {
   /**
@@ -93,5 +100,11 @@ export interface Queue {
    * stop.
    */
   watch(listener: (entry: Entry) => void): () => void;
+  /**
+   * Takes one of the `most` leases that there are under a name over all nodes, or answers undefined where none is left. It ends when it
+   * is released, and soon after its process has died.
+   */
+  lease(name: string, most: number): Promise<Lease | undefined>;
+  /** What was taken and not settled is taken again: by other nodes at once, or after the next opening. */
   close(): Promise<void>;
 }

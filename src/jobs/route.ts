@@ -14,7 +14,7 @@ import { log } from '../log.ts';
 import { firstOf } from '../signals.ts';
 import type { Modalities } from '../scu/modality.ts';
 import { entryPriority, modalityQueue, type Order } from './order.ts';
-import type { NewEntry, Queue } from './queue.ts';
+import type { Lease, NewEntry, Queue } from './queue.ts';
 import { type Facts, readRule, reasonsAgainst, type Rule } from './rules.ts';
 
 /** The property of the index that holds the rules that were set over the REST API, by name. */
@@ -103,6 +103,8 @@ class FollowingRouter implements Router {
   #at: number | undefined;
   /** What the stored position says. */
   #stored: string | undefined;
+  /** Of the node that follows the log. */
+  #lease: Lease | undefined;
   #turn: Promise<unknown> = Promise.resolve();
   #running: Promise<void> = Promise.resolve();
   /** Wakes the following when rules changed. */
@@ -117,8 +119,7 @@ class FollowingRouter implements Router {
 
   async open(): Promise<void> {
     for (const rule of this.#configured.values()) await this.#checkTargets(rule);
-    this.#stored = await this.#options.queue.position(POSITION);
-    await this.#turnOver(await this.list());
+    await this.#leads();
     this.#running = this.#run();
   }
 
@@ -173,8 +174,10 @@ class FollowingRouter implements Router {
     this.#stop.abort();
     await this.#running;
     await this.#turn;
-    if (this.#at !== undefined && this.#stored !== String(this.#at))
+    const leads = this.#lease !== undefined && !this.#lease.lost.aborted;
+    if (leads && this.#at !== undefined && this.#stored !== String(this.#at))
       await this.#store(String(this.#at)).catch(() => {});
+    await this.#lease?.release();
   }
 
   async #checkTargets({ name, to }: Rule): Promise<void> {
@@ -194,7 +197,10 @@ class FollowingRouter implements Router {
       change(rules);
       const after = [...new Map([...rules, ...this.#configured]).values()];
       // Before the rules are there: from this moment on they count.
-      if (!before.some(({ enabled }) => enabled)) await this.#turnOver(after);
+      if (!before.some(({ enabled }) => enabled)) {
+        this.#stored = await this.#options.queue.position(POSITION);
+        await this.#turnOver(after);
+      }
       const value = JSON.stringify(Object.fromEntries([...rules].map(([key, rule]) => [key, rule.description])));
       await this.#options.apply({ kind: 'property', name: PROPERTY, value });
       this.#changed.abort();
@@ -228,21 +234,45 @@ class FollowingRouter implements Router {
     const { signal } = this.#stop;
     while (!signal.aborted) {
       try {
+        if (!(await this.#leads())) {
+          await sleep(RETRY, undefined, { signal }).catch(() => {});
+          continue;
+        }
         const rules = (await this.list()).filter(({ enabled }) => enabled);
         if (rules.length === 0) await this.#turnOver([]);
+        else if (this.#at === undefined) {
+          // Another node set the first rule.
+          this.#stored = await this.#options.queue.position(POSITION);
+          await this.#turnOver(rules);
+        }
         if (this.#at === undefined) await this.#sleep();
         else if (!(await this.#step(rules, this.#at))) await this.#news(this.#at);
       } catch (thrown) {
         const error = asIsenError(thrown);
-        if (error.code !== 'Busy') log.jobs.error({ err: error }, 'routing is behind and tries again');
+        if (error.code !== 'Busy' && error.code !== 'DatabaseUnavailable')
+          log.jobs.error({ err: error }, 'routing is behind and tries again');
         await sleep(RETRY, undefined, { signal }).catch(() => {});
       }
     }
   }
 
-  /** Until rules changed or it is closed. */
+  /** Whether this is the node that follows the log for all of them: from the position that the last one stored. */
+  async #leads(): Promise<boolean> {
+    if (this.#lease !== undefined && !this.#lease.lost.aborted) return true;
+    this.#lease = await this.#options.queue.lease('routing', 1);
+    if (this.#lease === undefined) {
+      this.#at = undefined;
+      return false;
+    }
+    this.#stored = await this.#options.queue.position(POSITION);
+    this.#at = undefined;
+    await this.#turnOver(await this.list());
+    return true;
+  }
+
+  /** Until rules changed (of another node's changes nothing is heard: for a moment only) or it is closed. */
   async #sleep(): Promise<void> {
-    const { signal, end } = firstOf([this.#stop.signal, this.#changed.signal]);
+    const { signal, end } = firstOf([this.#stop.signal, this.#changed.signal], RETRY);
     if (!signal.aborted)
       await new Promise<void>((resolve) => signal.addEventListener('abort', () => resolve(), { once: true }));
     end();

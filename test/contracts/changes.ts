@@ -129,6 +129,20 @@ export function changesContract(backend: string, open: () => Promise<OpenChanges
     await storing_;
     assert.equal((await take(changes, 0, 63, aborter.signal)).length, 63);
   });
+
+  check('an emptied log goes on with its numbers', async ({ changes, database }, store) => {
+    await store(5);
+    await database.commit([{ kind: 'clear-changes' }]);
+    await changes.cleared();
+    assert.deepEqual(await changes.since({ limit: 9 }), { changes: [], done: true });
+    assert.equal(await changes.last(), 8);
+    assert.deepEqual(await changes.since({ to: 8, limit: 1 }), { changes: [], done: true });
+    const later = await store(2);
+    assert.deepEqual(await changes.since({ limit: 9 }), { changes: later, done: true });
+    assert.deepEqual(await changes.since({ since: 3, limit: 1 }), { changes: later.slice(0, 1), done: false });
+    assert.deepEqual(await changes.since({ to: 9, limit: 5 }), { changes: later.slice(0, 1), done: true });
+    assert.equal(await changes.last(), 10);
+  });
 }
 
 async function take(changes: Changes, since: number, count: number, signal: AbortSignal): Promise<readonly Change[]> {

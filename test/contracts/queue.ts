@@ -195,6 +195,21 @@ export function queueContract(backend: string, open: OpenQueue): void {
     assert.deepEqual(heard, ['a waiting 1', 'a active 3', 'a failed 3']);
   });
 
+  check('leases of a name are as many as there may be, until they are released', async (queue) => {
+    const [first, second, third] = [await queue.lease('l', 2), await queue.lease('l', 2), await queue.lease('l', 2)];
+    assert.ok(first && second);
+    assert.equal(third, undefined);
+    const other = await queue.lease('other', 1);
+    assert.ok(other);
+    await first.release();
+    await first.release();
+    const fourth = await queue.lease('l', 2);
+    assert.ok(fourth);
+    assert.equal(await queue.lease('l', 2), undefined);
+    assert.ok(!second.lost.aborted && !fourth.lost.aborted);
+    for (const lease of [second, fourth, other]) await lease.release();
+  });
+
   check('takers and adders that race lose and double nothing', async (queue) => {
     const TOTAL = 600;
     const aborter = new AbortController();

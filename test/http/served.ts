@@ -29,6 +29,13 @@ function engine(folder: string): Readonly<Record<string, unknown>> {
   return { PostgreSQL: { ...(JSON.parse(option) as Record<string, unknown>), Schema } };
 }
 
+/** The option of Redis for a server, where the environment (`ISEN_TEST_REDIS`, its URL) asks for it: keys belong to a folder as well. */
+function cluster(folder: string): Readonly<Record<string, unknown>> {
+  const Url = process.env['ISEN_TEST_REDIS'];
+  if (Url === undefined) return {};
+  return { Redis: { Url, Prefix: `{suite${createHash('md5').update(folder).digest('hex')}}` } };
+}
+
 /** Starts a server with these options over the suite's own. */
 export async function serve(options: Readonly<Record<string, unknown>> = {}): Promise<Served> {
   const storage = typeof options['StorageDirectory'] === 'string' ? options['StorageDirectory'] : temporaryFolder();
@@ -38,6 +45,7 @@ export async function serve(options: Readonly<Record<string, unknown>> = {}): Pr
     AuthenticationEnabled: false,
     DicomServerEnabled: false,
     ...engine(storage),
+    ...cluster(storage),
     ...options,
   };
   const env = Object.fromEntries(
