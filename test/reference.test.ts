@@ -45,27 +45,13 @@ const DIFFERENCES: readonly {
 }[] = [
   {
     line: /^images: GET/,
-    found: /^status: ours 200 .*theirs (415|500)$/s,
-    reason: 'ours is better: the reference build has no JPEG 2000 (checked against their codestreams below)',
-  },
-  {
-    line: /^images: GET [^?]+\/preview\?returnUnsupportedImage$/,
-    found: /theirs 150x83 of 4: /,
-    reason: 'the picture that stands for one that cannot be shown is our own, and JPEG 2000 can be',
+    found: /^status: ours 200 .*theirs (415|500)$|theirs 150x83 of 4: /s,
+    reason: 'ours is better: the reference build has no JPEG 2000 (GDCM decodes the same values: imaging/judges)',
   },
   {
     line: /^images: GET \/instances\/2107b40c-[^/]+\/(rendered|numpy)/,
     reason:
       'ours is better: the reference leaves a window and a rescaling aside that were written as UN (PS3.5 §6.2.2)',
-  },
-  {
-    line: /^images: GET [^?]+\/numpy$/,
-    found: /Not implemented yet/,
-    reason: 'the reference names a line of its own source as Details of what is no image',
-  },
-  {
-    line: /^(instances|images): GET \/instances\/815618ed-/,
-    reason: 'pixels in private elements of ELSCINT1 (PMSCT_RLE1), without Pixel Data',
   },
   {
     line: /^instances: GET \/instances\/905d7e3a-[^/]+\/(tags|simplified-tags|patient|study)/,
@@ -249,14 +235,22 @@ async function compare(server: Served, line: Line): Promise<string | undefined> 
   if (line.pixels !== undefined && !path.endsWith('/raw')) return pixelsDiffer(bytes, line.pixels);
   if (line.md5 !== undefined && (bytes.length !== line.bytes || md5(bytes) !== line.md5))
     return `ours ${bytes.length} bytes, theirs ${line.bytes}, or others`;
-  return line.text === undefined || line.md5 !== undefined ? undefined : difference(shape(text), shape(line.text));
+  if (line.text === undefined || line.md5 !== undefined) return undefined;
+  // A line of its own source is what varies, too.
+  const theirs = line.text.replace(/\t"Details" : "ErrorCode_\w+ triggered from [^"]+",\n/, '');
+  return difference(shape(text), shape(theirs));
 }
 
 const md5 = (bytes: Uint8Array): string => createHash('md5').update(bytes).digest('hex');
 
+/** The picture that stands for one that cannot be shown: theirs is a drawing, of which ours has the size. */
+const UNSUPPORTED = '03600e4b768ea0b54f11404c112fca04';
+
 /** Why an image is not the recorded one. */
 async function pixelsDiffer(image: Buffer, theirs: NonNullable<Line['pixels']>): Promise<string | undefined> {
   const { format, width, height, channels } = await sharp(image).metadata();
+  if (theirs.md5 === UNSUPPORTED && width === theirs.width && height === theirs.height && channels === 4)
+    return undefined;
   const wide = theirs.mode === 'I';
   const pixels = await sharp(image)
     .toColourspace(wide ? 'grey16' : theirs.mode === 'L' ? 'b-w' : 'srgb')

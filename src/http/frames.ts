@@ -25,6 +25,19 @@ function whenLeft({ env }: Context<Environment>, left: () => void): void {
   else env.outgoing.once('close', left);
 }
 
+/** A frame that is in memory already: one that a worker made. */
+export function frameOf(bytes: Uint8Array<ArrayBuffer>): RawFrame {
+  return {
+    type: 'application/octet-stream',
+    size: bytes.length,
+    bytes: async () => bytes,
+    async *pieces() {
+      for (let at = 0; at < bytes.length; at += PIECE) yield bytes.subarray(at, at + PIECE);
+    },
+    release() {},
+  };
+}
+
 /** The answer of a frame, which is released with it. */
 export async function sendFrame(context: Context<Environment>, raw: RawFrame, zipped: boolean): Promise<Response> {
   whenLeft(context, raw.release);

@@ -7,7 +7,7 @@ import { IsenError } from '../errors.ts';
 import type { StoredFile } from '../ingest/header.ts';
 import { empty, json, jsonOf, keyOf } from './answers.ts';
 import { disposition, sendFile } from './files.ts';
-import { sendFrame } from './frames.ts';
+import { frameOf, sendFrame } from './frames.ts';
 import { checkId, findOne } from './resources.ts';
 import { type Environment, type Routes, Text } from './routes.ts';
 import { Dataset, formatOf, formatQuery, ignoredLength, ignoreLength } from './schemas.ts';
@@ -175,11 +175,11 @@ function addFrames(routes: Routes): void {
       async (context) => {
         const frame = frameNumber(context.req.param('frame'));
         if (frame === undefined) return empty(404);
-        return sendFrame(
-          context,
-          await services.headers.frame(await fileFor(services, context), frame),
-          form !== 'raw',
-        );
+        const file = await fileFor(services, context);
+        const raw =
+          (await services.headers.frame(file, frame)) ??
+          frameOf((await services.pictures.array(file, frame, false)).bytes);
+        return sendFrame(context, raw, form !== 'raw');
       },
     );
   }

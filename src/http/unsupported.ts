@@ -2,8 +2,9 @@
 
 import { encodePng } from '../imaging/png.ts';
 
+/** The size of the reference's. */
 const WIDTH = 150;
-const HEIGHT = 84;
+const HEIGHT = 83;
 
 /** A grey frame with its diagonals, the rest transparent. */
 function isDrawn(x: number, y: number): boolean {

@@ -81,6 +81,8 @@ const SIZE = 0xff51;
 const CODING_STYLE = 0xff52;
 const START_OF_TILE_PART = 0xff90;
 const END_OF_CODESTREAM = 0xffd9;
+/** Some writers leave out the last packets of a tile. */
+const MOST_PACKETS_A_BYTE = 8;
 
 /**
  * Reads a JPEG 2000 or HTJ2K codestream, also one in the boxes of a JP2 file, which the Standard forbids (PS3.5 §A.4.4) and files have.
@@ -99,15 +101,24 @@ export function readJpeg2000(file: Uint8Array): Codestream {
     if (view.getUint8(at + 1) !== 1 || view.getUint8(at + 2) !== 1)
       throw new IsenError('NotImplemented', 'JPEG 2000 with components of unequal size');
   }
+  const rows = view.getUint32(12) - view.getUint32(20);
+  const columns = view.getUint32(8) - view.getUint32(16);
   let colourTransform = false;
+  let packets = 0;
   let at = 2;
   for (; at + 12 <= bytes.length && view.getUint16(at) !== START_OF_TILE_PART; at += 2 + view.getUint16(at + 2)) {
-    if (view.getUint16(at) === CODING_STYLE) colourTransform = view.getUint8(at + 8) === 1;
+    if (view.getUint16(at) !== CODING_STYLE) continue;
+    colourTransform = view.getUint8(at + 8) === 1;
+    packets = samplesPerPixel * packetsOf(view, at, rows, columns);
   }
+  const tiles = endOfTiles(view, at);
+  // Every tile has a part of its own and every packet a byte (T.800 §A.4.2, §B.9): what claims more would keep a decoder busy for hours.
+  if (tilesOf(view) > tiles.parts || packets > MOST_PACKETS_A_BYTE * bytes.length)
+    throw bad('claims more than it holds');
   return {
-    bytes: bytes.subarray(0, endOfTiles(view, at)),
-    rows: view.getUint32(12) - view.getUint32(20),
-    columns: view.getUint32(8) - view.getUint32(16),
+    bytes: bytes.subarray(0, tiles.end),
+    rows,
+    columns,
     samplesPerPixel,
     bits,
     colourTransform,
@@ -123,16 +134,42 @@ function startOfCodestream(bytes: Uint8Array): number {
   throw bad('is not JPEG 2000');
 }
 
-/** Walks the tile-parts from the first by their lengths (T.800 §A.4.2); answers where the codestream ends. */
-function endOfTiles(view: DataView, first: number): number {
-  for (let at = first; ; ) {
+/** Tiles of the reference grid (T.800 §B.3). Throws BadFileFormat when the first does not lie over the picture's beginning. */
+function tilesOf(view: DataView): number {
+  const along = (size: number, offset: number, tile: number, tileOffset: number): number => {
+    const [end, start] = [view.getUint32(size), view.getUint32(offset)];
+    const [length, from] = [view.getUint32(tile), view.getUint32(tileOffset)];
+    if (from > start || from + length <= start || end <= start) throw bad('has a bad size');
+    return Math.ceil((end - from) / length);
+  };
+  return along(8, 16, 24, 32) * along(12, 20, 28, 36);
+}
+
+/** Packets of one component as COD at `at` has them cut, were the picture one tile (T.800 §A.6.1, §B.6); those of more tiles are more. */
+function packetsOf(view: DataView, at: number, rows: number, columns: number): number {
+  const levels = view.getUint8(at + 9);
+  const hasPrecincts = (view.getUint8(at + 4) & 1) === 1;
+  if (levels > 32 || at + 14 + (hasPrecincts ? levels : 0) >= view.byteLength) throw bad('has a bad coding style');
+  let precincts = 0;
+  for (let level = 0; level <= levels; level += 1) {
+    const exponents = hasPrecincts ? view.getUint8(at + 14 + level) : 0xff;
+    const across = Math.ceil(columns / 2 ** (levels - level + (exponents & 15)));
+    precincts += across * Math.ceil(rows / 2 ** (levels - level + (exponents >> 4)));
+  }
+  return precincts * view.getUint16(at + 6);
+}
+
+/** Walks the tile-parts from the first by their lengths (T.800 §A.4.2); answers how many there are, and where the codestream ends. */
+function endOfTiles(view: DataView, first: number): { readonly parts: number; readonly end: number } {
+  let parts = 0;
+  for (let at = first; ; parts += 1) {
     // Some writers leave the last marker out; the tile-parts are whole nevertheless.
     if (at > first && (at + 2 > view.byteLength || view.getUint16(at) === END_OF_CODESTREAM))
-      return Math.min(at + 2, view.byteLength);
+      return { parts, end: Math.min(at + 2, view.byteLength) };
     if (at + 12 > view.byteLength || view.getUint16(at) !== START_OF_TILE_PART) throw bad('is cut');
     const length = view.getUint32(at + 6);
     // 0: up to the end, whatever it is.
-    if (length === 0) return view.byteLength;
+    if (length === 0) return { parts: parts + 1, end: view.byteLength };
     if (length < 12 || at + length > view.byteLength) throw bad('is cut');
     at += length;
   }

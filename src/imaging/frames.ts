@@ -194,7 +194,8 @@ async function readExactly(source: Bytes, at: number, size: number): Promise<Dat
 
 /**
  * The fragments of one frame of encapsulated Pixel Data whose value begins at `value`. Offset tables are believed where they lead
- * to items; otherwise all items are walked: one fragment a frame, or all of them the only frame.
+ * to items; otherwise all items are walked: one fragment a frame, all of them the only frame, or from one that begins a codestream
+ * to the next.
  */
 async function encapsulatedFrame(source: FrameSource, value: number, frames: number, frame: number): Promise<Range[]> {
   const items = new Items(source);
@@ -254,15 +255,43 @@ async function walk(items: Items, first: number, frames: number, frame: number, 
   const kept: Range[] = [];
   let count = 0;
   for (let at = first; ; count += 1) {
-    if (!items.holds(at)) throw bad();
-    const item = await items.at(at);
-    if (item.tag === SEQUENCE_END) break;
-    if (item.tag !== ITEM || !items.within(item) || count === (frames === 1 ? MAXIMUM_FRAGMENTS : frames)) throw bad();
+    const item = await items.next(at);
+    if (item === undefined) break;
+    if (count === frames && frames > 1) return fromCodestream(items, first, frames, frame);
+    if (count === MAXIMUM_FRAGMENTS && frames === 1) throw bad();
     if (frames === 1 || count === frame) kept.push({ start: item.start, end: item.end });
     at = item.end;
   }
   if (count === 0 || (count !== frames && (frames !== 1 || hasTable))) throw bad();
   return kept;
+}
+
+/** Reads every item: the fragments of codestream number `frame`, where there are as many of these as frames. */
+async function fromCodestream(items: Items, first: number, frames: number, frame: number): Promise<Range[]> {
+  const kept: Range[] = [];
+  let begun = 0;
+  for (let at = first, count = 0; ; count += 1) {
+    const item = await items.next(at);
+    if (item === undefined) break;
+    if (await items.begins(item)) begun += 1;
+    if (begun === 0 || begun > frames || count - begun === MAXIMUM_FRAGMENTS) throw bad();
+    if (begun === frame + 1) kept.push({ start: item.start, end: item.end });
+    at = item.end;
+  }
+  if (begun !== frames) throw bad();
+  return kept;
+}
+
+/** Bytes that {@link beginsCodestream} looks at. */
+const BEGINNING = 4;
+
+/**
+ * Whether bytes are the first of a codestream of JPEG or JPEG-LS (T.81 §B.1.1.3: SOI and a marker) or of JPEG 2000 (T.800 §A.4.1,
+ * §A.5.1: SOC and SIZ), neither of which can be within one. RLE has no such mark: there every fragment is a frame (PS3.5 §A.4.2).
+ */
+export function beginsCodestream(bytes: Uint8Array): boolean {
+  if (bytes.length < BEGINNING || bytes[0] !== 0xff || bytes[2] !== 0xff) return false;
+  return bytes[1] === 0xd8 || (bytes[1] === 0x4f && bytes[3] === 0x51);
 }
 
 /** The item headers of encapsulated Pixel Data, read through a window so that small fragments share a read. */
@@ -285,17 +314,39 @@ class Items {
     return item.end <= this.#source.size;
   }
 
+  /** The fragment whose header is at `at`; undefined at the end of the sequence. Throws BadFileFormat for anything else. */
+  async next(at: number): Promise<Range | undefined> {
+    if (!this.holds(at)) throw bad();
+    const item = await this.at(at);
+    if (item.tag === SEQUENCE_END) return undefined;
+    if (item.tag !== ITEM || !this.within(item)) throw bad();
+    return item;
+  }
+
+  /** Whether a fragment begins a codestream. */
+  async begins({ start, end }: Range): Promise<boolean> {
+    if (end - start < BEGINNING) return false;
+    await this.#read(start, BEGINNING);
+    return beginsCodestream(
+      new Uint8Array(this.#window.buffer, this.#window.byteOffset + start - this.#start, BEGINNING),
+    );
+  }
+
   /** Tag and value of the item whose header is at `at`; the value may pass the end of the file. */
   async at(at: number): Promise<Range & { readonly tag: number }> {
-    if (at < this.#start || at + 8 > this.#start + this.#window.byteLength) {
-      this.#window = await readExactly(this.#source, at, Math.max(8, Math.min(WINDOW, this.#source.size - at)));
-      this.#start = at;
-    }
+    await this.#read(at, 8);
     const { littleEndian } = this.#source.dataSet;
     const offset = at - this.#start;
     const tag =
       this.#window.getUint16(offset, littleEndian) * 0x10000 + this.#window.getUint16(offset + 2, littleEndian);
     const start = at + 8;
     return { tag, start, end: start + this.#window.getUint32(offset + 4, littleEndian) };
+  }
+
+  /** Has the window hold `size` bytes from `at`. */
+  async #read(at: number, size: number): Promise<void> {
+    if (at >= this.#start && at + size <= this.#start + this.#window.byteLength) return;
+    this.#window = await readExactly(this.#source, at, Math.max(size, Math.min(WINDOW, this.#source.size - at)));
+    this.#start = at;
   }
 }

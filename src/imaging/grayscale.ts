@@ -79,9 +79,18 @@ export function grayscaleOf(dataSet: DataSet, attributes: PixelAttributes, frame
   };
 }
 
-/** The window that shows all values that so many bits can hold: the reference's where the header has none. */
-export function defaultWindow({ slope, intercept }: Grayscale, { bitsStored }: PixelAttributes): Window {
-  const span = 2 ** bitsStored;
+/**
+ * The window of an image whose header has none: all values that its bits can hold, as the reference has it; all that are there, where
+ * they have no bits.
+ */
+export function defaultWindow(grayscale: Grayscale, { bitsStored, float }: PixelAttributes, samples: Samples): Window {
+  const { slope, intercept, modality } = grayscale;
+  if (float) {
+    const { minimum, maximum } = extremes(samples);
+    return { center: slope * ((minimum + maximum) / 2) + intercept, width: Math.abs(slope) * (maximum - minimum) };
+  }
+  const span = 2 ** (modality?.bits ?? bitsStored);
+  if (modality !== undefined) return { center: span / 2, width: span };
   return { center: slope * (span / 2) + intercept, width: Math.abs(slope) * span };
 }
 
@@ -93,24 +102,21 @@ export function modalityValue({ slope, intercept, modality }: Grayscale): (store
 
 /**
  * A stored value as a level from 0 to 255, rounded down. A window covers [center − width/2, center + width/2], as that of the
- * reference does for LINEAR too; a width that is not positive is a threshold.
- * @param window in the place of the header's.
+ * reference does for LINEAR too; a width that is not positive is a threshold. Padding is black, whatever is `inverted`.
+ * @param voi a window, or the table of the header.
  */
 export function displayLevel(
   grayscale: Grayscale,
-  attributes: PixelAttributes,
-  window: Window | undefined,
+  voi: Window | LookupTable,
+  inverted: boolean,
 ): (stored: number) => number {
-  const { voi, voiFunction, padding } = grayscale;
+  const { voiFunction, padding } = grayscale;
   const value = modalityValue(grayscale);
-  const chosen = window ?? grayscale.window;
-  const level =
-    chosen === undefined && voi !== undefined
-      ? tableLevel(voi)
-      : windowLevel(chosen ?? defaultWindow(grayscale, attributes), voiFunction);
-  if (padding === undefined) return (stored) => level(value(stored));
+  const level = 'entries' in voi ? tableLevel(voi) : windowLevel(voi, voiFunction);
+  const flip = inverted ? 255 : 0;
+  if (padding === undefined) return (stored) => level(value(stored)) ^ flip;
   const { low, high } = padding;
-  return (stored) => (stored >= low && stored <= high ? 0 : level(value(stored)));
+  return (stored) => (stored >= low && stored <= high ? 0 : level(value(stored)) ^ flip);
 }
 
 function windowLevel({ center, width }: Window, voiFunction: VoiFunction): (value: number) => number {
@@ -131,7 +137,7 @@ function look({ first, entries }: LookupTable, value: number): number {
   return entries[Math.min(Math.max(Math.trunc(value) - first, 0), entries.length - 1)] ?? 0;
 }
 
-/** Smallest and largest of the samples; what is no number does not count. 0 and 0 where there is none. */
+/** Smallest and largest of the samples; what is no number or not finite does not count. 0 and 0 where there is none. */
 export function extremes(samples: Samples): { readonly minimum: number; readonly maximum: number } {
   let minimum = Number.POSITIVE_INFINITY;
   let maximum = Number.NEGATIVE_INFINITY;
@@ -140,25 +146,24 @@ export function extremes(samples: Samples): { readonly minimum: number; readonly
     if (sample < minimum) minimum = sample;
     if (sample > maximum) maximum = sample;
   }
-  return minimum > maximum ? { minimum: 0, maximum: 0 } : { minimum, maximum };
+  if (minimum > maximum) return { minimum: 0, maximum: 0 };
+  // Only floats have them, and hardly ever: the loop above stays free of the question.
+  if (maximum - minimum === Number.POSITIVE_INFINITY && !(Number.isFinite(minimum) && Number.isFinite(maximum)))
+    return extremes(samples.filter(Number.isFinite));
+  return { minimum, maximum };
 }
 
 /** Every sample through `level`, which is asked once for each value where these are fewer than the samples. */
-export function levels(
-  samples: Samples,
-  level: (stored: number) => number,
-  inverted: boolean,
-): Uint8Array<ArrayBuffer> {
+export function levels(samples: Samples, level: (stored: number) => number): Uint8Array<ArrayBuffer> {
   const result = new Uint8Array(samples.length);
-  const flip = inverted ? 255 : 0;
   const { minimum, maximum } = extremes(samples);
   const isFloat = samples instanceof Float32Array || samples instanceof Float64Array;
   if (isFloat || maximum - minimum >= samples.length) {
-    for (let at = 0; at < samples.length; at += 1) result[at] = level(samples[at] as number) ^ flip;
+    for (let at = 0; at < samples.length; at += 1) result[at] = level(samples[at] as number);
     return result;
   }
   const table = new Uint8Array(maximum - minimum + 1);
-  for (let index = 0; index < table.length; index += 1) table[index] = level(minimum + index) ^ flip;
+  for (let index = 0; index < table.length; index += 1) table[index] = level(minimum + index);
   for (let at = 0; at < samples.length; at += 1) result[at] = table[(samples[at] as number) - minimum] as number;
   return result;
 }

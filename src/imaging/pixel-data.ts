@@ -3,6 +3,7 @@
 import type { DataSet, Element } from '../dicom/read.ts';
 import { swapped } from '../dicom/reencode.ts';
 import { IsenError } from '../errors.ts';
+import { beginsCodestream } from './frames.ts';
 import type { PixelAttributes } from './image.ts';
 import { nativeFrameSize } from './native.ts';
 
@@ -16,7 +17,7 @@ export function* framesOf(dataSet: DataSet, pixels: Element, attributes: PixelAt
   const { bytes } = dataSet;
   const { frames } = attributes;
   if (pixels.fragments !== undefined) {
-    for (const [start, end] of fragmentRuns(pixels, frames)) {
+    for (const [start, end] of fragmentRuns(bytes, pixels, frames)) {
       const parts = pixels.fragments.slice(start, end);
       const [only] = parts;
       yield parts.length === 1 && only !== undefined
@@ -40,19 +41,29 @@ export function nativeValue({ bytes, littleEndian }: DataSet, { vr, offset, leng
   return littleEndian || vr !== 'OW' ? value : swapped(value, 2);
 }
 
-/** The fragments of each frame, from one number to another: by the Basic Offset Table, one each, or all of the only frame. */
-function fragmentRuns({ fragments = [], basicOffsetTable = [] }: Element, frames: number): [number, number][] {
+/**
+ * The fragments of each frame, from one number to another: one each, all of the only frame, by the Basic Offset Table, or, without
+ * one, from one that begins a codestream to the next.
+ */
+function fragmentRuns(
+  bytes: Uint8Array,
+  { fragments = [], basicOffsetTable = [] }: Element,
+  frames: number,
+): [number, number][] {
   const [first] = fragments;
   if (first === undefined) throw bad('encapsulated Pixel Data without fragments');
   if (frames === 1) return [[0, fragments.length]];
   if (fragments.length === frames) return fragments.map((_, index) => [index, index + 1]);
   // Offsets count from the item header of the first fragment (PS3.5 §A.4).
   const at = new Map(fragments.map(({ offset }, index) => [offset - first.offset, index]));
-  if (basicOffsetTable.length !== frames) throw bad('the offset table has not one entry a frame');
-  const starts = basicOffsetTable.map((offset) => at.get(offset));
-  return starts.map((start, frame) => {
-    const end = frame + 1 < frames ? starts[frame + 1] : fragments.length;
-    if (start === undefined || end === undefined || end <= start) throw bad('the offset table leads to no fragments');
-    return [start, end];
-  });
+  const told = basicOffsetTable.map((offset) => at.get(offset));
+  const isTold =
+    told.length === frames && told.every((start, frame) => start !== undefined && start > (told[frame - 1] ?? -1));
+  const begun = (): number[] =>
+    fragments.flatMap(({ offset, length }, index) =>
+      beginsCodestream(bytes.subarray(offset, offset + Math.min(length, 4))) ? [index] : [],
+    );
+  const starts = isTold ? told : begun();
+  if (starts.length !== frames || starts[0] !== 0) throw bad('fragments that belong to no frame');
+  return starts.map((start = 0, frame) => [start, starts[frame + 1] ?? fragments.length]);
 }

@@ -1,7 +1,15 @@
 /** Owns what a client is shown of a decoded frame: the picture of `preview`, `rendered`, `image-uint8`, `image-uint16` and `image-int16`. */
 
 import { IsenError } from '../errors.ts';
-import { displayLevel, extremes, type Grayscale, levels, type Window } from './grayscale.ts';
+import {
+  defaultWindow,
+  displayLevel,
+  extremes,
+  type Grayscale,
+  levels,
+  type LookupTable,
+  type Window,
+} from './grayscale.ts';
 import type { Frame, PixelAttributes, Samples } from './image.ts';
 import { colours, type Palette } from './palette.ts';
 
@@ -47,7 +55,7 @@ export const MAXIMUM_PIXELS = 64 * 1024 * 1024;
 
 /** The picture of a frame in its own size. Throws IncompatibleImageFormat for stored values of a colour image. */
 export function pictureOf(shown: Shown, rendering: Rendering): Picture {
-  const { frame, attributes, grayscale } = shown;
+  const { frame, grayscale } = shown;
   const { samples } = frame;
   if (frame.photometricInterpretation === 'RGB' || frame.photometricInterpretation === 'PALETTE COLOR') {
     if (rendering.kind !== 'preview' && rendering.kind !== 'rendered') throw new IsenError('IncompatibleImageFormat');
@@ -57,11 +65,11 @@ export function pictureOf(shown: Shown, rendering: Rendering): Picture {
   const size = { width: frame.columns, height: frame.rows, channels: 1 } as const;
   switch (rendering.kind) {
     case 'preview':
-      return { ...size, samples: levels(samples, stretch(samples), inverted) };
+      return { ...size, samples: levels(samples, stretch(samples, inverted)) };
     case 'rendered':
       return {
         ...size,
-        samples: levels(samples, displayLevel(grayscale, attributes, windowOf(rendering, grayscale)), inverted),
+        samples: levels(samples, displayLevel(grayscale, voiOf(rendering, shown), inverted)),
       };
     case 'uint8':
       return { ...size, samples: limited(samples, new Uint8Array(samples.length), 0, 0xff) };
@@ -72,24 +80,26 @@ export function pictureOf(shown: Shown, rendering: Rendering): Picture {
   }
 }
 
-/** The window of a request, of which one half may be the header's. */
-function windowOf({ window }: Rendered, grayscale: Grayscale): Window | undefined {
-  if (window === undefined) return undefined;
-  const center = window.center ?? grayscale.window?.center;
-  const width = window.width ?? grayscale.window?.width;
-  return center === undefined || width === undefined ? undefined : { center, width };
+/** The window of a request, of which one half may be the image's; what the header has instead where none is asked for. */
+function voiOf({ window }: Rendered, { grayscale, attributes, frame }: Shown): Window | LookupTable {
+  const center = window?.center;
+  const width = window?.width;
+  const own = grayscale.window ?? defaultWindow(grayscale, attributes, frame.samples);
+  if (center === undefined && width === undefined && grayscale.window === undefined) return grayscale.voi ?? own;
+  return { center: center ?? own.center, width: width ?? own.width };
 }
 
 /**
  * The smallest value to 0, the largest to 255, in single precision as the reference computes: what lies half-way between two
  * levels must go the same way.
  */
-function stretch(samples: Samples): (stored: number) => number {
+function stretch(samples: Samples, inverted: boolean): (stored: number) => number {
   const { minimum, maximum } = extremes(samples);
-  if (minimum === maximum) return () => 0;
+  const flip = inverted ? 255 : 0;
+  if (minimum === maximum) return () => flip;
   const scale = Math.fround(255 / Math.fround(maximum - minimum));
   const offset = Math.fround(-minimum * scale);
-  return (stored) => Math.round(Math.fround(Math.fround(scale * stored) + offset));
+  return (stored) => Math.round(Math.fround(Math.fround(scale * stored) + offset)) ^ flip;
 }
 
 /** Red, green and blue of 8 bits. */

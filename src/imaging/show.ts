@@ -6,6 +6,7 @@ import { IsenError } from '../errors.ts';
 import { arrayOf, type FrameArray, matlabText } from './arrays.ts';
 import { attributesOf } from './attributes.ts';
 import { decodeFrame } from './decode.ts';
+import { ELSCINT_TAGS, elscintFrame, isElscint } from './elscint.ts';
 import { encodePicture, type ImageFormat } from './encode.ts';
 import { inLittleEndian, locateFrame } from './frames.ts';
 import { GRAYSCALE_TAGS, grayscaleOf } from './grayscale.ts';
@@ -55,7 +56,7 @@ const IMAGE_PIXEL_TAGS =
   );
 
 const TAGS: ReadonlySet<number> = new Set(
-  [...IMAGE_PIXEL_TAGS, ...PIXEL_TAGS, ...GRAYSCALE_TAGS, ...PALETTE_TAGS].map(tagNumber),
+  [...IMAGE_PIXEL_TAGS, ...PIXEL_TAGS, ...GRAYSCALE_TAGS, ...PALETTE_TAGS, ...ELSCINT_TAGS].map(tagNumber),
 );
 
 /**
@@ -67,7 +68,7 @@ const TAGS: ReadonlySet<number> = new Set(
 export async function show(task: ShowTask): Promise<ShowAnswer> {
   const file = readFile(task.bytes, { only: TAGS, ...(task.truncated && { truncated: true }) });
   const { elements } = file.dataSet;
-  if (!PIXEL_TAGS.some((tag) => elements.has(tag)))
+  if (!PIXEL_TAGS.some((tag) => elements.has(tag)) && !isElscint(file.dataSet))
     throw new IsenError(elements.has('0028,0100') ? 'BadFileFormat' : 'NotImplemented');
   const attributes = attributesOf(file.dataSet, file.transferSyntax);
   if (task.frame >= attributes.frames) throw new IsenError('ParameterOutOfRange');
@@ -116,7 +117,7 @@ async function pixelsOf(file: DicomFile, attributes: PixelAttributes, frame: num
   const { bytes, dataSet, transferSyntax } = file;
   if (attributes.float) return floatFrame(dataSet, attributes, frame);
   const element = dataSet.elements.get('7fe0,0010');
-  if (element === undefined) throw new IsenError('BadFileFormat');
+  if (element === undefined) return elscintFrame(dataSet, attributes);
   const location = await locateFrame(
     {
       dataSet,

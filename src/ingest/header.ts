@@ -13,6 +13,7 @@ import { HEADER_MD5 } from '../dicom/parsing.ts';
 import { type DicomFile, MAXIMUM_INFLATED } from '../dicom/read.ts';
 import { transferSyntax } from '../dicom/transfer-syntaxes.ts';
 import { IsenError } from '../errors.ts';
+import { ELSCINT_TAGS, isElscint } from '../imaging/elscint.ts';
 import {
   countFrames,
   type FrameLocation,
@@ -85,8 +86,11 @@ export interface Headers {
    * Throws what locating the frame throws, unless that is left to `work`.
    */
   withFrame<Result>(file: StoredFile, frame: number, work: (stored: StoredFrame) => Promise<Result>): Promise<Result>;
-  /** A frame (counted from 0), to be released. Throws BadRequest, ParameterOutOfRange. */
-  frame(file: StoredFile, frame: number): Promise<RawFrame>;
+  /**
+   * A frame (counted from 0), to be released; undefined where its pixels are in private elements, of which only a worker makes a frame.
+   * Throws BadRequest, ParameterOutOfRange.
+   */
+  frame(file: StoredFile, frame: number): Promise<RawFrame | undefined>;
   /** Finishes what was begun. */
   close(): Promise<void>;
 }
@@ -111,7 +115,9 @@ export const PIECE = 1 << 20;
 
 /** What locating a frame needs of a header. */
 const FRAME_TAGS: ReadonlySet<number> = new Set(
-  ['0028,0002', '0028,0008', '0028,0010', '0028,0011', '0028,0100', '7fe0,0001', '7fe0,0010'].map(tagNumber),
+  ['0028,0002', '0028,0008', '0028,0010', '0028,0011', '0028,0100', '7fe0,0001', '7fe0,0010', ...ELSCINT_TAGS].map(
+    tagNumber,
+  ),
 );
 const PIXEL_DATA = '7fe0,0010';
 
@@ -308,7 +314,11 @@ export function createHeaders(storage: Storage, options: HeadersOptions = {}): H
           return work({ bytes, truncated, pixels });
         });
       }),
-    frame: (file, frame) => withFrames(file, async (dicom) => rawFrame(file, dicom, await locate(file, dicom, frame))),
+    frame: (file, frame) =>
+      withFrames(file, async (dicom) => {
+        if (dicom.pixelData === undefined && isElscint(dicom.dataSet)) return undefined;
+        return rawFrame(file, dicom, await locate(file, dicom, frame));
+      }),
     close: () => pool.close(),
   };
 }

@@ -19,6 +19,8 @@ import type { StoredFile } from './header.ts';
 
 /** Bytes of the largest file that is transcoded. */
 const LARGEST = 1 << 30;
+/** Bytes of all files that are being transcoded, as they came: one of the largest goes alone. */
+const TOGETHER = LARGEST;
 
 /** Errors that mean that a file cannot be had in a transfer syntax, whoever asks how often. */
 const IMPOSSIBLE: ReadonlySet<ErrorName> = new Set<ErrorName>([
@@ -84,8 +86,9 @@ export interface TranscoderOptions {
 export function createTranscoder(options: TranscoderOptions): Transcoder {
   const { storage, quality: initial, cached, deadline = 120_000 } = options;
   const threads = availableParallelism();
-  // While a thread works on one file, the next is read and the last is written.
-  const turns = new Budget(2 * threads);
+  const memory = new Budget(TOGETHER);
+  /** What a file counts for at least: while a thread works on one, the next is read and the last is written, but no more. */
+  const least = TOGETHER / (2 * threads);
   const kept = new Kept<Uint8Array<ArrayBuffer>>(cached);
   let pool: Pool<TranscodeTask, TranscodeAnswer> | undefined;
   let closed = false;
@@ -117,7 +120,7 @@ export function createTranscoder(options: TranscoderOptions): Transcoder {
       const key = `${uuid} ${syntax} ${quality}`;
       const known = kept.get(key);
       if (known !== undefined) return known;
-      return turns.with(1, async () => {
+      return memory.with(Math.max(size, least), async () => {
         const stored = (await storage.read(uuid, { start: 0, end: size })) as Uint8Array<ArrayBuffer>;
         const { bytes } = await ask({ bytes: stored, syntax, quality, ...(md5 !== '' && { md5 }) });
         if (bytes === undefined) throw new TypeError('the worker answered another question');
@@ -135,7 +138,7 @@ export function createTranscoder(options: TranscoderOptions): Transcoder {
       return {
         async received(size, read, write) {
           if (size > LARGEST) return { problem: 'it is larger than can be transcoded' };
-          return turns.with(1, async () => {
+          return memory.with(Math.max(size, least), async () => {
             const { bytes, parsed, problem } = await made({ bytes: await read(), syntax, quality: initial, rule });
             if (bytes !== undefined && parsed !== undefined) return { written: await write({ bytes, parsed }) };
             return problem === undefined ? {} : { problem };

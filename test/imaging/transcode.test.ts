@@ -18,6 +18,7 @@ import { decodeFrame, decodeStored } from '../../src/imaging/decode.ts';
 import type { Frame } from '../../src/imaging/image.ts';
 import { bytesOf } from '../../src/imaging/native.ts';
 import { framesOf } from '../../src/imaging/pixel-data.ts';
+import { show } from '../../src/imaging/show.ts';
 import { transcode } from '../../src/imaging/transcode.ts';
 import { make, ODD_ELEMENTS } from '../dicom/made.ts';
 import { shared, temporaryFolder, without, withoutShared } from '../peer.ts';
@@ -396,6 +397,44 @@ test('samples keep their pixels and all that they say', { skip: withoutShared },
     ]) {
       const { bytes } = transcode(file, uid);
       assert.deepEqual(framesIn(bytes), before, `${name} → ${uid}`);
+    }
+  }
+});
+
+test('frames in several fragments without an offset table are told apart by where codestreams begin', async () => {
+  const image = IMAGES['grey of 8 bits'] ?? assert.fail();
+  const plain = fileOf(image);
+  const bad = { code: 'BadFileFormat' };
+  for (const end of ['50', '70', '80', '90', '201']) {
+    const uid = `1.2.840.10008.1.2.4.${end}`;
+    const { dataSet } = readFile(transcode(plain, uid).bytes);
+    const whole = (dataSet.elements.get('7fe0,0010')?.fragments ?? []).map(({ offset, length }) =>
+      dataSet.bytes.subarray(offset, offset + length),
+    );
+    const cut = whole.flatMap((bytes) => [bytes.subarray(0, 100), bytes.subarray(100, 102), bytes.subarray(102)]);
+    const split = (fragments: readonly Uint8Array[]): Buffer =>
+      writeFile({
+        transferSyntax: transferSyntax(uid) ?? assert.fail(),
+        sopClassUid: '1.2.840.10008.5.1.4.1.1.2',
+        sopInstanceUid: '2.25.20261123.1.1.1',
+        dataSet: [
+          ...rawElements(dataSet, { littleEndian: true, explicit: true }).filter(({ tag }) => tag !== '7fe0,0010'),
+          { tag: '7fe0,0010', vr: 'OB', value: { fragments } },
+        ],
+      });
+    const expected = framesIn(transcode(split(whole), EXPLICIT).bytes);
+    const cutFile = split(cut);
+    assert.deepEqual(framesIn(transcode(cutFile, EXPLICIT).bytes), expected, uid);
+    for (const [frame, { samples }] of expected.entries()) {
+      const question = { kind: 'array', rescaled: false } as const;
+      const { bytes } = await show({ bytes: cutFile, truncated: false, frame, question });
+      assert.deepEqual(new Uint8Array(bytes), Uint8Array.from(samples), `${uid} ${frame}`);
+    }
+    // More or fewer codestreams than frames, or something before the first.
+    for (const wrong of [[...cut, whole[0] ?? assert.fail()], cut.slice(3), cut.slice(1)]) {
+      assert.throws(() => transcode(split(wrong), EXPLICIT), bad, uid);
+      const question = { kind: 'array', rescaled: false } as const;
+      await assert.rejects(show({ bytes: split(wrong), truncated: false, frame: 0, question }), bad, uid);
     }
   }
 });

@@ -2,7 +2,9 @@
 
 import assert from 'node:assert/strict';
 import { createHash, randomBytes } from 'node:crypto';
+import { availableParallelism } from 'node:os';
 import { test } from 'node:test';
+import { setTimeout as sleep } from 'node:timers/promises';
 import { readFile } from '../../src/dicom/read.ts';
 import type { StoredFile } from '../../src/ingest/header.ts';
 import { createTranscoder, isImpossible, type TranscoderOptions } from '../../src/ingest/transcoder.ts';
@@ -159,4 +161,34 @@ test('received bytes are read in place where they are shared, and written when t
   assert.throws(() => transcoder.ingest('nope', RULE), { code: 'ParameterOutOfRange' });
   assert.equal(transcoder.ingest('1.2.840.10008.1.2.4.51', RULE), undefined);
   await transcoder.close();
+});
+
+test('large files wait for one another by their bytes, small ones by their number', { timeout: 20_000 }, async () => {
+  for (const [size, most] of [
+    [700 << 20, 1],
+    [400 << 20, 2],
+    [1024, 2 * availableParallelism()],
+  ] as const) {
+    const { storage } = await room();
+    const bytes = make();
+    let reading = 0;
+    let peak = 0;
+    const slow: Storage = {
+      ...storage,
+      async read() {
+        reading += 1;
+        peak = Math.max(peak, reading);
+        await sleep(30);
+        reading -= 1;
+        return Uint8Array.from(bytes);
+      },
+    };
+    const transcoder = createTranscoder({ storage: slow, quality: 90, cached: 0 });
+    const file = await stored(storage, bytes);
+    const claimed = { ...file, attachment: { ...file.attachment, uncompressedSize: size } };
+    await Promise.all(Array.from({ length: 24 }, () => transcoder.transcode(claimed, RLE)));
+    assert.ok(peak >= 1 && peak <= most, `${peak} files of ${size} bytes`);
+    assert.ok(size > 1024 || peak > 1, String(peak));
+    await transcoder.close();
+  }
 });
