@@ -16,7 +16,9 @@ function pem(config: Pick<Config, Option>, option: Option): string | undefined {
   try {
     return readFileSync(path, 'utf8');
   } catch (thrown) {
-    throw new IsenError('InexistentFile', `${option}: cannot read ${path}: ${asError(thrown).message}`, { cause: thrown });
+    throw new IsenError('InexistentFile', `${option}: cannot read ${path}: ${asError(thrown).message}`, {
+      cause: thrown,
+    });
   }
 }
 
