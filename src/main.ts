@@ -19,6 +19,7 @@ import { createPictures } from './ingest/pictures.ts';
 import { openIngest } from './ingest/reception.ts';
 import { openEmbeddedQueue } from './jobs/embedded.ts';
 import { createEngine } from './jobs/engine.ts';
+import { createModifications } from './jobs/modify.ts';
 import { setMetricsEnabled } from './metrics.ts';
 import { createPool } from './pool.ts';
 import { openFilesystem } from './storage/filesystem.ts';
@@ -99,6 +100,8 @@ export async function start({ config }: StartOptions): Promise<Server> {
       save: config.SaveJobs,
       outputs: config.MediaArchiveSize,
     });
+    const modifications = createModifications({ database, storage, ingest, jobs });
+    closers.push(() => modifications.close());
     closers.push(() => jobs.close());
     await jobs.start();
     setMetricsEnabled(config.MetricsEnabled);
@@ -115,6 +118,7 @@ export async function start({ config }: StartOptions): Promise<Server> {
       ingest,
       queue,
       jobs,
+      modifications,
       headers,
       pictures,
       version: version(),

@@ -21,6 +21,7 @@ import { addImages } from './images.ts';
 import { addInstances } from './instances.ts';
 import { addJobs } from './jobs.ts';
 import { addMetadata } from './metadata.ts';
+import { addModify } from './modify.ts';
 import { addOpenApi } from './openapi.ts';
 import { plainPath, tidyUrl } from './paths.ts';
 import { addResources } from './resources.ts';
@@ -54,6 +55,7 @@ export function allRoutes(services: Services, ended: AbortSignal): Routes {
   addChanges(routes, ended);
   addExports(routes);
   addJobs(routes);
+  addModify(routes);
   addSystem(routes);
   addTools(routes);
   addUpload(routes);

@@ -7,6 +7,7 @@ import type { Headers } from '../ingest/header.ts';
 import type { Ingest } from '../ingest/ingest.ts';
 import type { Pictures } from '../ingest/pictures.ts';
 import type { Jobs } from '../jobs/jobs.ts';
+import type { Modifications } from '../jobs/modify.ts';
 import type { Queue } from '../jobs/queue.ts';
 import type { Storage } from '../storage/storage.ts';
 
@@ -19,6 +20,7 @@ export interface Services {
   readonly ingest: Ingest;
   readonly queue: Queue;
   readonly jobs: Jobs;
+  readonly modifications: Modifications;
   readonly headers: Headers;
   readonly pictures: Pictures;
   /** Isen's own version. */

@@ -221,7 +221,7 @@ export async function openIngest(options: IngestOptions): Promise<Ingest> {
             summary: parsed.summary,
             attachment,
             metadata: metadataOf(reception),
-            overwrite: options.overwrite,
+            overwrite: reception.overwrite === true ? 'Always' : options.overwrite,
           };
           outcome = await commit(operation);
           if (outcome.kind === 'stored' && outcome.status === 'AlreadyStored' && (await isLost(parsed.ids.Instance))) {
@@ -272,8 +272,16 @@ function isOutcomeUnknown(thrown: unknown): boolean {
   return thrown instanceof IsenError && (thrown.code === 'Database' || thrown.code === 'DatabaseUnavailable');
 }
 
-function metadataOf({ origin, remoteIp, remoteAet, calledAet, username }: Reception): Record<string, string> {
+function metadataOf({
+  origin,
+  remoteIp,
+  remoteAet,
+  calledAet,
+  username,
+  metadata: more,
+}: Reception): Record<string, string> {
   const metadata: Record<string, string> = {
+    ...more,
     Origin: origin,
     ReceptionDate: timestamp(Date.now()),
     RemoteAET: remoteAet,
