@@ -25,6 +25,7 @@ const DEEPEST = 64;
 const LARGEST = 0xfffffffe;
 
 const DATA_URI = /^data:[^,]{0,256};base64,/;
+const BASE64 = /^[A-Za-z0-9+/\s]*={0,2}\s*$/;
 
 /** What an element is encoded with. */
 export interface Surroundings {
@@ -84,8 +85,9 @@ export function elementOf(tag: string, value: JsonValue, around: Surroundings, v
 
 function plainValue(tag: string, vr: string, text: string, { characterSet }: Surroundings): NewValue {
   const { kind, charset } = vrRow(vr);
-  const uri = DATA_URI.exec(text);
-  const bytes = uri === null ? undefined : Buffer.from(text.slice(uri[0].length), 'base64');
+  const base64 = text.slice(DATA_URI.exec(text)?.[0].length ?? text.length);
+  // What is no base64 is the text that it is, as in the reference.
+  const bytes = base64 !== '' && BASE64.test(base64) ? Buffer.from(base64, 'base64') : undefined;
   if (bytes !== undefined && bytes.length > LARGEST) throw outOfRange(tag, '');
   switch (kind) {
     case 'text':

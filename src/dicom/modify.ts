@@ -4,7 +4,8 @@
  */
 
 import { type CharacterSet, characterSet } from './charset.ts';
-import { isPrivate, tagNumber, tagText } from './dictionary.ts';
+import { isPrivate, lookup, tagNumber, tagText } from './dictionary.ts';
+import { Malformed, MAXIMUM_ELEMENTS, readElements, wholeScope } from './elements.ts';
 import { elementOf, type JsonValue } from './json-value.ts';
 import type { DicomPath } from './path.ts';
 import { type Profile, REMOVED_GROUPS } from './profiles.ts';
@@ -158,7 +159,9 @@ class Modifier {
   #changeOf(dataSet: DataSet, element: Element, rule: Rule | undefined, scope: Scope): NewElement | 'none' | 'remove' {
     const { here, depth } = scope;
     const { profile, removePrivateTags } = this.#modification;
-    const { tag, vr, items } = element;
+    const { tag, items } = element;
+    // What was written as UN is what the dictionary says all the same (PS3.5 §6.2.2 note 2).
+    const vr = element.vr === 'UN' ? (lookup(tagNumber(tag))?.vr ?? 'UN') : element.vr;
     const kept = rule !== undefined || this.#kept.has(tag);
     if (!kept) {
       if (removePrivateTags && isPrivate(tag) && !reserves(tag, here)) return 'remove';
@@ -173,6 +176,12 @@ class Modifier {
       }
     }
     if (items !== undefined) return this.#sequence(element, items, scope);
+    if (vr === 'SQ' && element.length > 0) {
+      const hidden = hiddenItems(dataSet, element);
+      if (hidden !== undefined) return this.#sequence(element, hidden, scope);
+      // Nobody can say what is in it.
+      return profile !== undefined && !kept ? 'remove' : 'none';
+    }
     if (vr === 'UI' && rule === undefined)
       return this.#uid(dataSet, element, !kept && (profile?.map.has(tag) ?? false));
     if (this.#recode !== undefined && vrRow(vr).charset && !isAscii(dataSet, element))
@@ -206,6 +215,31 @@ class Modifier {
     if (!touched) return 'none';
     const undefinedLength = element.end > element.offset + element.length;
     return { tag: element.tag, vr: 'SQ', value: { items: all, undefinedLength } };
+  }
+}
+
+/** The items of a sequence that was written as UN of defined length, in implicit VR (PS3.5 §6.2.2 note 2); undefined for what is none. */
+function hiddenItems(dataSet: DataSet, { tag, offset, length }: Element): readonly DataSet[] | undefined {
+  const number = tagNumber(tag);
+  const bytes = Buffer.alloc(8 + length);
+  bytes.writeUInt16LE(number >>> 16, 0);
+  bytes.writeUInt16LE(number & 0xffff, 2);
+  bytes.writeUInt32LE(length, 4);
+  dataSet.bytes.copy(bytes, 8, offset, offset + length);
+  const source = { bytes, littleEndian: true, explicit: false, budget: MAXIMUM_ELEMENTS };
+  const scope = wholeScope(bytes.length, {
+    keep: 'all',
+    only: undefined,
+    untilPixelData: false,
+    pixelEnd: bytes.length,
+    cut: false,
+  });
+  scope.characterSet = dataSet.characterSet;
+  try {
+    return readElements(source, 0, scope).dataSet?.elements.get(tag)?.items;
+  } catch (thrown) {
+    if (thrown instanceof Malformed) return undefined;
+    throw thrown;
   }
 }
 
