@@ -30,6 +30,7 @@ import { ResourceId } from './schemas.ts';
 import { createServer, type HttpServer } from './server.ts';
 import type { Services } from './services.ts';
 import { addSlices } from './slices.ts';
+import { addSplitMerge } from './split-merge.ts';
 import { addSystem } from './system.ts';
 import { addTools } from './tools.ts';
 import { upload } from './upload.ts';
@@ -56,6 +57,7 @@ export function allRoutes(services: Services, ended: AbortSignal): Routes {
   addExports(routes);
   addJobs(routes);
   addModify(routes);
+  addSplitMerge(routes);
   addSystem(routes);
   addTools(routes);
   addUpload(routes);

@@ -11,16 +11,19 @@ import { answerJob, jobOptions } from './jobs.ts';
 import { checkId, findOne } from './resources.ts';
 import type { Environment, Routes } from './routes.ts';
 import { ResourceId } from './schemas.ts';
+import type { Services } from './services.ts';
 
 /** Bytes of a body: it may replace pixels by data URI; that of a job is kept with the job. */
 const LARGEST_BODY = 64 << 20;
 const LARGEST_JOB = 4 << 20;
 
-const Values = z.record(z.string(), z.unknown()).openapi({
+/** Schema of `Replace`. */
+export const Values = z.record(z.string(), z.unknown()).openapi({
   description:
     'Values by keyword, tag, or path into sequences (`Sequence[0].Tag`, `[*]` for every item): a text, a data URI, null, or an array of objects',
 });
-const Paths = z.array(z.string()).openapi({ description: 'Keywords, tags, or paths into sequences' });
+/** Schema of `Remove` and `Keep`. */
+export const Paths = z.array(z.string()).openapi({ description: 'Keywords, tags, or paths into sequences' });
 
 const shared = {
   Replace: Values.optional(),
@@ -33,7 +36,8 @@ const shared = {
   Transcode: z.string().optional().openapi({ description: 'UID of the transfer syntax of the result' }),
   LossyQuality: z.number().optional(),
 };
-const job = {
+/** What the body of every request that begins a job may say. */
+export const jobFields = {
   Synchronous: z.boolean().optional(),
   Asynchronous: z.boolean().optional(),
   Permissive: z.boolean().optional(),
@@ -49,13 +53,14 @@ const SCHEMAS = {
   },
 };
 const Begun = z.union([z.object({ ID: z.string(), Path: z.string() }), z.looseObject({ Description: z.string() })]);
-const begun = { 200: { description: 'The job, or what it made', type: 'application/json', schema: Begun } };
+/** The answers of such a request. */
+export const begun = { 200: { description: 'The job, or what it made', type: 'application/json', schema: Begun } };
 
 type Verb = keyof typeof SCHEMAS;
 const VERBS: readonly Verb[] = ['modify', 'anonymize'];
 
-/** A JSON object. Throws BadFileFormat. */
-async function objectOf(context: Context<Environment>, limit = LARGEST_JOB): Promise<Body> {
+/** The body: a JSON object. Throws BadFileFormat. */
+export async function objectOf(context: Context<Environment>, limit = LARGEST_JOB): Promise<Body> {
   const text = await bodyText(context, limit);
   let value: unknown;
   try {
@@ -68,11 +73,29 @@ async function objectOf(context: Context<Environment>, limit = LARGEST_JOB): Pro
 }
 
 /** Ids of a list in the body. Throws BadFileFormat. */
-function listOf(body: Body, name: string): readonly string[] {
+export function listOf(body: Body, name: string): readonly string[] {
   const value = body[name];
   if (!Array.isArray(value) || !value.every((each): each is string => typeof each === 'string'))
     throw new IsenError('BadFileFormat', `List of strings expected in field: ${name}`);
   return value;
+}
+
+/** Queues the job that `order` describes and answers it as its body says. */
+export async function beginModification(
+  services: Services,
+  context: Context<Environment>,
+  body: Body,
+  order: Omit<ModificationOrder, 'permissive' | 'priority' | 'userData' | 'remoteIp' | 'username'>,
+): Promise<Response> {
+  const { synchronous, ...options } = jobOptions(body, true);
+  const address = context.env.incoming.socket.remoteAddress ?? '';
+  const id = await services.modifications.submit({
+    ...order,
+    ...options,
+    remoteIp: address.startsWith('::ffff:') ? address.slice(7) : address,
+    username: '',
+  });
+  return answerJob(services, context, id, synchronous);
 }
 
 /** Adds the routes of this file. */
@@ -82,26 +105,6 @@ export function addModify(routes: Routes): void {
 
   const nameFor = async (verb: Verb): Promise<{ patientName?: string }> =>
     verb === 'modify' ? {} : { patientName: await modifications.nextPatientName() };
-
-  /** Queues the job and answers it as its body says. */
-  const begin = async (
-    context: Context<Environment>,
-    body: Body,
-    order: Pick<
-      ModificationOrder,
-      'type' | 'level' | 'resources' | 'bulk' | 'patientName' | 'body' | 'keepSource' | 'about'
-    >,
-  ): Promise<Response> => {
-    const { synchronous, ...options } = jobOptions(body, true);
-    const address = context.env.incoming.socket.remoteAddress ?? '';
-    const id = await modifications.submit({
-      ...order,
-      ...options,
-      remoteIp: address.startsWith('::ffff:') ? address.slice(7) : address,
-      username: '',
-    });
-    return answerJob(services, context, id, synchronous);
-  };
 
   for (const verb of VERBS) {
     routes.add(
@@ -129,14 +132,14 @@ export function addModify(routes: Routes): void {
           path: `/${LEVEL[level].path}/{id}/${verb}`,
           tag: level === 'Patient' ? 'Patients' : level === 'Study' ? 'Studies' : 'Series',
           summary: `Stores a ${verb === 'modify' ? 'modified' : 'anonymised'} copy of a ${level.toLowerCase()}`,
-          body: { 'application/json': z.object({ ...SCHEMAS[verb], ...job }) },
+          body: { 'application/json': z.object({ ...SCHEMAS[verb], ...jobFields }) },
           writes: true,
           answers: begun,
         },
         async (context) => {
           const { id } = await findOne(services, level, context.req.param('id') ?? '', { idsOnly: true });
           const body = await objectOf(context);
-          return begin(context, body, {
+          return beginModification(services, context, body, {
             type: 'ResourceModification',
             body,
             level,
@@ -156,7 +159,7 @@ export function addModify(routes: Routes): void {
         body: {
           'application/json': z.object({
             ...SCHEMAS[verb],
-            ...job,
+            ...jobFields,
             Resources: z.array(ResourceId),
             ...(verb === 'modify' && { Level: z.enum(LEVELS).optional() }),
           }),
@@ -169,7 +172,7 @@ export function addModify(routes: Routes): void {
         const level = verb === 'modify' ? levelOf(body) : 'Patient';
         const resources: Resource[] = [];
         for (const id of listOf(body, 'Resources')) resources.push(await resourceOf(id));
-        return begin(context, body, {
+        return beginModification(services, context, body, {
           type: 'ResourceModification',
           body,
           level,

@@ -93,6 +93,9 @@ const JOB_DEADLINE = 7 * 24 * 3600_000;
 
 const NOTHING_MADE: State['made'] = { Patient: [], Study: [], Series: [], Instance: [] };
 
+/** From the nearest on. */
+const PARENTS = ['Series', 'Study', 'Patient'] as const;
+
 /** Starts the workers and registers the kinds of jobs; before the start of `jobs`. */
 export function createModifications(options: ModificationsOptions): Modifications {
   const { database, storage, ingest, jobs } = options;
@@ -175,7 +178,9 @@ export function createModifications(options: ModificationsOptions): Modification
     const derive = async (level: Level, id: string, source: Resource | undefined): Promise<void> => {
       if (made[level].has(id)) return;
       made[level].add(id);
-      if (source === undefined || source.id === id) return;
+      // The study that others are merged into was there before.
+      const given = state.type === 'MergeStudy' && level !== 'Series';
+      if (source === undefined || source.id === id || given) return;
       const operations: Operation[] = [{ kind: 'metadata', level, id, name, value: source.id }];
       if (request.keepLabels) {
         const [found] = await database.find(source);
@@ -197,7 +202,7 @@ export function createModifications(options: ModificationsOptions): Modification
         made.Instance.add(ids.Instance);
         for (const label of request.keepLabels ? source.labels : [])
           await ingest.apply({ kind: 'label', level: 'Instance', id: ids.Instance, label, present: true });
-        for (const level of ['Series', 'Study', 'Patient'] as const) {
+        for (const level of PARENTS) {
           const above = source.ancestors?.[level];
           await derive(level, ids[level], above && { level, id: above.id });
         }
