@@ -56,6 +56,7 @@ interface Scope {
 const PATIENT_NAME = '0010,0010';
 const PATIENT_ID = '0010,0020';
 const CHARACTER_SET = '0008,0005';
+const UTF8 = 'ISO_IR 192';
 
 /** The elements of a data set that was read whole, changed, in its own encoding. Throws what {@link elementOf} throws. */
 export function modifyDataSet(dataSet: DataSet, modification: Modification, uids: UidMap): NewElement[] {
@@ -107,11 +108,15 @@ class Modifier {
   }
 
   top(dataSet: DataSet): NewElement[] {
-    const { rules } = this.#modification;
-    const replaced = rules.findLast(({ path }) => path.steps.length === 0 && path.tag === CHARACTER_SET);
-    if (replaced !== undefined && typeof replaced.action === 'object' && typeof replaced.action.replace === 'string')
-      this.#recode = characterSet(replaced.action.replace);
-    const active = rules.map((rule): Active => ({ rule, at: 0 }));
+    const active = this.#modification.rules.map((rule): Active => ({ rule, at: 0 }));
+    const chosen = this.#modification.rules.findLast(({ path }) => isTop(path, CHARACTER_SET))?.action;
+    if (typeof chosen === 'object') {
+      this.#recode = characterSet(typeof chosen.replace === 'string' ? chosen.replace : '');
+    } else if (!this.#modification.rules.every(({ action }) => isCovered(action, dataSet.characterSet))) {
+      // Nothing is lost: all texts become UTF-8.
+      this.#recode = characterSet(UTF8);
+      active.push({ rule: { path: { steps: [], tag: CHARACTER_SET }, action: { replace: UTF8 } }, at: 0 });
+    }
     return this.#changed(dataSet, active, 0, dataSet) ?? copies(dataSet, dataSet);
   }
 
@@ -163,8 +168,10 @@ class Modifier {
     // What was written as UN is what the dictionary says all the same (PS3.5 §6.2.2 note 2).
     const vr = element.vr === 'UN' ? (lookup(tagNumber(tag))?.vr ?? 'UN') : element.vr;
     const kept = rule !== undefined || this.#kept.has(tag);
+    // An item says its own no longer.
+    if (this.#recode !== undefined && depth > 0 && tag === CHARACTER_SET) return 'remove';
     if (!kept) {
-      if (removePrivateTags && isPrivate(tag) && !reserves(tag, here)) return 'remove';
+      if (removePrivateTags && isPrivate(tag) && !reserves(tag, [...here.keys(), ...this.#kept])) return 'remove';
       if (profile !== undefined) {
         if (profile.remove.has(tag) || REMOVED_GROUPS.test(tag)) return 'remove';
         if (profile.empty.has(tag) || (depth > 0 && tag === PATIENT_NAME))
@@ -243,16 +250,16 @@ function hiddenItems(dataSet: DataSet, { tag, offset, length }: Element): readon
   }
 }
 
-/** Whether a private creator (PS3.5 §7.8.1) reserves the block of an element that a rule keeps or replaces. */
-function reserves(tag: string, rules: ReadonlyMap<string, Rule>): boolean {
+/** Whether a private creator (PS3.5 §7.8.1) reserves the block of one of these elements. */
+function reserves(tag: string, stay: Iterable<string>): boolean {
   const number = tagNumber(tag);
   const block = number % 0x10000;
   if (block < 0x10 || block > 0xff) return false;
-  return [...rules.values()].some(({ path, action }) => {
-    if (action === 'remove') return false;
-    const other = tagNumber(path.tag);
-    return tagText(other - (other % 0x10000) + ((other % 0x10000) >> 8)) === tag;
-  });
+  for (const each of stay) {
+    const other = tagNumber(each);
+    if (tagText(other - (other % 0x10000) + ((other % 0x10000) >> 8)) === tag) return true;
+  }
+  return false;
 }
 
 function isAscii(dataSet: DataSet, { offset, length }: Element): boolean {
@@ -261,6 +268,19 @@ function isAscii(dataSet: DataSet, { offset, length }: Element): boolean {
     if (byte >= 0x80 || byte === 0x1b) return false;
   }
   return true;
+}
+
+const isTop = ({ steps, tag }: DicomPath, wanted: string): boolean => steps.length === 0 && tag === wanted;
+
+/** Whether a character set has every character of the texts of an action. */
+function isCovered(action: Rule['action'], set: CharacterSet): boolean {
+  if (typeof action === 'string') return true;
+  const covered = (value: JsonValue): boolean =>
+    value === null ||
+    (typeof value === 'string'
+      ? /^[\x00-\x7f]*$/.test(value) || set.covers(value)
+      : value.every((item) => Object.values(item).every(covered)));
+  return covered(action.replace);
 }
 
 const sameEncoding = (a: Encoding, b: Encoding): boolean =>
