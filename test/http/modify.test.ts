@@ -297,10 +297,17 @@ function shapeOf(dataSet: DataSet, known: ReadonlySet<string>, top = true): Reco
 }
 
 /**
- * What the servers choose: the name, the method (and we its code as well). Overlays and trailing padding are in the table of
- * PS3.15, but the reference leaves them.
+ * What the servers choose: name and identifier of the patient (we give one where there is none), the method (and we its code as
+ * well). Overlays and trailing padding are in the table of PS3.15, but the reference leaves them.
  */
-const CHOSEN: ReadonlySet<string> = new Set(['0010,0010', '0012,0063', '0012,0064', '6000,3000', 'fffc,fffc']);
+const CHOSEN: ReadonlySet<string> = new Set([
+  '0010,0010',
+  '0010,0020',
+  '0012,0063',
+  '0012,0064',
+  '6000,3000',
+  'fffc,fffc',
+]);
 
 function uidsOf(dataSet: DataSet, uids = new Set<string>()): Set<string> {
   for (const element of dataSet.elements.values()) {
