@@ -208,12 +208,11 @@ class Modifier {
 
   #sequence(element: Element, items: readonly DataSet[], { below, depth, encoding }: Scope): NewElement | 'none' {
     let touched = false;
+    const inside = below.filter(({ rule, at }) => rule.path.steps[at]?.tag === element.tag);
     const all = items.map((item, index) => {
-      const active = below.flatMap(({ rule, at }): Active[] => {
-        const step = rule.path.steps[at];
-        if (step?.tag !== element.tag || (step.item !== undefined && step.item !== index)) return [];
-        return [{ rule, at: at + 1 }];
-      });
+      const active = inside
+        .filter(({ rule, at }) => (rule.path.steps[at]?.item ?? index) === index)
+        .map(({ rule, at }): Active => ({ rule, at: at + 1 }));
       const elements = this.#changed(item, active, depth + 1, encoding);
       touched ||= elements !== undefined;
       // UN of undefined length has implicit items whatever is around it: they are turned into the encoding of the data set.

@@ -2,6 +2,7 @@
 
 import { z } from '@hono/zod-openapi';
 import type { Context } from 'hono';
+import { Budget } from '../budget.ts';
 import { LEVEL, LEVELS, type Level } from '../dicom/levels.ts';
 import type { Body } from '../dicom/modification.ts';
 import { IsenError } from '../errors.ts';
@@ -14,8 +15,11 @@ import { ResourceId } from './schemas.ts';
 import type { Services } from './services.ts';
 
 /** Bytes of a body: it may replace pixels by data URI; that of a job is kept with the job. */
-const LARGEST_BODY = 64 << 20;
+const LARGEST_BODY = 16 << 20;
 const LARGEST_JOB = 4 << 20;
+
+/** Bodies of any size that are in memory together. */
+const bodies = new Budget(256 << 20);
 
 /** Schema of `Replace`. */
 export const Values = z.record(z.string(), z.unknown()).openapi({
@@ -118,8 +122,11 @@ export function addModify(routes: Routes): void {
       },
       async (context) => {
         const { id } = await findOne(services, 'Instance', context.req.param('id') ?? '', { idsOnly: true });
-        const body = await objectOf(context, LARGEST_BODY);
-        const bytes = await modifications.file(id, { body, level: 'Instance', ...(await nameFor(verb)) });
+        const declared = Number(context.req.header('content-length') ?? LARGEST_BODY);
+        const bytes = await bodies.with(Math.min(declared, LARGEST_BODY), async () => {
+          const body = await objectOf(context, LARGEST_BODY);
+          return modifications.file(id, { body, level: 'Instance', ...(await nameFor(verb)) });
+        });
         return new Response(bytes, {
           headers: { 'Content-Type': 'application/dicom', 'Content-Length': String(bytes.length) },
         });
