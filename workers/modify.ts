@@ -10,7 +10,7 @@ export default (task: ModifyTask): unknown => {
   const value = answer(task);
   if ('error' in value) return value;
   // Small buffers lie in a pool that others share.
-  const own = value.ok.byteLength === value.ok.buffer.byteLength ? value.ok : Uint8Array.from(value.ok);
+  const own = value.ok.byteLength === value.ok.buffer.byteLength ? value.ok : new Uint8Array(value.ok);
   return Piscina.move({
     [Piscina.transferableSymbol]: [own.buffer],
     [Piscina.valueSymbol]: { ok: own },

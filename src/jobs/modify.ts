@@ -81,7 +81,9 @@ interface State extends Omit<ModificationOrder, 'priority' | 'userData'> {
 /** Instances read from the index together. */
 const PAGE = 1000;
 /** Instances between two moments at which a job may be broken off. */
-const BATCH = 32;
+const BATCH = 64;
+/** Of them at the same time: while some are changed, others are made durable together. */
+const LANES = 8;
 /** Milliseconds between two checkpoints. */
 const CHECKPOINT = 2000;
 /** Bytes that ingest is given together. */
@@ -125,7 +127,7 @@ export function createModifications(options: ModificationsOptions): Modification
     // The file and what becomes of it.
     return memory.with(2 * attachment.uncompressedSize, async () => {
       const bytes = (await storage.read(attachment.uuid)) as Uint8Array<ArrayBuffer>;
-      const whole = bytes.byteLength === bytes.buffer.byteLength ? bytes : Uint8Array.from(bytes);
+      const whole = bytes.byteLength === bytes.buffer.byteLength ? bytes : bytes.slice();
       return work(await pool.run({ ...task, bytes: whole, md5: attachment.uncompressedMD5 }, [whole.buffer]), source);
     });
   };
@@ -237,8 +239,7 @@ export function createModifications(options: ModificationsOptions): Modification
           }
         }
       };
-      // One more than threads, so that none of them waits for the disk.
-      const lanes = await Promise.allSettled(Array.from({ length: pool.threads + 1 }, lane));
+      const lanes = await Promise.allSettled(Array.from({ length: LANES }, lane));
       for (const each of lanes) if (each.status === 'rejected') throw each.reason;
       const done = Math.min(at + BATCH, instances.length);
       job.progress(done / instances.length);
