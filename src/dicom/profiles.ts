@@ -21,8 +21,11 @@ export interface Profile {
 const tags = (list: string): ReadonlySet<string> => new Set(list.trim().split(/\s+/));
 const NONE: ReadonlySet<string> = new Set();
 
-/** What every edition removes besides: curves, the pixels and comments of overlays, and trailing padding. */
-export const REMOVED_GROUPS = /^(50[0-9a-f]{2},(?!0000)|60[0-9a-f]{2},[34]000$|fffc,fffc$)/;
+/**
+ * What every edition removes besides: curves, the pixels and comments of overlays, trailing padding, and what is of commands and File
+ * Meta Information but was left in a data set, where it names the instance.
+ */
+export const REMOVED_GROUPS = /^(000[0-7],|50[0-9a-f]{2},(?!0000)|60[0-9a-f]{2},[34]000$|fffc,fffc$)/;
 
 /** By edition. That of 2023b also has what the last edition of 2023 added, most of it dates. */
 export const PROFILES: Readonly<Record<ProfileVersion, Profile>> = {

@@ -1,16 +1,19 @@
 /** Modification by splicing: what is not named keeps its bytes, what is named is what was asked for, in every encoding. */
 
 import assert from 'node:assert/strict';
+import { readdirSync, readFileSync, statSync } from 'node:fs';
+import { join } from 'node:path';
 import { test } from 'node:test';
 import { type Body, parseAnonymization, parseModification } from '../../src/dicom/modification.ts';
 import { modifyFile } from '../../src/dicom/modify.ts';
 import { PROFILE_VERSIONS, PROFILES } from '../../src/dicom/profiles.ts';
-import { type DataSet, readFile } from '../../src/dicom/read.ts';
+import { type DataSet, type DicomFile, readFile } from '../../src/dicom/read.ts';
 import { TRANSFER_SYNTAXES } from '../../src/dicom/transfer-syntaxes.ts';
 import { sharedKeys, UidMap, uidKey } from '../../src/dicom/uid-map.ts';
 import { textOf, valueOf } from '../../src/dicom/value.ts';
 import { type NewElement, writeDataSet } from '../../src/dicom/write.ts';
 import { IsenError } from '../../src/errors.ts';
+import { shared, withoutShared } from '../peer.ts';
 import { make, ODD_ELEMENTS } from './made.ts';
 
 const NONE = new UidMap('seed', []);
@@ -296,4 +299,59 @@ test('what is kept or replaced stays out of the profile', () => {
   }
   assert.equal(text(dataSet, '0010,0010'), 'Own^Name');
   assert.equal(text(dataSet, '0010,0020'), 'own');
+});
+
+/** The sample files that can be read. */
+function* samples(): Generator<[string, DicomFile]> {
+  const root = shared('samples') ?? '';
+  for (const name of readdirSync(root, { recursive: true }).map(String)) {
+    const path = join(root, name);
+    if (!statSync(path).isFile() || statSync(path).size > 4_000_000) continue;
+    try {
+      yield [name, readFile(readFileSync(path))];
+    } catch (thrown) {
+      assert.ok(thrown instanceof IsenError);
+    }
+  }
+}
+
+test('real files of every odd kind keep the bytes of what does not change', { skip: withoutShared }, () => {
+  let count = 0;
+  for (const [name, file] of samples()) {
+    const request = parseModification(
+      { Replace: { PatientName: 'New^Name' }, Remove: ['StudyDescription'] },
+      'Instance',
+    );
+    const { dataSet } = readFile(modifyFile(file, request, NONE));
+    assert.equal(text(dataSet, '0010,0010'), 'New^Name', name);
+    const [before, after] = [rawOf(file.dataSet), rawOf(dataSet)];
+    for (const tag of ['0010,0010', '0008,1030', ...before.keys()]) {
+      if (!/,0000$|^0010,0010$|^0008,1030$/.test(tag)) continue;
+      before.delete(tag);
+      after.delete(tag);
+    }
+    assert.deepEqual(after, before, name);
+    count += 1;
+  }
+  assert.ok(count > 150, `${count} files`);
+});
+
+test('no name, date or identifier of a real file is left in its anonymised one', { skip: withoutShared }, () => {
+  const names = ['0010,0010', '0010,0020', '0008,0050', '0010,0030', '0020,000d', '0008,0018', '0008,0020'];
+  for (const [name, file] of samples()) {
+    const request = parseAnonymization({}, 'Nobody^Here');
+    const { dataSet } = readFile(modifyFile(file, request, new UidMap(name, [])));
+    for (const tag of names) {
+      const old = text(file.dataSet, tag);
+      if (old) assert.notEqual(text(dataSet, tag), old, `${name} ${tag}`);
+    }
+    const ours = new Set(names.slice(4, 6).flatMap((tag) => text(file.dataSet, tag) || []));
+    const walk = (each: DataSet): void => {
+      for (const [tag, { items, vr }] of each.elements) {
+        if (vr === 'UI') assert.ok(!ours.has(text(each, tag) ?? '') || tag === '0008,1150', `${name} ${tag}`);
+        for (const item of items ?? []) walk(item);
+      }
+    };
+    walk(dataSet);
+  }
 });
