@@ -84,7 +84,8 @@ export function modifyFile(file: DicomFile, modification: Modification, uids: Ui
     sopClassUid: uid('0008,0016'),
     sopInstanceUid: uid('0008,0018'),
     dataSet,
-    meta: rawElements(file.meta, { littleEndian: true, explicit: true }),
+    // It may name machines and hold private information, which the profile has no use for (PS3.15 §E.1.1).
+    meta: modification.profile === undefined ? rawElements(file.meta, { littleEndian: true, explicit: true }) : [],
   });
 }
 
