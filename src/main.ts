@@ -29,6 +29,7 @@ import { configuredModalities, storedModalities } from './jobs/modalities.ts';
 import { openRouter } from './jobs/route.ts';
 import { openStores } from './jobs/store.ts';
 import { storeKind } from './jobs/storing.ts';
+import { createModifications } from './jobs/modify.ts';
 import { setMetricsEnabled } from './metrics.ts';
 import { createPool } from './pool.ts';
 import { connectRedis, type RedisConnection } from './redis.ts';
@@ -172,6 +173,8 @@ export async function start({ config }: StartOptions): Promise<Server> {
     jobs.register(moveKind(retrieving));
     jobs.register(getKind(retrieving));
     jobs.register(commitmentKind({ database, storage, dial, modalities }));
+    const modifications = createModifications({ database, storage, ingest, jobs });
+    closers.push(() => modifications.close());
     await jobs.start();
     closers.push(() => jobs.close());
     const queries = createQueries(config.QueryRetrieveSize);
@@ -193,6 +196,7 @@ export async function start({ config }: StartOptions): Promise<Server> {
         queries,
         queue,
         jobs,
+        modifications,
         commitments,
         stores,
         router,

@@ -21,7 +21,8 @@ export function elementsIn(dataSet: DataSet, encoding: Encoding): NewElement[] {
     .map((element) => elementIn(dataSet, element, encoding));
 }
 
-function elementIn(dataSet: DataSet, element: Element, encoding: Encoding): NewElement {
+/** One element for `encoding`, as {@link elementsIn} has it. */
+export function elementIn(dataSet: DataSet, element: Element, encoding: Encoding): NewElement {
   const { tag, vr, offset, length, items, fragments } = element;
   if (fragments !== undefined)
     throw new IsenError('IncompatibleImageFormat', `${tag} has fragments, which the transfer syntax cannot hold`);

@@ -11,6 +11,7 @@ import type { Dial } from '../scu/dial.ts';
 import type { Modalities } from '../scu/modality.ts';
 import type { Commitments } from '../jobs/commitments.ts';
 import type { Jobs } from '../jobs/jobs.ts';
+import type { Modifications } from '../jobs/modify.ts';
 import type { Queue } from '../jobs/queue.ts';
 import type { Queries } from '../jobs/queries.ts';
 import type { Router } from '../jobs/route.ts';
@@ -24,6 +25,7 @@ export interface Services {
   readonly storage: Storage;
   readonly changes: Changes;
   readonly ingest: Ingest;
+  readonly modifications: Modifications;
   readonly headers: Headers;
   readonly pictures: Pictures;
   readonly transcoder: Transcoder;

@@ -39,6 +39,10 @@ export interface Reception {
   readonly calledAet?: string;
   /** Empty when access is anonymous. */
   readonly username: string;
+  /** More metadata of the instance: what it was made from. */
+  readonly metadata?: Readonly<Record<string, string>>;
+  /** Replaces one that is there already, whatever `OverwriteInstances` says. */
+  readonly overwrite?: true;
 }
 
 /** What became of one image. It is durable and indexed by the time this is answered. */

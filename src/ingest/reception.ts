@@ -291,7 +291,7 @@ export async function openIngest(options: IngestOptions): Promise<Ingest> {
             summary: parsed.summary,
             attachment,
             metadata: metadataOf(reception),
-            overwrite: options.overwrite,
+            overwrite: reception.overwrite === true ? 'Always' : options.overwrite,
           };
           outcome = await commit(operation);
           const isThere = outcome.kind === 'stored' && outcome.status === 'AlreadyStored';
@@ -365,8 +365,16 @@ function attachmentOf(uuid: string, size: number, md5: string): Attachment {
   };
 }
 
-function metadataOf({ origin, remoteIp, remoteAet, calledAet, username }: Reception): Record<string, string> {
+function metadataOf({
+  origin,
+  remoteIp,
+  remoteAet,
+  calledAet,
+  username,
+  metadata: more,
+}: Reception): Record<string, string> {
   const metadata: Record<string, string> = {
+    ...more,
     Origin: origin,
     ReceptionDate: timestamp(Date.now()),
     RemoteAET: remoteAet,

@@ -1,0 +1,295 @@
+/**
+ * Owns the changing of a data set: every element that does not change keeps its bytes, only the changed ones are encoded. A
+ * sequence is taken apart where something in it changes, and then only down to there.
+ */
+
+import { type CharacterSet, characterSet } from './charset.ts';
+import { isPrivate, lookup, tagNumber, tagText } from './dictionary.ts';
+import { Malformed, MAXIMUM_ELEMENTS, readElements, wholeScope } from './elements.ts';
+import { elementOf, type JsonValue } from './json-value.ts';
+import type { DicomPath } from './path.ts';
+import { type Profile, REMOVED_GROUPS } from './profiles.ts';
+import type { DataSet, DicomFile, Element } from './read.ts';
+import { elementIn } from './reencode.ts';
+import { EXPLICIT_LITTLE_ENDIAN, transferSyntax } from './transfer-syntaxes.ts';
+import type { UidMap } from './uid-map.ts';
+import { textOf } from './value.ts';
+import { type Encoding, type NewElement, rawElements, writeFile } from './write.ts';
+import { vrRow } from './vr.ts';
+
+/** What is asked for one element, or one in each item of a sequence. */
+export interface Rule {
+  readonly path: DicomPath;
+  /** A replaced element is added where there is none. */
+  readonly action: 'keep' | 'remove' | { readonly replace: JsonValue };
+}
+
+/** What to change. */
+export interface Modification {
+  /** Of two for one element the later holds; any holds against the profile. */
+  readonly rules: readonly Rule[];
+  /** What becomes of elements that no rule names, at every depth. */
+  readonly profile?: Profile;
+  /** Private elements go, at every depth, but for those that a rule keeps or replaces. */
+  readonly removePrivateTags: boolean;
+  /** Creator whose dictionary says the VR of private elements that are added. */
+  readonly privateCreator?: string;
+}
+
+/** A rule on its way down: its path from `at` on. */
+interface Active {
+  readonly rule: Rule;
+  readonly at: number;
+}
+
+/** What holds for the elements of one data set. */
+interface Scope {
+  /** Rules that end here, by tag. */
+  readonly here: ReadonlyMap<string, Rule>;
+  readonly below: readonly Active[];
+  /** 0 at the top. */
+  readonly depth: number;
+  /** Of what is written. */
+  readonly encoding: Encoding;
+}
+
+const PATIENT_NAME = '0010,0010';
+const PATIENT_ID = '0010,0020';
+const CHARACTER_SET = '0008,0005';
+const UTF8 = 'ISO_IR 192';
+
+/** The elements of a data set that was read whole, changed, in its own encoding. Throws what {@link elementOf} throws. */
+export function modifyDataSet(dataSet: DataSet, modification: Modification, uids: UidMap): NewElement[] {
+  return new Modifier(modification, uids).top(dataSet);
+}
+
+/**
+ * The bytes of a file, changed, in its own transfer syntax.
+ * @throws {IsenError} what {@link elementOf} and the writer throw.
+ */
+export function modifyFile(file: DicomFile, modification: Modification, uids: UidMap): Buffer {
+  const syntax = transferSyntax(file.transferSyntax);
+  // A private transfer syntax is explicit VR little endian but for its pixels (PS3.5 §A.4).
+  const { littleEndian, explicit, deflated } = syntax ?? { littleEndian: true, explicit: true, deflated: false };
+  const dataSet = modifyDataSet(file.dataSet, modification, uids);
+  const uid = (tag: string): string => {
+    const element = dataSet.find((each) => each.tag === tag);
+    if (element === undefined) return '';
+    if (!('raw' in element)) return typeof element.value === 'string' ? element.value : asciiOf(element.value);
+    const old = file.dataSet.elements.get(tag);
+    return old === undefined ? '' : textOf(file.dataSet, old).trim();
+  };
+  return writeFile({
+    transferSyntax: { uid: file.transferSyntax || EXPLICIT_LITTLE_ENDIAN, littleEndian, explicit, deflated },
+    sopClassUid: uid('0008,0016'),
+    sopInstanceUid: uid('0008,0018'),
+    dataSet,
+    // It may name machines and hold private information, which the profile has no use for (PS3.15 §E.1.1).
+    meta: modification.profile === undefined ? rawElements(file.meta, { littleEndian: true, explicit: true }) : [],
+  });
+}
+
+function asciiOf(value: unknown): string {
+  return value instanceof Uint8Array ? Buffer.from(value).toString('latin1').replaceAll('\0', '').trim() : '';
+}
+
+class Modifier {
+  readonly #modification: Modification;
+  readonly #uids: UidMap;
+  /** Tags that are kept at the top stay at every depth, as in the reference. */
+  readonly #kept: ReadonlySet<string>;
+  /** Character set that replaces the old one. */
+  #recode: CharacterSet | undefined;
+
+  constructor(modification: Modification, uids: UidMap) {
+    this.#modification = modification;
+    this.#uids = uids;
+    const kept = modification.rules.filter(({ path, action }) => path.steps.length === 0 && action === 'keep');
+    this.#kept = new Set(kept.map(({ path }) => path.tag));
+  }
+
+  top(dataSet: DataSet): NewElement[] {
+    const active = this.#modification.rules.map((rule): Active => ({ rule, at: 0 }));
+    const chosen = this.#modification.rules.findLast(({ path }) => isTop(path, CHARACTER_SET))?.action;
+    if (typeof chosen === 'object') {
+      this.#recode = characterSet(typeof chosen.replace === 'string' ? chosen.replace : '');
+    } else if (!this.#modification.rules.every(({ action }) => isCovered(action, dataSet.characterSet))) {
+      // Nothing is lost: all texts become UTF-8.
+      this.#recode = characterSet(UTF8);
+      active.push({ rule: { path: { steps: [], tag: CHARACTER_SET }, action: { replace: UTF8 } }, at: 0 });
+    }
+    return this.#changed(dataSet, active, 0, dataSet) ?? copies(dataSet, dataSet);
+  }
+
+  /** The elements of a data set of which some change, for `encoding`; undefined where none does. */
+  #changed(dataSet: DataSet, active: readonly Active[], depth: number, encoding: Encoding): NewElement[] | undefined {
+    const here = new Map<string, Rule>();
+    for (const { rule, at } of active) if (at === rule.path.steps.length) here.set(rule.path.tag, rule);
+    const below = active.filter(({ rule, at }) => at < rule.path.steps.length);
+    /** By tag: what comes in the place of an element, or undefined for one that goes. */
+    const changes = new Map<string, NewElement | undefined>();
+    for (const element of dataSet.elements.values()) {
+      const rule = here.get(element.tag);
+      if (rule === undefined || rule.action === 'keep') {
+        const change = this.#changeOf(dataSet, element, rule, { here, below, depth, encoding });
+        if (change !== 'none') changes.set(element.tag, change === 'remove' ? undefined : change);
+      } else if (rule.action === 'remove') changes.set(element.tag, undefined);
+    }
+    for (const { path, action } of here.values()) {
+      if (typeof action !== 'object') continue;
+      const around = {
+        characterSet: this.#recode ?? dataSet.characterSet,
+        littleEndian: encoding.littleEndian,
+        privateCreator: this.#modification.privateCreator,
+      };
+      changes.set(path.tag, elementOf(path.tag, action.replace, around, dataSet.elements.get(path.tag)?.vr));
+    }
+    const { profile } = this.#modification;
+    if (depth === 0 && profile !== undefined && !here.has(PATIENT_ID)) {
+      const old = dataSet.elements.get(PATIENT_ID);
+      const id = this.#uids.patientId(old === undefined ? '' : textOf(dataSet, old));
+      changes.set(PATIENT_ID, { tag: PATIENT_ID, vr: 'LO', value: id });
+    }
+    if (changes.size === 0) return undefined;
+    const elements: NewElement[] = [];
+    for (const element of dataSet.elements.values()) {
+      // Group lengths (retired, PS3.5 §7.2) would be wrong now.
+      if (changes.has(element.tag) || element.tag.endsWith(',0000')) continue;
+      elements.push(copy(dataSet, element, encoding));
+    }
+    for (const change of changes.values()) if (change !== undefined) elements.push(change);
+    return elements;
+  }
+
+  /** What becomes of an element that no rule replaces or removes. */
+  #changeOf(dataSet: DataSet, element: Element, rule: Rule | undefined, scope: Scope): NewElement | 'none' | 'remove' {
+    const { here, depth } = scope;
+    const { profile, removePrivateTags } = this.#modification;
+    const { tag, items } = element;
+    // What was written as UN is what the dictionary says all the same (PS3.5 §6.2.2 note 2).
+    const vr = element.vr === 'UN' ? (lookup(tagNumber(tag))?.vr ?? 'UN') : element.vr;
+    const kept = rule !== undefined || this.#kept.has(tag);
+    // An item says its own no longer.
+    if (this.#recode !== undefined && depth > 0 && tag === CHARACTER_SET) return 'remove';
+    if (!kept) {
+      if (removePrivateTags && isPrivate(tag) && !reserves(tag, [...here.keys(), ...this.#kept])) return 'remove';
+      if (profile !== undefined) {
+        if (profile.remove.has(tag) || REMOVED_GROUPS.test(tag)) return 'remove';
+        if (profile.empty.has(tag) || (depth > 0 && tag === PATIENT_NAME))
+          return { tag, vr, value: items === undefined && vr !== 'SQ' ? '' : { items: [] } };
+        if (depth > 0 && tag === PATIENT_ID) {
+          const id = textOf(dataSet, element);
+          return id === '' ? 'none' : { tag, vr, value: this.#uids.patientId(id) };
+        }
+      }
+    }
+    if (items !== undefined) return this.#sequence(element, items, scope);
+    if (vr === 'SQ' && element.length > 0) {
+      const hidden = hiddenItems(dataSet, element);
+      if (hidden !== undefined) return this.#sequence(element, hidden, scope);
+      // Nobody can say what is in it.
+      return profile !== undefined && !kept ? 'remove' : 'none';
+    }
+    if (vr === 'UI' && rule === undefined)
+      return this.#uid(dataSet, element, !kept && (profile?.map.has(tag) ?? false));
+    if (this.#recode !== undefined && vrRow(vr).charset && !isAscii(dataSet, element))
+      return { tag, vr, value: this.#recode.encode(textOf(dataSet, element)) };
+    return 'none';
+  }
+
+  #uid(dataSet: DataSet, element: Element, always: boolean): NewElement | 'none' {
+    const { tag, vr } = element;
+    if (element.length === 0) return 'none';
+    const old = textOf(dataSet, element)
+      .split('\\')
+      .map((uid) => uid.trim());
+    const mapped = old.map((uid) => (uid === '' ? uid : (this.#uids.of(uid, always) ?? uid)));
+    return mapped.every((uid, index) => uid === old[index]) ? 'none' : { tag, vr, value: mapped.join('\\') };
+  }
+
+  #sequence(element: Element, items: readonly DataSet[], { below, depth, encoding }: Scope): NewElement | 'none' {
+    let touched = false;
+    const inside = below.filter(({ rule, at }) => rule.path.steps[at]?.tag === element.tag);
+    const all = items.map((item, index) => {
+      const active = inside
+        .filter(({ rule, at }) => (rule.path.steps[at]?.item ?? index) === index)
+        .map(({ rule, at }): Active => ({ rule, at: at + 1 }));
+      const elements = this.#changed(item, active, depth + 1, encoding);
+      touched ||= elements !== undefined;
+      // UN of undefined length has implicit items whatever is around it: they are turned into the encoding of the data set.
+      return elements ?? copies(item, encoding);
+    });
+    if (!touched) return 'none';
+    const undefinedLength = element.end > element.offset + element.length;
+    return { tag: element.tag, vr: 'SQ', value: { items: all, undefinedLength } };
+  }
+}
+
+/** The items of a sequence that was written as UN of defined length, in implicit VR (PS3.5 §6.2.2 note 2); undefined for what is none. */
+function hiddenItems(dataSet: DataSet, { tag, offset, length }: Element): readonly DataSet[] | undefined {
+  const number = tagNumber(tag);
+  const bytes = Buffer.alloc(8 + length);
+  bytes.writeUInt16LE(number >>> 16, 0);
+  bytes.writeUInt16LE(number & 0xffff, 2);
+  bytes.writeUInt32LE(length, 4);
+  dataSet.bytes.copy(bytes, 8, offset, offset + length);
+  const source = { bytes, littleEndian: true, explicit: false, budget: MAXIMUM_ELEMENTS };
+  const scope = wholeScope(bytes.length, {
+    keep: 'all',
+    only: undefined,
+    untilPixelData: false,
+    pixelEnd: bytes.length,
+    cut: false,
+  });
+  scope.characterSet = dataSet.characterSet;
+  try {
+    return readElements(source, 0, scope).dataSet?.elements.get(tag)?.items;
+  } catch (thrown) {
+    if (thrown instanceof Malformed) return undefined;
+    throw thrown;
+  }
+}
+
+/** Whether a private creator (PS3.5 §7.8.1) reserves the block of one of these elements. */
+function reserves(tag: string, stay: Iterable<string>): boolean {
+  const number = tagNumber(tag);
+  const block = number % 0x10000;
+  if (block < 0x10 || block > 0xff) return false;
+  for (const each of stay) {
+    const other = tagNumber(each);
+    if (tagText(other - (other % 0x10000) + ((other % 0x10000) >> 8)) === tag) return true;
+  }
+  return false;
+}
+
+function isAscii(dataSet: DataSet, { offset, length }: Element): boolean {
+  for (let at = offset; at < offset + length; at += 1) {
+    const byte = dataSet.bytes[at] ?? 0;
+    if (byte >= 0x80 || byte === 0x1b) return false;
+  }
+  return true;
+}
+
+const isTop = ({ steps, tag }: DicomPath, wanted: string): boolean => steps.length === 0 && tag === wanted;
+
+/** Whether a character set has every character of the texts of an action. */
+function isCovered(action: Rule['action'], set: CharacterSet): boolean {
+  if (typeof action === 'string') return true;
+  const covered = (value: JsonValue): boolean =>
+    value === null ||
+    (typeof value === 'string'
+      ? /^[\x00-\x7f]*$/.test(value) || set.covers(value)
+      : value.every((item) => Object.values(item).every(covered)));
+  return covered(action.replace);
+}
+
+const sameEncoding = (a: Encoding, b: Encoding): boolean =>
+  a.littleEndian === b.littleEndian && a.explicit === b.explicit;
+
+function copy(dataSet: DataSet, element: Element, encoding: Encoding): NewElement {
+  if (!sameEncoding(dataSet, encoding)) return elementIn(dataSet, element, encoding);
+  return { tag: element.tag, raw: dataSet.bytes.subarray(element.start, element.end) };
+}
+
+const copies = (dataSet: DataSet, encoding: Encoding): NewElement[] =>
+  Array.from(dataSet.elements.values(), (element) => copy(dataSet, element, encoding));

@@ -1,0 +1,71 @@
+/** Owns the making of one modified or anonymised file: transcoded where that is asked, changed, and never from an altered one. */
+
+import { createHash } from 'node:crypto';
+import { type Body, levelsMapped, parseAnonymization, parseModification, type Request } from '../dicom/modification.ts';
+import { LEVEL, type Level } from '../dicom/levels.ts';
+import { modifyFile } from '../dicom/modify.ts';
+import { type DicomFile, readFile } from '../dicom/read.ts';
+import { type MappedLevel, UidMap, uidKey } from '../dicom/uid-map.ts';
+import { textOf } from '../dicom/value.ts';
+import { IsenError } from '../errors.ts';
+import { transcode } from './transcode.ts';
+
+/** What a request asks, as plain data. */
+export interface Asked {
+  readonly body: Body;
+  /** The level at which instances are modified. */
+  readonly level: Level;
+  /** The name that patients get; undefined where it is no anonymisation. */
+  readonly patientName?: string;
+}
+
+export interface ModifyTask extends Asked {
+  /** The whole file. */
+  readonly bytes: Uint8Array;
+  /** Lower-case hex that the bytes must have; '' where it is not known. */
+  readonly md5: string;
+  /** What new identifiers are made from. */
+  readonly seed: string;
+  /** The set that is changed; undefined for this one file. */
+  readonly levels?: readonly MappedLevel[];
+}
+
+/** Reads a request. Throws what dicom/modification throws. */
+export function requestOf({ body, level, patientName }: Asked): Request {
+  return patientName === undefined ? parseModification(body, level) : parseAnonymization(body, patientName);
+}
+
+/**
+ * The changed file.
+ * @throws {IsenError} CorruptedFile for a file that is not the stored one; what transcoding and the values of the request throw.
+ */
+export function modify(task: ModifyTask): Buffer {
+  const { bytes, md5, seed } = task;
+  if (md5 !== '' && createHash('md5').update(bytes).digest('hex') !== md5)
+    throw new IsenError('CorruptedFile', 'the stored file is not the one that was stored');
+  const request = requestOf(task);
+  const original = readFile(bytes);
+  const levels = task.levels ?? ownLevels(original, request, task.level);
+  if (request.transcode === undefined) return modifyFile(original, request, new UidMap(seed, levels));
+  const quality = request.quality === undefined ? {} : { quality: request.quality };
+  const transcoded = transcode(bytes, request.transcode, quality);
+  // A lossy one has a random UID, which becomes what the original's becomes: others of the set refer to that.
+  const sop = uidOf(original, LEVEL.Instance.key);
+  const uid = new UidMap(seed, levels).of(sop, false) ?? sop;
+  const lossy: MappedLevel[] = transcoded.lossy
+    ? [{ uids: BigUint64Array.of(uidKey(transcoded.sopInstanceUid)), becomes: { uid } }]
+    : [];
+  return modifyFile(readFile(transcoded.bytes), request, new UidMap(seed, [...lossy, ...levels]));
+}
+
+function ownLevels(file: DicomFile, request: Request, level: Level): MappedLevel[] {
+  return levelsMapped(request, level).map(({ level: each, becomes }) => ({
+    uids: BigUint64Array.of(uidKey(uidOf(file, LEVEL[each].key))),
+    becomes,
+  }));
+}
+
+function uidOf({ dataSet }: DicomFile, tag: string): string {
+  const element = dataSet.elements.get(tag);
+  return element === undefined ? '' : textOf(dataSet, element).trim();
+}

@@ -1,0 +1,341 @@
+/**
+ * Owns modification and anonymisation of what is stored: a job walks the instances that its request names, a worker changes each,
+ * and ingest takes the results in like any upload. New identifiers are made from the id of the job: a run that follows a crash
+ * makes the same instances again, and doubles nothing.
+ */
+
+import { randomUUID } from 'node:crypto';
+import { Budget } from '../budget.ts';
+import { type Database, DICOM_ATTACHMENT, type Found, type Operation } from '../database/database.ts';
+import { LEVEL, LEVELS, type Level } from '../dicom/levels.ts';
+import { levelsMapped, type Request } from '../dicom/modification.ts';
+import { type MappedLevel, sharedKeys, uidKey } from '../dicom/uid-map.ts';
+import { IsenError } from '../errors.ts';
+import { type Asked, type ModifyTask, requestOf } from '../imaging/modify.ts';
+import type { Ingest, Reception } from '../ingest/ingest.ts';
+import { log } from '../log.ts';
+import { createPool, type Pool } from '../pool.ts';
+import type { Storage } from '../storage/storage.ts';
+import type { Jobs } from './jobs.ts';
+import type { Content, JobRun } from './kinds.ts';
+
+/** A resource as jobs name it. */
+export interface Resource {
+  readonly level: Level;
+  readonly id: string;
+}
+
+/** What a request wants done. */
+export interface ModificationOrder extends Asked {
+  /** `Type` of the job. */
+  readonly type: ModificationType;
+  /** What is to be changed: one resource, or (`bulk`) several whose results are all named. */
+  readonly resources: readonly Resource[];
+  readonly bulk: boolean;
+  /** Whether the sources stay; undefined where the body says so. */
+  readonly keepSource?: boolean;
+  /** More of the content of the job. */
+  readonly about?: Content;
+  readonly permissive: boolean;
+  readonly priority: number;
+  readonly userData?: unknown;
+  /** Who asked: the results have come from there. */
+  readonly remoteIp: string;
+  readonly username: string;
+}
+
+export const MODIFICATION_TYPES = ['ResourceModification', 'SplitStudy', 'MergeStudy'] as const;
+
+export type ModificationType = (typeof MODIFICATION_TYPES)[number];
+
+export interface Modifications {
+  /** Queues a job. Answers its id. Throws UnknownResource, and what reading the request throws. */
+  submit(order: ModificationOrder): Promise<string>;
+  /** The changed file of one instance, which is not stored. Throws UnknownResource, and what changing it throws. */
+  file(id: string, asked: Asked): Promise<Uint8Array<ArrayBuffer>>;
+  /** The next name of an anonymised patient. */
+  nextPatientName(): Promise<string>;
+  close(): Promise<void>;
+}
+
+export interface ModificationsOptions {
+  readonly database: Database;
+  readonly storage: Storage;
+  readonly ingest: Ingest;
+  readonly jobs: Jobs;
+  /** Bytes of files that are in memory to be changed. */
+  readonly inFlight?: number;
+}
+
+/** The durable state of a job. */
+interface State extends Omit<ModificationOrder, 'priority' | 'userData'> {
+  /** Public ids of the instances, in the order of the work. */
+  readonly instances: readonly string[];
+  /** How many of them are done, failures included. */
+  readonly done: number;
+  readonly failed: number;
+  /** Public ids of the results by level. */
+  readonly made: Readonly<Record<Level, readonly string[]>>;
+}
+
+/** Instances read from the index together. */
+const PAGE = 1000;
+/** Instances between two moments at which a job may be broken off. */
+const BATCH = 64;
+/** Of them at the same time: while some are changed, others are made durable together. */
+const LANES = 8;
+/** Milliseconds between two checkpoints. */
+const CHECKPOINT = 2000;
+/** Bytes that ingest is given together. */
+const PIECE = 1 << 20;
+/** Milliseconds that one file may take. */
+const FILE_DEADLINE = 120_000;
+/** Milliseconds that one job may take: it may be of a whole archive. */
+const JOB_DEADLINE = 7 * 24 * 3600_000;
+
+const NOTHING_MADE: State['made'] = { Patient: [], Study: [], Series: [], Instance: [] };
+
+/** From the nearest on. */
+const PARENTS = ['Series', 'Study', 'Patient'] as const;
+
+/** Starts the workers and registers the kinds of jobs; before the start of `jobs`. */
+export function createModifications(options: ModificationsOptions): Modifications {
+  const { database, storage, ingest, jobs } = options;
+  const pool: Pool<ModifyTask, Uint8Array<ArrayBuffer>> = createPool({ file: 'modify', deadline: FILE_DEADLINE });
+  const memory = new Budget(options.inFlight ?? 256 * 2 ** 20);
+
+  /** Every resource of `level` that is below, above or one of a resource, page by page. */
+  const walk = async function* (level: Level, of: Resource, idsOnly: boolean): AsyncGenerator<Found, void> {
+    for (let after: string | undefined; ; ) {
+      const page = await database.find({ level, of, limit: PAGE, idsOnly, ...(after !== undefined && { after }) });
+      yield* page;
+      after = page.at(-1)?.id;
+      if (page.length < PAGE || after === undefined) return;
+    }
+  };
+
+  /** Lets `work` have the changed file of an instance. */
+  const changed = async <Result>(
+    id: string,
+    task: Omit<ModifyTask, 'bytes' | 'md5'>,
+    work: (bytes: Uint8Array<ArrayBuffer>, source: Found) => Promise<Result>,
+  ): Promise<Result> => {
+    const [source] = await database.find({ level: 'Instance', id, ancestors: true });
+    const attachment = source?.attachments.find(({ contentType }) => contentType === DICOM_ATTACHMENT);
+    if (source === undefined || attachment === undefined) throw new IsenError('UnknownResource');
+    if (attachment.compression !== 'none') throw new IsenError('NotImplemented', 'the file is stored compressed');
+    // The file and what becomes of it.
+    return memory.with(2 * attachment.uncompressedSize, async () => {
+      const bytes = (await storage.read(attachment.uuid)) as Uint8Array<ArrayBuffer>;
+      const whole = bytes.byteLength === bytes.buffer.byteLength ? bytes : bytes.slice();
+      return work(await pool.run({ ...task, bytes: whole, md5: attachment.uncompressedMD5 }, [whole.buffer]), source);
+    });
+  };
+
+  const store = async (bytes: Uint8Array, reception: Reception): ReturnType<Ingest['store']> => {
+    const slab = await ingest.receive();
+    try {
+      for (let at = 0; at < bytes.length; at += PIECE) await slab.append(bytes.subarray(at, at + PIECE));
+      return await ingest.store(slab, reception);
+    } catch (thrown) {
+      slab.release();
+      throw thrown;
+    }
+  };
+
+  /** The UIDs of the set, in memory that every worker reads. */
+  const levelsOf = async (state: State, request: Request): Promise<MappedLevel[]> => {
+    const levels: MappedLevel[] = [];
+    for (const { level, becomes } of levelsMapped(request, state.level)) {
+      const keys = new Set<bigint>();
+      for (const resource of state.resources) {
+        for await (const { tags } of walk(level, resource, false)) {
+          const uid = tags[LEVEL[level].key]?.trim();
+          if (uid) keys.add(uidKey(uid));
+        }
+      }
+      levels.push({ uids: sharedKeys([...keys]), becomes });
+    }
+    return levels;
+  };
+
+  const run = async (job: JobRun, signal: AbortSignal): Promise<Content> => {
+    let state = job.state as State;
+    const request = requestOf(state);
+    const task = {
+      body: state.body,
+      level: state.level,
+      ...(state.patientName !== undefined && { patientName: state.patientName }),
+      seed: job.id,
+      levels: await levelsOf(state, request),
+    };
+    const made = Object.fromEntries(LEVELS.map((level) => [level, new Set(state.made[level])])) as Record<
+      Level,
+      Set<string>
+    >;
+    const name = request.profile === undefined ? 'ModifiedFrom' : 'AnonymizedFrom';
+    let { failed } = state;
+
+    /** Says of a new parent what it was made from. */
+    const derive = async (level: Level, id: string, source: Resource | undefined): Promise<void> => {
+      if (made[level].has(id)) return;
+      made[level].add(id);
+      // The study that others are merged into was there before.
+      const given = state.type === 'MergeStudy' && level !== 'Series';
+      if (source === undefined || source.id === id || given) return;
+      const operations: Operation[] = [{ kind: 'metadata', level, id, name, value: source.id }];
+      if (request.keepLabels) {
+        const [found] = await database.find(source);
+        for (const label of found?.labels ?? []) operations.push({ kind: 'label', level, id, label, present: true });
+      }
+      await ingest.applyAll(operations);
+    };
+
+    const change = async (id: string): Promise<void> => {
+      await changed(id, task, async (bytes, source) => {
+        const { ids } = await store(bytes, {
+          origin: 'RestApi',
+          remoteIp: state.remoteIp,
+          remoteAet: '',
+          username: state.username,
+          metadata: { [name]: id },
+          ...(request.force && { overwrite: true }),
+        });
+        made.Instance.add(ids.Instance);
+        for (const label of request.keepLabels ? source.labels : [])
+          await ingest.apply({ kind: 'label', level: 'Instance', id: ids.Instance, label, present: true });
+        for (const level of PARENTS) {
+          const above = source.ancestors?.[level];
+          await derive(level, ids[level], above && { level, id: above.id });
+        }
+      });
+    };
+
+    const snapshot = (done: number): State => ({
+      ...state,
+      done,
+      failed,
+      made: {
+        Patient: [...made.Patient],
+        Study: [...made.Study],
+        Series: [...made.Series],
+        Instance: [...made.Instance],
+      },
+    });
+
+    const { instances } = state;
+    let saved = Date.now();
+    for (let at = state.done; at < instances.length; at += BATCH) {
+      signal.throwIfAborted();
+      const some = instances.slice(at, at + BATCH).values();
+      const lane = async (): Promise<void> => {
+        for (const id of some) {
+          try {
+            await change(id);
+          } catch (thrown) {
+            if (!state.permissive || isOurs(thrown)) throw thrown;
+            log.jobs.warn({ err: thrown }, `instance ${id} is left out of job ${job.id}`);
+            failed += 1;
+          }
+        }
+      };
+      const lanes = await Promise.allSettled(Array.from({ length: LANES }, lane));
+      for (const each of lanes) if (each.status === 'rejected') throw each.reason;
+      const done = Math.min(at + BATCH, instances.length);
+      job.progress(done / instances.length);
+      if (Date.now() - saved > CHECKPOINT || done === instances.length) {
+        state = snapshot(done);
+        await job.checkpoint(state, contentOf(state));
+        saved = Date.now();
+      }
+    }
+    if (!(state.keepSource ?? request.keepSource)) {
+      const gone = instances.filter((id) => !made.Instance.has(id));
+      for (let at = 0; at < gone.length; at += BATCH) {
+        signal.throwIfAborted();
+        await ingest.applyAll(gone.slice(at, at + BATCH).map((id) => ({ kind: 'delete', level: 'Instance', id })));
+      }
+    }
+    return resultOf(state, made);
+  };
+
+  for (const type of MODIFICATION_TYPES) jobs.register({ type, deadline: JOB_DEADLINE, run });
+
+  /** The names of patients are given one after another. */
+  let naming: Promise<unknown> = Promise.resolve();
+
+  return {
+    async submit({ priority, userData, ...order }) {
+      requestOf(order);
+      const instances = new Set<string>();
+      for (const resource of order.resources) {
+        const before = instances.size;
+        for await (const { id } of walk('Instance', resource, true)) instances.add(id);
+        if (instances.size > before) continue;
+        const [found] = await database.find({ level: resource.level, id: resource.id, idsOnly: true });
+        if (found === undefined) throw new IsenError('UnknownResource');
+      }
+      const state: State = { ...order, instances: [...instances], done: 0, failed: 0, made: NOTHING_MADE };
+      return jobs.submit({
+        type: order.type,
+        content: contentOf(state),
+        state,
+        priority,
+        ...(userData !== undefined && { userData }),
+      });
+    },
+    file: (id, asked) => changed(id, { ...asked, seed: randomUUID() }, async (bytes) => bytes),
+    nextPatientName() {
+      const next = naming.then(async () => {
+        const number = Number((await database.property(SEQUENCE)) ?? 0) + 1;
+        await ingest.apply({ kind: 'property', name: SEQUENCE, value: String(number) });
+        return `Anonymized${number}`;
+      });
+      naming = next.catch(() => {});
+      return next;
+    },
+    close: () => pool.close(),
+  };
+}
+
+/** Name of the property that counts anonymised patients. */
+const SEQUENCE = 'AnonymizationSequence';
+
+/** Whether an error says nothing about the instance: the server is full or stops, and the job goes on another time. */
+function isOurs(thrown: unknown): boolean {
+  return thrown instanceof IsenError && ['Busy', 'FullStorage', 'DatabaseUnavailable'].includes(thrown.code);
+}
+
+/** What the job shows while it works. */
+function contentOf(state: State): Content {
+  const single = !state.bulk && state.type === 'ResourceModification';
+  return {
+    Description: 'REST API',
+    FailedInstancesCount: state.failed,
+    InstancesCount: state.instances.length,
+    ...(state.type === 'ResourceModification' && { IsAnonymization: state.patientName !== undefined }),
+    ParentResources: state.resources.map(({ id }) => id),
+    ...(single && { Resources: state.resources.map(({ id, level }) => ({ ID: id, Type: level })), Type: state.level }),
+    ...state.about,
+  };
+}
+
+/** What it shows in the end: which resources it made. */
+function resultOf(state: State, made: Readonly<Record<Level, ReadonlySet<string>>>): Content {
+  const content = contentOf(state);
+  const { type, level, bulk } = state;
+  if (bulk) {
+    const resources = (['Instance', 'Patient', 'Series', 'Study'] as const).flatMap((each) =>
+      [...made[each]].sort().map((id) => ({ ID: id, Path: `/${LEVEL[each].path}/${id}`, Type: each })),
+    );
+    return sorted({ ...content, Resources: resources });
+  }
+  const [id] = made[level];
+  if (id === undefined) return sorted(content);
+  const [patient] = made.Patient;
+  if (type !== 'ResourceModification') return sorted({ ...content, TargetStudy: id });
+  return sorted({ ...content, ID: id, Path: `/${LEVEL[level].path}/${id}`, PatientID: patient });
+}
+
+const sorted = (content: Content): Content =>
+  Object.fromEntries(Object.entries(content).sort(([a], [b]) => (a < b ? -1 : 1)));
