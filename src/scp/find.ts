@@ -12,6 +12,26 @@ import { WORKLIST_FIND } from '../dicom/models.ts';
 import { worklistSource } from './worklist.ts';
 import { planSearch, type SearchRoom } from './search.ts';
 
+/** Bytes and keys of an identifier that is answered: every answer repeats every key. Real ones have some tens. */
+const LARGEST_IDENTIFIER = 1 << 20;
+const MOST_KEYS = 512;
+/** Characters of a pattern; a list of UIDs may be longer. */
+const LONGEST_PATTERN = 4096;
+
+/** Throws BadRequest for an identifier that would cost more than any question is worth. */
+function checkBounds(identifier: Identifier): void {
+  let keys = 0;
+  const walk = (level: Identifier): void => {
+    for (const { vr, value } of level) {
+      keys += 1;
+      if (keys > MOST_KEYS) throw new IsenError('BadRequest', `the identifier has more than ${MOST_KEYS} keys`);
+      if (typeof value !== 'string') for (const item of value) walk(item);
+      else if (vr !== 'UI' && value.length > LONGEST_PATTERN) throw new IsenError('BadRequest', 'a key is too long');
+    }
+  };
+  walk(identifier);
+}
+
 /** What a C-FIND is answered from. */
 export interface FindSource {
   /** Throws BadRequest for an identifier of another model, ParameterOutOfRange for keys that cannot be matched. */
@@ -69,7 +89,9 @@ async function answerFind(
   let sending = false;
   try {
     if (dataSet === undefined) throw new IsenError('BadRequest', 'C-FIND without an identifier');
+    if (dataSet.length > LARGEST_IDENTIFIER) throw new IsenError('BadRequest', 'the identifier is too large');
     const query = readIdentifier(dataSet, context.transferSyntax);
+    checkBounds(query.identifier);
     const { answers, unsupported } = source.plan(query.identifier);
     const sets = [characterSet(ENCODING_TERM[config.DefaultEncoding]), query.characterSet];
     const Status = unsupported ? STATUS.pendingUnsupported : STATUS.pending;

@@ -7,9 +7,11 @@ import { readFile } from 'node:fs/promises';
 import { createServer as createTcpServer, type Server, type Socket } from 'node:net';
 import { createServer as createTlsServer, type SecureVersion, type TLSSocket } from 'node:tls';
 import type { Config } from '../config.ts';
+import { COMMAND, type Command } from '../dicom/command.ts';
 import { asError, asIsenError, IsenError } from '../errors.ts';
 import { log } from '../log.ts';
 import { recordAssociations } from '../metrics.ts';
+import type { PresentationContext } from '../scu/association.ts';
 import { Connection, type Decision } from '../scu/connection.ts';
 import type { Modalities } from '../scu/modality.ts';
 import type { ContextAnswer, Offer, OfferedContext } from '../scu/negotiation.ts';
@@ -26,6 +28,8 @@ const HANDSHAKE = 30_000;
 
 /** Status of a request that no service here answers (PS3.7 §C.5.23). */
 const UNRECOGNIZED_OPERATION = 0x0211;
+/** Status of a request for a SOP class that the peer may not use, or that is not the service's (PS3.7 §C.5.21). */
+const SOP_CLASS_NOT_SUPPORTED = 0x0122;
 
 export interface DicomServerOptions {
   readonly config: PeerOptions &
@@ -101,7 +105,12 @@ export async function createDicomServer(options: DicomServerOptions): Promise<Di
       {
         patience: config.DicomScpTimeout * 1000,
         maximumPdu: config.MaximumPduLength,
-        sink: (context, command) => peer && byCommand.get(command.CommandField)?.sink?.(peer, context, command),
+        sink: (context, command) => {
+          const service = byCommand.get(command.CommandField);
+          if (peer === undefined || service === undefined || verdict(service, peer, context, command) !== 'served')
+            return undefined;
+          return service.sink?.(peer, context, command);
+        },
       },
     );
     open.set(connection, state);
@@ -177,16 +186,42 @@ export async function createDicomServer(options: DicomServerOptions): Promise<Di
   };
 }
 
-/** Has a service answer a request; one that none answers is answered as the Standard says. */
+/**
+ * Whether a request is the service's on this presentation context: what was negotiated for one service opens no other, and a SOP class that
+ * would not have been accepted is none that a command may name.
+ */
+function verdict(
+  service: Service,
+  peer: Peer,
+  { id, abstractSyntax, transferSyntax, scu, scp }: PresentationContext,
+  command: Command,
+): 'served' | 'another context' | 'another SOP class' {
+  // Events are reported by the SCP of their class; everything else is asked by an SCU.
+  const isEvent = command.CommandField === COMMAND['N-EVENT-REPORT-RQ'];
+  const serves = (uid: string): boolean => {
+    const offered = { id, abstractSyntax: uid, transferSyntaxes: [transferSyntax], scu: !isEvent, scp: isEvent };
+    const answer = service.accepts(peer, offered);
+    return answer !== undefined && 'transferSyntax' in answer && answer.peerRole === (isEvent ? 'scp' : 'scu');
+  };
+  if (!(isEvent ? scp : scu) || !serves(abstractSyntax)) return 'another context';
+  const named = command.AffectedSOPClassUID ?? command.RequestedSOPClassUID ?? abstractSyntax;
+  return named === abstractSyntax || serves(named) ? 'served' : 'another SOP class';
+}
+
+/** Has a service answer a request; one that none answers, or that is not for this context, is answered as the Standard says. */
 async function serve(service: Service | undefined, exchange: Exchange): Promise<void> {
-  if (service !== undefined) return service.serve(exchange);
   const { context, command, sink } = exchange.message;
+  const answer = service && verdict(service, exchange.peer, context, command);
+  if (service !== undefined && answer === 'served') return service.serve(exchange);
   sink?.abandon();
+  if (answer === 'another context') {
+    throw new IsenError('NetworkProtocol', 'a request on a presentation context of another service');
+  }
   await exchange.association.send(context, {
     CommandField: command.CommandField | 0x8000,
     MessageIDBeingRespondedTo: command.MessageID ?? 0,
     ...(command.AffectedSOPClassUID === undefined ? {} : { AffectedSOPClassUID: command.AffectedSOPClassUID }),
-    Status: UNRECOGNIZED_OPERATION,
+    Status: answer === undefined ? UNRECOGNIZED_OPERATION : SOP_CLASS_NOT_SUPPORTED,
   });
 }
 
