@@ -29,7 +29,7 @@ import {
 } from './job.ts';
 import type { Jobs, JobsRequest, Submission } from './jobs.ts';
 import type { Content, FollowingKind, JobKind, WorkingKind } from './kinds.ts';
-import type { Entry, EntryState, NewEntry, Queue } from './queue.ts';
+import { CANCELED, type Entry, type EntryState, type NewEntry, type Queue } from './queue.ts';
 import { Run } from './run.ts';
 
 /** Entries that are added in one transaction. */
@@ -333,8 +333,7 @@ export function createEngine({ queue, storage, ...options }: EngineOptions): Job
     cancel: (id) =>
       act(id, async (entry, job) => {
         if (FINISHED.includes(entry.state)) return;
-        const why = 'The job was canceled';
-        if (job.following !== undefined) await followings.move(id, UNFINISHED, { state: 'failed', reason: why });
+        if (job.following !== undefined) await followings.move(id, UNFINISHED, { state: 'failed', reason: CANCELED });
         const error = { code: 'CanceledJob' as const, details: job.error?.details };
         await put(entry, UNFINISHED, 'failed', { ...job, outputs: {}, error, completed: preciseNow() });
       }),

@@ -4,6 +4,9 @@
  * an entry that was under way when its process died is taken again, so whatever processes entries may be repeated.
  */
 
+/** The reason of an entry whose job a person cancelled: nothing tries it again but that job, resubmitted. */
+export const CANCELED = 'The job was canceled';
+
 /** Where an entry stands. `waiting` and `retrying` ones are taken when due; the others stay until someone acts. */
 export type EntryState = 'waiting' | 'active' | 'retrying' | 'paused' | 'failed' | 'done';
 

@@ -12,7 +12,7 @@ import type { Modalities } from '../scu/modality.ts';
 import { Drain } from './drain.ts';
 import type { FeedSource } from './feed.ts';
 import { modalityOf, modalityQueue, type Order, orderOf } from './order.ts';
-import type { Count, Entry, EntryState, Settlement } from './queue.ts';
+import { CANCELED, type Count, type Entry, type EntryState, type Settlement } from './queue.ts';
 
 /** Entries acted upon in one step. */
 const PAGE = 500;
@@ -164,8 +164,10 @@ export async function openStores(options: StoresOptions): Promise<Stores> {
     },
     entries: (name, states, after, limit) => queue.list({ queue: modalityQueue(name), states, after, limit }),
     async retry(name) {
-      const count = await settleAll(name, ['failed', 'retrying'], ({ queue: of, id, value, state }) => {
+      const count = await settleAll(name, ['failed', 'retrying'], ({ queue: of, id, value, state, reason }) => {
         const { tries: _tries, failure: _failure, ...order } = orderOf(value) ?? { instance: '' };
+        // A person called it off, or was told that it failed and may have sent it again.
+        if (reason === CANCELED || order.once === true) return undefined;
         return {
           queue: of,
           id,
