@@ -16,9 +16,10 @@ if (chosen.length === 0) {
   process.stderr.write(`no suite matches ${wanted.join(' ')}; run \`npm run build\` first?\n`);
   process.exit(1);
 }
+// A test that failed may leave a server or a connection open: the run ends all the same.
 const run = spawnSync(
   process.execPath,
-  ['--enable-source-maps', '--test', '--test-concurrency=2', '--test-reporter=spec', ...chosen],
+  ['--enable-source-maps', '--test', '--test-force-exit', '--test-concurrency=2', '--test-reporter=spec', ...chosen],
   // DCMTK leaves Nagle on, which stalls every C-STORE for 40 ms: no suite means to measure that.
   { stdio: 'inherit', env: { ...process.env, TCP_NODELAY: '1', UV_THREADPOOL_SIZE: '16' } },
 );

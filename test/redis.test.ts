@@ -6,7 +6,7 @@ import { readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { test } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { connectRedis, RedisScript } from '../src/redis.ts';
+import { connectRedis, type RedisConnection, RedisScript } from '../src/redis.ts';
 import { freePort, temporaryFolder, without } from './peer.ts';
 import { startRedis } from './redis-server.ts';
 import { certificates } from './scp/certificates.ts';
@@ -45,7 +45,8 @@ test('a password, and TLS whose certificate must be of a trusted authority', { s
 });
 
 test('Sentinels say who is the master, also after it died', { skip, timeout: 60_000 }, async () => {
-  const [first, second] = await Promise.all([startRedis(), startRedis()]);
+  // A master waits five seconds for more replicas otherwise, as long as a command may take here.
+  const [first, second] = await Promise.all([startRedis(['--repl-diskless-sync-delay', '0']), startRedis()]);
   const portOf = (url: string): string => new URL(url).port;
   const replica = await connectRedis(second.target);
   await replica.client.call('REPLICAOF', '127.0.0.1', portOf(first.target.url));
@@ -61,8 +62,9 @@ test('Sentinels say who is the master, also after it died', { skip, timeout: 60_
   ];
   writeFileSync(join(folder, 'sentinel.conf'), `${lines.join('\n')}\n`);
   const sentinel = spawn('redis-server', [join(folder, 'sentinel.conf'), '--sentinel'], { stdio: 'ignore' });
+  let connection: RedisConnection | undefined;
   try {
-    const connection = await connectRedis({
+    connection = await connectRedis({
       url: 'redis://localhost',
       prefix: 'p',
       sentinels: [{ host: '127.0.0.1', port }],
@@ -81,10 +83,11 @@ test('Sentinels say who is the master, also after it died', { skip, timeout: 60_
       await sleep(100);
     }
     assert.equal(await replica.client.get('key'), 'again');
-    await connection.close();
   } finally {
+    // Whatever failed: what stays open would keep this process, and with it the whole run, from ending.
     sentinel.kill('SIGKILL');
+    await connection?.close();
+    await replica.close();
+    await Promise.all([first.stop(), second.stop()]);
   }
-  await replica.close();
-  await Promise.all([first.stop(), second.stop()]);
 });
