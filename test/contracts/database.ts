@@ -138,13 +138,17 @@ export function databaseContract(backend: string, open: OpenDatabase): void {
       const [first] = many;
       assert.ok(first);
       let running = 4;
+      let meanwhile = 0;
+      const end = Date.now() + 10_000;
       const searches = Array.from({ length: running }, async () => {
         const of = { level: 'Patient', id: first.ids.Patient } as const;
-        const found = await ids(database, { level: 'Instance', of });
+        let found: string[];
+        // Again when all of it was over before the first commit.
+        do found = await ids(database, { level: 'Instance', of });
+        while (meanwhile === 0 && Date.now() < end);
         running -= 1;
         return found;
       });
-      let meanwhile = 0;
       while (running > 0) {
         const version = database.version();
         const label = `label${meanwhile}`;
