@@ -3,9 +3,8 @@
  * a request, and ending in good order.
  */
 
-import { readFile } from 'node:fs/promises';
 import { createServer as createTcpServer, type Server, type Socket } from 'node:net';
-import { createServer as createTlsServer, type SecureVersion, type TLSSocket } from 'node:tls';
+import { createServer as createTlsServer, type TLSSocket } from 'node:tls';
 import type { Config } from '../config.ts';
 import { COMMAND, type Command } from '../dicom/command.ts';
 import { asError, asIsenError, IsenError } from '../errors.ts';
@@ -15,6 +14,7 @@ import type { PresentationContext } from '../scu/association.ts';
 import { Connection, type Decision } from '../scu/connection.ts';
 import type { Modalities } from '../scu/modality.ts';
 import type { ContextAnswer, Offer, OfferedContext } from '../scu/negotiation.ts';
+import { pem, TLS_VERSIONS } from '../scu/tls.ts';
 import { Dialogue } from './dialogue.ts';
 import { isSameAet, type PeerOptions, recognize } from './peer.ts';
 import type { Exchange, Peer, Service } from './service.ts';
@@ -147,7 +147,7 @@ export async function createDicomServer(options: DicomServerOptions): Promise<Di
     });
   };
 
-  const server = await openServer(config, accept);
+  const server = openServer(config, accept);
   server.maxConnections = MOST_CONNECTIONS;
   /** Of TCP, those that have not finished their TLS handshake included. */
   const sockets = new Set<Socket>();
@@ -240,32 +240,13 @@ export function answerTo(services: readonly Service[], peer: Peer, context: Offe
   return { result: refusals[0] ?? 'abstract syntax not supported' };
 }
 
-/** Oldest TLS version by its number in Orthanc's options; 0 is the secure default. */
-const TLS_VERSIONS: readonly SecureVersion[] = [
-  'TLSv1.2',
-  'TLSv1',
-  'TLSv1',
-  'TLSv1.1',
-  'TLSv1.2',
-  'TLSv1.3',
-  'TLSv1.3',
-];
-
-async function openServer(config: DicomServerOptions['config'], accept: (socket: Socket) => void): Promise<Server> {
+function openServer(config: DicomServerOptions['config'], accept: (socket: Socket) => void): Server {
   if (!config.DicomTlsEnabled) return createTcpServer({ noDelay: true }, accept);
   const required = config.DicomTlsRemoteCertificateRequired;
-  const pem = async (path: string, option: string): Promise<Buffer> => {
-    try {
-      return await readFile(path);
-    } catch (thrown) {
-      const details = `${option}: cannot read ${path}: ${asError(thrown).message}`;
-      throw new IsenError('InexistentFile', details, { cause: thrown });
-    }
-  };
-  const cert = await pem(config.DicomTlsCertificate, 'DicomTlsCertificate');
-  const key = await pem(config.DicomTlsPrivateKey, 'DicomTlsPrivateKey');
+  const cert = pem('DicomTlsCertificate', config.DicomTlsCertificate);
+  const key = pem('DicomTlsPrivateKey', config.DicomTlsPrivateKey);
   const trusted = config.DicomTlsTrustedCertificates;
-  const ca = required || trusted !== '' ? await pem(trusted, 'DicomTlsTrustedCertificates') : undefined;
+  const ca = required || trusted !== '' ? pem('DicomTlsTrustedCertificates', trusted) : undefined;
   const ciphers = config.DicomTlsCiphersAccepted.join(':');
   try {
     return createTlsServer(

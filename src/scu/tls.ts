@@ -5,15 +5,15 @@ import type { Config } from '../config.ts';
 import { asError, IsenError } from '../errors.ts';
 import type { AssociationRequest } from './association.ts';
 
-/** The least version by its number in `DicomTlsMinimumProtocolVersion`; what is below is the secure default. */
-const VERSIONS = { 2: 'TLSv1', 3: 'TLSv1.1', 4: 'TLSv1.2', 5: 'TLSv1.3' } as const;
+/** Oldest TLS version by its number in `DicomTlsMinimumProtocolVersion`; 0 is the secure default. */
+export const TLS_VERSIONS = ['TLSv1.2', 'TLSv1', 'TLSv1', 'TLSv1.1', 'TLSv1.2', 'TLSv1.3', 'TLSv1.3'] as const;
 
-function pem(option: string, path: string): string | undefined {
-  if (path === '') return undefined;
+/** A file of the configuration. Throws InexistentFile, naming the option. */
+export function pem(option: string, path: string): string {
   try {
     return readFileSync(path, 'utf8');
   } catch (thrown) {
-    throw new IsenError('InexistentFile', `${option} ${path} cannot be read: ${asError(thrown).message}`, {
+    throw new IsenError('InexistentFile', `${option}: cannot read ${path}: ${asError(thrown).message}`, {
       cause: thrown,
     });
   }
@@ -26,10 +26,11 @@ export function clientTls(
     'DicomTlsCertificate' | 'DicomTlsPrivateKey' | 'DicomTlsTrustedCertificates' | 'DicomTlsMinimumProtocolVersion'
   >,
 ): NonNullable<AssociationRequest['tls']> {
-  const certificate = pem('DicomTlsCertificate', config.DicomTlsCertificate);
-  const key = pem('DicomTlsPrivateKey', config.DicomTlsPrivateKey);
-  const trusted = pem('DicomTlsTrustedCertificates', config.DicomTlsTrustedCertificates);
-  const minimum = VERSIONS[config.DicomTlsMinimumProtocolVersion as keyof typeof VERSIONS];
+  const given = (option: string, path: string): string | undefined => (path === '' ? undefined : pem(option, path));
+  const certificate = given('DicomTlsCertificate', config.DicomTlsCertificate);
+  const key = given('DicomTlsPrivateKey', config.DicomTlsPrivateKey);
+  const trusted = given('DicomTlsTrustedCertificates', config.DicomTlsTrustedCertificates);
+  const minimum = TLS_VERSIONS[config.DicomTlsMinimumProtocolVersion];
   return {
     ...(certificate !== undefined && { certificate }),
     ...(key !== undefined && { key }),
