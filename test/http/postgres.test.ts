@@ -35,7 +35,8 @@ async function run(suite: string, names: string): Promise<string> {
   child.stdout.setEncoding('utf8').on('data', (chunk: string) => (output += chunk));
   const [code] = (await once(child, 'close')) as [number | null];
   assert.equal(code, 0, output.slice(-5000));
-  assert.match(output, /pass [1-9]/);
+  // A suite that needs the reference material has nothing to run where that is missing, and says so itself.
+  assert.match(output, withoutShared === false ? /pass [1-9]/ : /(pass|skipped) [1-9]/);
   return output;
 }
 
