@@ -326,7 +326,7 @@ export interface FindRequest {
   readonly labels?: LabelsConstraint;
   /**
    * Instead of by public id; never with `after`. What is absent comes first, or last where descending; what is equal in everything in
-   * the order of arrival, the other way round where the first of these is descending.
+   * the order of arrival (of one commit: always the same), the other way round where the first of these is descending.
    */
   readonly orderBy?: readonly Order[];
   /** Only public ids greater than this one: the next page of a long list costs what the first did. */
