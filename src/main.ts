@@ -25,12 +25,17 @@ import { openIngest } from './ingest/reception.ts';
 import { openBullQueue } from './jobs/bullmq.ts';
 import { createTranscoder } from './ingest/transcoder.ts';
 import { openEmbeddedQueue } from './jobs/embedded.ts';
+import { AssociationLines } from './jobs/association-line.ts';
 import { configuredModalities, storedModalities } from './jobs/modalities.ts';
+import { peerTarget } from './jobs/peer-line.ts';
+import { openPeers } from './jobs/peers.ts';
 import { openRouter } from './jobs/route.ts';
 import { openStores } from './jobs/store.ts';
-import { storeKind } from './jobs/storing.ts';
+import { peerStoreKind, storeKind } from './jobs/storing.ts';
+import { openWebhooks } from './jobs/webhooks.ts';
 import { createModifications } from './jobs/modify.ts';
 import { setMetricsEnabled } from './metrics.ts';
+import { createHttpClient } from './outgoing.ts';
 import { createPool } from './pool.ts';
 import { connectRedis, type RedisConnection } from './redis.ts';
 import { createDial } from './scu/dial.ts';
@@ -136,14 +141,40 @@ export async function start({ config }: StartOptions): Promise<Server> {
       maximumPdu: config.MaximumPduLength,
       tls: clientTls(config),
     });
+    const peers = openPeers(config, database, ingest.apply);
+    const outgoing = createHttpClient(config);
+    const allowed = config.OutgoingHttpAllowed;
+    const webhooks = await openWebhooks({
+      configured: config.Webhooks,
+      allowed,
+      database,
+      changes,
+      queue,
+      client: outgoing,
+      apply: ingest.apply,
+    });
+    closers.push(() => webhooks.close());
     const stores = await openStores({
       config,
       queue,
-      modalities,
       database,
       storage,
       transcoder,
-      dial,
+      targets: {
+        modality: (name) => {
+          const { DicomScuPreferredTransferSyntax: preferred, TranscodeDicomProtocol: transcoding } = config;
+          const lines = new AssociationLines({ dial, preferred, transcoding });
+          return async () => {
+            const modality = await modalities.get(name);
+            return modality && lines.target(modality);
+          };
+        },
+        peer: (name) => async () => {
+          const peer = await peers.get(name);
+          return peer && peerTarget(peer, outgoing, allowed);
+        },
+        webhook: (name) => () => webhooks.target(name),
+      },
       commit: ingest.applyAll,
     });
     closers.push(() => stores.close());
@@ -153,6 +184,7 @@ export async function start({ config }: StartOptions): Promise<Server> {
       changes,
       queue,
       modalities,
+      peers,
       headers,
       apply: ingest.apply,
     });
@@ -170,6 +202,7 @@ export async function start({ config }: StartOptions): Promise<Server> {
     const receiving = receivingFrom(storeService, config.DicomAet);
     const retrieving = { dial, modalities, receiving, storageClasses: [...STORAGE_CLASSES] };
     jobs.register(storeKind);
+    jobs.register(peerStoreKind);
     jobs.register(moveKind(retrieving));
     jobs.register(getKind(retrieving));
     jobs.register(commitmentKind({ database, storage, dial, modalities }));
@@ -200,6 +233,9 @@ export async function start({ config }: StartOptions): Promise<Server> {
         commitments,
         stores,
         router,
+        peers,
+        webhooks,
+        outgoing,
         version: version(),
       });
       const { port } = await http.listen();

@@ -28,6 +28,8 @@ import { addModalities } from './modalities.ts';
 import { addModify } from './modify.ts';
 import { addOpenApi } from './openapi.ts';
 import { plainPath, tidyUrl } from './paths.ts';
+import { addPeerStoring } from './peer-storing.ts';
+import { addPeers } from './peers.ts';
 import { addQueues } from './queues.ts';
 import { addQueries } from './queries.ts';
 import { addQuerying } from './querying.ts';
@@ -44,6 +46,7 @@ import { addSplitMerge } from './split-merge.ts';
 import { addSystem } from './system.ts';
 import { addTools } from './tools.ts';
 import { upload } from './upload.ts';
+import { addWebhooks } from './webhooks.ts';
 
 const UPLOAD = '/instances';
 
@@ -72,9 +75,12 @@ export function allRoutes(services: Services, ended: AbortSignal): Routes {
   addSystem(routes);
   addTools(routes);
   addModalities(routes);
+  addPeers(routes);
+  addPeerStoring(routes);
   addQueues(routes);
   addStoring(routes);
   addRouting(routes);
+  addWebhooks(routes);
   addQuerying(routes);
   addRetrievals(routes);
   addQueries(routes);

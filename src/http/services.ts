@@ -14,8 +14,11 @@ import type { Jobs } from '../jobs/jobs.ts';
 import type { Modifications } from '../jobs/modify.ts';
 import type { Queue } from '../jobs/queue.ts';
 import type { Queries } from '../jobs/queries.ts';
+import type { Peers } from '../jobs/peers.ts';
 import type { Router } from '../jobs/route.ts';
 import type { Stores } from '../jobs/store.ts';
+import type { Webhooks } from '../jobs/webhooks.ts';
+import type { HttpClient } from '../outgoing.ts';
 import type { Storage } from '../storage/storage.ts';
 
 /** Everything a route may use; built by main. */
@@ -37,6 +40,10 @@ export interface Services {
   readonly commitments: Commitments;
   readonly stores: Stores;
   readonly router: Router;
+  readonly peers: Peers;
+  readonly webhooks: Webhooks;
+  /** Requests to other servers. */
+  readonly outgoing: HttpClient;
   /** Isen's own version. */
   readonly version: string;
 }
