@@ -169,8 +169,11 @@ async function connected(
   const { hostname, host, protocol } = to;
   const port = to.port || (protocol === 'https:' ? '443' : '80');
   const opened = await new Promise<Socket>((resolve, reject) => {
-    const done: buildConnector.Callback = (error, socket) =>
-      socket === null ? reject(unanswered(to.origin, error ?? new Error('no connection'))) : resolve(socket);
+    // Of a failure it says nothing of a socket, whatever its type promises.
+    const done: buildConnector.Callback = (error, socket) => {
+      if (error === null && socket) resolve(socket);
+      else reject(unanswered(to.origin, error));
+    };
     try {
       connector({ hostname, host, protocol, port }, done);
     } catch (thrown) {
