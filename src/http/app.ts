@@ -13,6 +13,7 @@ import { log } from '../log.ts';
 import { recordRequest } from '../metrics.ts';
 import { admit } from './access.ts';
 import { empty, errorAnswer, JSON_TYPE, jsonText } from './answers.ts';
+import { addAdministration } from './administration.ts';
 import { addAttachments } from './attachments.ts';
 import { addChanges } from './changes.ts';
 import { addCommitments } from './commitments.ts';
@@ -30,6 +31,7 @@ import { addOpenApi } from './openapi.ts';
 import { plainPath, tidyUrl } from './paths.ts';
 import { addPeerStoring } from './peer-storing.ts';
 import { addPeers } from './peers.ts';
+import { addPlugins } from './plugins.ts';
 import { addQueues } from './queues.ts';
 import { addQueries } from './queries.ts';
 import { addQuerying } from './querying.ts';
@@ -40,12 +42,14 @@ import { addRouting } from './routing.ts';
 import { ResourceId } from './schemas.ts';
 import { createServer, type HttpServer } from './server.ts';
 import type { Services } from './services.ts';
+import { addSettings } from './settings.ts';
 import { addSlices } from './slices.ts';
 import { addStoring } from './storing.ts';
 import { addSplitMerge } from './split-merge.ts';
 import { addSystem } from './system.ts';
 import { addTools } from './tools.ts';
 import { upload } from './upload.ts';
+import { addWebDav } from './webdav.ts';
 import { addWebhooks } from './webhooks.ts';
 
 const UPLOAD = '/instances';
@@ -74,6 +78,9 @@ export function allRoutes(services: Services, ended: AbortSignal): Routes {
   addSplitMerge(routes);
   addSystem(routes);
   addTools(routes);
+  addPlugins(routes);
+  addSettings(routes);
+  addAdministration(routes);
   addModalities(routes);
   addPeers(routes);
   addPeerStoring(routes);
@@ -87,6 +94,7 @@ export function allRoutes(services: Services, ended: AbortSignal): Routes {
   addCommitments(routes);
   addUpload(routes);
   addOpenApi(routes);
+  addWebDav(routes);
 
   app.onError((thrown, context) => {
     const error = asIsenError(thrown);
