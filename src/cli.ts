@@ -8,7 +8,7 @@ import { createInterface } from 'node:readline';
 import { Writable } from 'node:stream';
 import progress from 'cli-progress';
 import { Command, InvalidArgumentError } from 'commander';
-import { type Config, loadConfig } from './config.ts';
+import { type LoadedConfig, loadConfig } from './config.ts';
 import { IsenError } from './errors.ts';
 import { type ImportReport, importFiles, survey } from './import.ts';
 import { log, setLogLevel } from './log.ts';
@@ -38,29 +38,38 @@ interface ServeFlags {
   readonly trace?: true;
 }
 
-/** Drains on the first signal; the second one ends the process at once. */
-function closeOnSignal(server: { close(): Promise<void> }): void {
-  let closing = false;
+/**
+ * Resolves with what ends the server that is running: a signal, or a client (`/tools/shutdown`, `/tools/reset`). A further signal ends the
+ * process at once.
+ */
+function listenForEnd(): {
+  readonly ended: () => Promise<'shutdown' | 'reset'>;
+  readonly end: (how: 'shutdown' | 'reset') => void;
+} {
+  let signalled = false;
+  let resolve: (how: 'shutdown' | 'reset') => void = () => {};
   const stop = (signal: NodeJS.Signals) => {
-    if (closing) process.exit(EXIT.failed);
-    closing = true;
+    if (signalled) process.exit(EXIT.failed);
+    signalled = true;
     log.generic.info(`${signal}: finishing what was accepted; a second signal ends at once`);
-    server.close().then(
-      () => process.exit(EXIT.done),
-      (error: unknown) => {
-        log.generic.error({ err: error }, 'closing failed');
-        process.exit(EXIT.failed);
-      },
-    );
+    resolve('shutdown');
   };
   process.on('SIGTERM', stop);
   process.on('SIGINT', stop);
+  return {
+    ended: () =>
+      new Promise((ends) => {
+        if (signalled) ends('shutdown');
+        else resolve = ends;
+      }),
+    end: (how) => resolve(how),
+  };
 }
 
-async function serve(path: string | undefined, flags: ServeFlags): Promise<void> {
-  let loaded: { config: Config; warnings: string[] };
+/** The configuration, or undefined for one that is wrong, which was said then. */
+function load(path: string | undefined, flags: ServeFlags): LoadedConfig | undefined {
   try {
-    loaded = loadConfig({
+    return loadConfig({
       env: process.env,
       ...(path === undefined ? {} : { path }),
       ...(flags.strict === undefined ? {} : { strict: flags.strict }),
@@ -68,6 +77,13 @@ async function serve(path: string | undefined, flags: ServeFlags): Promise<void>
   } catch (error) {
     if (!(error instanceof IsenError)) throw error;
     complain(error.details ?? error.message);
+    return undefined;
+  }
+}
+
+async function serve(path: string | undefined, flags: ServeFlags): Promise<void> {
+  let loaded = load(path, flags);
+  if (loaded === undefined) {
     process.exitCode = EXIT.usage;
     return;
   }
@@ -78,10 +94,24 @@ async function serve(path: string | undefined, flags: ServeFlags): Promise<void>
   }
   if (flags.trace) setLogLevel('trace');
   else if (flags.verbose) setLogLevel('verbose');
-  for (const warning of loaded.warnings) log.generic.warn(warning);
   const { start } = await import('./main.ts');
-  const server = await start(loaded);
-  closeOnSignal(server);
+  const { ended, end } = listenForEnd();
+  for (;;) {
+    for (const warning of loaded.warnings) log.generic.warn(warning);
+    const ending = ended();
+    const server = await start({ config: loaded.config, onEnding: end });
+    const how = await ending;
+    try {
+      await server.close();
+    } catch (error) {
+      log.generic.error({ err: error }, 'closing failed');
+      process.exit(EXIT.failed);
+    }
+    if (how === 'shutdown') process.exit(EXIT.done);
+    log.generic.info('starting again, as a client asked');
+    // One that became wrong meanwhile must not end the server.
+    loaded = load(path, flags) ?? loaded;
+  }
 }
 
 interface ImportFlags {

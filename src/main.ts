@@ -19,18 +19,25 @@ import type { Parsed, ParseTask } from './dicom/parsing.ts';
 import { asError, IsenError } from './errors.ts';
 import { makeFolder } from './folder.ts';
 import { createHttp } from './http/app.ts';
+import type { Ending } from './http/services.ts';
 import { createHeaders } from './ingest/header.ts';
 import { createPictures } from './ingest/pictures.ts';
+import { createReconstruction } from './ingest/reconstruction.ts';
 import { openIngest } from './ingest/reception.ts';
 import { openBullQueue } from './jobs/bullmq.ts';
 import { createTranscoder } from './ingest/transcoder.ts';
 import { openEmbeddedQueue } from './jobs/embedded.ts';
+import { AssociationLines } from './jobs/association-line.ts';
 import { configuredModalities, storedModalities } from './jobs/modalities.ts';
+import { peerTarget } from './jobs/peer-line.ts';
+import { openPeers } from './jobs/peers.ts';
 import { openRouter } from './jobs/route.ts';
 import { openStores } from './jobs/store.ts';
-import { storeKind } from './jobs/storing.ts';
+import { peerStoreKind, storeKind } from './jobs/storing.ts';
+import { openWebhooks } from './jobs/webhooks.ts';
 import { createModifications } from './jobs/modify.ts';
-import { setMetricsEnabled } from './metrics.ts';
+import { openSettings } from './jobs/settings.ts';
+import { createHttpClient } from './outgoing.ts';
 import { createPool } from './pool.ts';
 import { connectRedis, type RedisConnection } from './redis.ts';
 import { createDial } from './scu/dial.ts';
@@ -63,6 +70,8 @@ const QUEUE_CAPACITY = 1_000_000;
 
 export interface StartOptions {
   readonly config: Config;
+  /** A client asked for the end of the server (`/tools/shutdown`, `/tools/reset`), which is its owner's to bring about. */
+  readonly onEnding?: (how: Ending) => void;
 }
 
 /** A running server. */
@@ -76,48 +85,52 @@ export interface Server {
 }
 
 /** Starts a server. Throws IsenError with what the operator can do about it; nothing runs then. */
-export async function start({ config }: StartOptions): Promise<Server> {
+export async function start({ config: configured, onEnding = () => {} }: StartOptions): Promise<Server> {
   /** In order of opening. */
   const closers: (() => Promise<void>)[] = [];
   const close = async (): Promise<void> => {
     for (let closer = closers.pop(); closer !== undefined; closer = closers.pop()) await closer();
   };
   try {
-    const database = await openDatabase(config, closers);
+    const database = await openDatabase(configured, closers);
     closers.push(() => database.close());
-    const storage = await openStorage(config);
-    const redis = await openRedis(config, closers);
+    const storage = await openStorage(configured);
+    const redis = await openRedis(configured, closers);
     const changes = await openChanges(redis, database, closers);
     const parsers = createPool<readonly ParseTask[], readonly Answer<Parsed>[]>({ file: 'parse', deadline: 60_000 });
     closers.push(() => parsers.close());
     const transcoder = createTranscoder({
       storage,
-      quality: config.DicomLossyTranscodingQuality,
-      cached: config.TranscoderCacheSize * MB,
+      quality: configured.DicomLossyTranscodingQuality,
+      cached: configured.TranscoderCacheSize * MB,
     });
     closers.push(() => transcoder.close());
     const transcoding =
-      config.IngestTranscoding === ''
+      configured.IngestTranscoding === ''
         ? undefined
-        : transcoder.ingest(config.IngestTranscoding, {
-            ofUncompressed: config.IngestTranscodingOfUncompressed,
-            ofCompressed: config.IngestTranscodingOfCompressed,
-            hash: config.StoreMD5ForAttachments,
+        : transcoder.ingest(configured.IngestTranscoding, {
+            ofUncompressed: configured.IngestTranscodingOfUncompressed,
+            ofCompressed: configured.IngestTranscodingOfCompressed,
+            hash: configured.StoreMD5ForAttachments,
           });
     const ingest = await openIngest({
       database,
       storage,
       changes,
       parsers,
-      overwrite: config.OverwriteInstances,
-      hash: config.StoreMD5ForAttachments,
-      budget: config.MaximumInFlightMB * MB,
-      largestBody: config.MaximumRequestBodySizeMB * MB || Number.POSITIVE_INFINITY,
-      minimumFree: config.MinimumFreeDiskMB * MB,
+      overwrite: configured.OverwriteInstances,
+      hash: configured.StoreMD5ForAttachments,
+      budget: configured.MaximumInFlightMB * MB,
+      largestBody: configured.MaximumRequestBodySizeMB * MB || Number.POSITIVE_INFINITY,
+      minimumFree: configured.MinimumFreeDiskMB * MB,
       ...(transcoding && { transcoding }),
     });
     closers.push(() => ingest.close());
-    setMetricsEnabled(config.MetricsEnabled);
+    // Several nodes may share an index in PostgreSQL: what is changed on one of them counts on all.
+    const isShared = configured.PostgreSQL?.EnableIndex === true;
+    const settings = await openSettings(configured, isShared ? { database, apply: ingest.apply } : undefined);
+    closers.push(async () => settings.close());
+    const { config } = settings;
     const headers = createHeaders(storage);
     closers.push(() => headers.close());
     const queue =
@@ -136,14 +149,40 @@ export async function start({ config }: StartOptions): Promise<Server> {
       maximumPdu: config.MaximumPduLength,
       tls: clientTls(config),
     });
+    const peers = openPeers(config, database, ingest.apply);
+    const outgoing = createHttpClient(config);
+    const allowed = config.OutgoingHttpAllowed;
+    const webhooks = await openWebhooks({
+      configured: config.Webhooks,
+      allowed,
+      database,
+      changes,
+      queue,
+      client: outgoing,
+      apply: ingest.apply,
+    });
+    closers.push(() => webhooks.close());
     const stores = await openStores({
       config,
       queue,
-      modalities,
       database,
       storage,
       transcoder,
-      dial,
+      targets: {
+        modality: (name) => {
+          const { DicomScuPreferredTransferSyntax: preferred, TranscodeDicomProtocol: transcoding } = config;
+          const lines = new AssociationLines({ dial, preferred, transcoding });
+          return async () => {
+            const modality = await modalities.get(name);
+            return modality && lines.target(modality);
+          };
+        },
+        peer: (name) => async () => {
+          const peer = await peers.get(name);
+          return peer && peerTarget(peer, outgoing, allowed);
+        },
+        webhook: (name) => () => webhooks.target(name),
+      },
       commit: ingest.applyAll,
     });
     closers.push(() => stores.close());
@@ -153,6 +192,7 @@ export async function start({ config }: StartOptions): Promise<Server> {
       changes,
       queue,
       modalities,
+      peers,
       headers,
       apply: ingest.apply,
     });
@@ -170,6 +210,7 @@ export async function start({ config }: StartOptions): Promise<Server> {
     const receiving = receivingFrom(storeService, config.DicomAet);
     const retrieving = { dial, modalities, receiving, storageClasses: [...STORAGE_CLASSES] };
     jobs.register(storeKind);
+    jobs.register(peerStoreKind);
     jobs.register(moveKind(retrieving));
     jobs.register(getKind(retrieving));
     jobs.register(commitmentKind({ database, storage, dial, modalities }));
@@ -189,6 +230,14 @@ export async function start({ config }: StartOptions): Promise<Server> {
         changes,
         ingest,
         headers,
+        reconstruction: createReconstruction({
+          config,
+          database,
+          storage,
+          parsers,
+          transcoder,
+          applyAll: ingest.applyAll,
+        }),
         pictures,
         transcoder,
         modalities,
@@ -200,6 +249,11 @@ export async function start({ config }: StartOptions): Promise<Server> {
         commitments,
         stores,
         router,
+        peers,
+        webhooks,
+        outgoing,
+        settings,
+        end: onEnding,
         version: version(),
       });
       const { port } = await http.listen();

@@ -148,10 +148,10 @@ test('a key that stands twice warns with its name, wherever it is', () => {
 test('options without effect are one warning each kind, and none at their default', () => {
   const path = file(
     'foreign.json',
-    '{ "LuaScripts": ["a.lua"], "HttpThreadsCount": 5, "MallocArenaMax": 5, "WebDavDeleteAllowed": true }',
+    '{ "LuaScripts": ["a.lua"], "HttpThreadsCount": 5, "MallocArenaMax": 5, "DeidentifyLogs": false }',
   );
   assert.deepEqual(loadConfig({ path, env: {} }).warnings, [
-    'accepted, but without effect before a later version: WebDavDeleteAllowed',
+    'accepted, but without effect before a later version: DeidentifyLogs',
     'accepted, but nothing here corresponds: HttpThreadsCount, LuaScripts',
   ]);
 });

@@ -4,7 +4,7 @@
  */
 
 import type { Level } from '../dicom/levels.ts';
-import type { Identifiers, Tags } from '../dicom/summary.ts';
+import type { Identifiers, Summary, Tags } from '../dicom/summary.ts';
 
 /** One stored file of a resource. Sizes in bytes, MD5 in lower-case hex ('' when not computed). */
 export interface Attachment {
@@ -86,6 +86,17 @@ export interface ProtectOperation {
   readonly kind: 'protect';
   readonly id: string;
   readonly protected: boolean;
+}
+
+/**
+ * Gives a stored instance and what it belongs to the main tags, and the metadata of the header, that its file says: what else is known of
+ * them stays, and nothing is logged. One that is not there is UnknownResource.
+ */
+export interface ReconstructOperation {
+  readonly kind: 'reconstruct';
+  readonly summary: Summary;
+  /** Only of these. */
+  readonly levels: readonly Level[];
 }
 
 /** Sets (`value` a string) or deletes (`undefined`) one metadata; deleting one that is not there is UnknownResource. */
@@ -225,6 +236,7 @@ export interface ClearExportsOperation {
 
 export type Operation =
   | StoreOperation
+  | ReconstructOperation
   | DeleteOperation
   | ProtectOperation
   | MetadataOperation

@@ -13,6 +13,7 @@ import { log } from '../log.ts';
 import { recordRequest } from '../metrics.ts';
 import { admit } from './access.ts';
 import { empty, errorAnswer, JSON_TYPE, jsonText } from './answers.ts';
+import { addAdministration } from './administration.ts';
 import { addAttachments } from './attachments.ts';
 import { addBulk } from './bulk.ts';
 import { addChanges } from './changes.ts';
@@ -30,6 +31,9 @@ import { addModalities } from './modalities.ts';
 import { addModify } from './modify.ts';
 import { addOpenApi } from './openapi.ts';
 import { plainPath, tidyUrl } from './paths.ts';
+import { addPeerStoring } from './peer-storing.ts';
+import { addPeers } from './peers.ts';
+import { addPlugins } from './plugins.ts';
 import { addQueues } from './queues.ts';
 import { addQueries } from './queries.ts';
 import { addQuerying } from './querying.ts';
@@ -40,12 +44,15 @@ import { addRouting } from './routing.ts';
 import { ResourceId } from './schemas.ts';
 import { createServer, type HttpServer } from './server.ts';
 import type { Services } from './services.ts';
+import { addSettings } from './settings.ts';
 import { addSlices } from './slices.ts';
 import { addStoring } from './storing.ts';
 import { addSplitMerge } from './split-merge.ts';
 import { addSystem } from './system.ts';
 import { addTools } from './tools.ts';
 import { upload } from './upload.ts';
+import { addWebDav } from './webdav.ts';
+import { addWebhooks } from './webhooks.ts';
 
 const UPLOAD = '/instances';
 
@@ -75,16 +82,23 @@ export function allRoutes(services: Services, ended: AbortSignal): Routes {
   addFind(routes);
   addBulk(routes);
   addTools(routes);
+  addPlugins(routes);
+  addSettings(routes);
+  addAdministration(routes);
   addModalities(routes);
+  addPeers(routes);
+  addPeerStoring(routes);
   addQueues(routes);
   addStoring(routes);
   addRouting(routes);
+  addWebhooks(routes);
   addQuerying(routes);
   addRetrievals(routes);
   addQueries(routes);
   addCommitments(routes);
   addUpload(routes);
   addOpenApi(routes);
+  addWebDav(routes);
 
   app.onError((thrown, context) => {
     const error = asIsenError(thrown);

@@ -1,12 +1,15 @@
-/** Owns the routes of the modalities' queues: what waits for a modality, and what can be done about it. */
+/** Owns the routes of the queues of modalities, peers and webhooks: what waits for one of them, and what can be done about it. */
 
 import { z } from '@hono/zod-openapi';
 import type { Context } from 'hono';
-import { orderOf } from '../jobs/order.ts';
+import { DESTINATION_KINDS, type Destination, type DestinationKind, type Order, orderOf } from '../jobs/order.ts';
 import type { Entry } from '../jobs/queue.ts';
 import { json } from './answers.ts';
 import { findModality } from './modalities.ts';
+import { findPeer } from './peers.ts';
 import { type Environment, LenientNumber, type Routes } from './routes.ts';
+import type { Services } from './services.ts';
+import { findWebhook } from './webhooks.ts';
 
 /** Entries shown at once. */
 const DEFAULT_LIMIT = 100;
@@ -15,7 +18,8 @@ const MAXIMUM_LIMIT = 10_000;
 const EntrySchema = z
   .object({
     Seq: z.number(),
-    Instance: z.string(),
+    Instance: z.string().optional(),
+    Change: z.object({ ChangeType: z.string(), ID: z.string(), ResourceType: z.string(), Seq: z.number() }).optional(),
     Route: z.string().optional(),
     Job: z.string().optional(),
     State: z.string(),
@@ -46,11 +50,18 @@ const QueueSchema = z
 
 const timeText = (milliseconds: number): string => new Date(milliseconds).toISOString();
 
+const changeOf = ({ type, id, level, seq }: NonNullable<Order['change']>) => ({
+  ChangeType: type,
+  ID: id,
+  ResourceType: level,
+  Seq: seq,
+});
+
 function show({ seq, value, group, state, attempts, added, due, reason }: Entry): z.output<typeof EntrySchema> {
   const order = orderOf(value);
   return {
     Seq: seq,
-    Instance: order?.instance ?? '',
+    ...(order?.change === undefined ? { Instance: order?.instance ?? '' } : { Change: changeOf(order.change) }),
     ...(order?.route !== undefined && { Route: order.route }),
     ...(group !== '' && { Job: group }),
     State: state,
@@ -61,21 +72,41 @@ function show({ seq, value, group, state, attempts, added, due, reason }: Entry)
   };
 }
 
+/** Where the queues of each kind are, and how one that is not known is told. */
+const FAMILIES: Readonly<
+  Record<
+    DestinationKind,
+    {
+      readonly path: string;
+      readonly tag: string;
+      readonly what: string;
+      readonly find: (services: Services, name: string) => Promise<unknown>;
+    }
+  >
+> = {
+  modality: { path: '/modalities/{id}/queue', tag: 'Modalities', what: 'a modality', find: findModality },
+  peer: { path: '/peers/{id}/queue', tag: 'Peers', what: 'a peer', find: findPeer },
+  webhook: { path: '/webhooks/{id}/queue', tag: 'Webhooks', what: 'a webhook', find: findWebhook },
+};
+
 /** Adds the routes of this file. */
 export function addQueues(routes: Routes): void {
+  for (const kind of DESTINATION_KINDS) addFamily(routes, kind);
+}
+
+function addFamily(routes: Routes, kind: DestinationKind): void {
   const { services } = routes;
   const { stores } = services;
-  const tag = 'Modalities';
-  const path = '/modalities/{id}/queue';
+  const { path, tag, what, find } = FAMILIES[kind];
   const counted = {
     200: { description: 'How many', type: 'application/json', schema: z.object({ Count: z.number() }) },
   };
-  /** The name of a modality that is known, or whose queue outlived it. Throws InexistentItem. */
-  const named = async (context: Context<Environment>): Promise<string> => {
-    const name = context.req.param('id') ?? '';
-    const { counts } = await stores.status(name);
-    if (Object.values(counts).every((count) => count === 0)) await findModality(services, name);
-    return name;
+  /** What a URL names that is known, or whose queue outlived it. Throws as its kind does. */
+  const named = async (context: Context<Environment>): Promise<Destination> => {
+    const destination = { kind, name: context.req.param('id') ?? '' };
+    const { counts } = await stores.status(destination);
+    if (Object.values(counts).every((count) => count === 0)) await find(services, destination.name);
+    return destination;
   };
 
   routes.add(
@@ -83,12 +114,12 @@ export function addQueues(routes: Routes): void {
       method: 'get',
       path,
       tag,
-      summary: 'What waits for a modality, how it goes, and what failed with the reasons',
+      summary: `What waits for ${what}, how it goes, and what failed with the reasons`,
       query: { since: LenientNumber, limit: LenientNumber },
       answers: {
         200: {
           description:
-            'Counts, rate (instances a second), age of the oldest (seconds), and the entries that are tried again or have failed, ' +
+            'Counts, rate (things sent a second), age of the oldest (seconds), and the entries that are tried again or have failed, ' +
             'page by page: `Last` is the `since` of the next one',
           type: 'application/json',
           schema: QueueSchema,
@@ -96,10 +127,10 @@ export function addQueues(routes: Routes): void {
       },
     },
     async (context, { since = 0, limit = DEFAULT_LIMIT }) => {
-      const name = await named(context);
-      const { paused, counts, oldest, rate, associations, next, error } = await stores.status(name);
+      const destination = await named(context);
+      const { paused, counts, oldest, rate, lines, next, error } = await stores.status(destination);
       const most = Math.min(Math.max(limit, 0), MAXIMUM_LIMIT);
-      const entries = most === 0 ? [] : await stores.entries(name, ['retrying', 'failed'], since, most);
+      const entries = most === 0 ? [] : await stores.entries(destination, ['retrying', 'failed'], since, most);
       return json({
         Paused: paused,
         Waiting: counts.waiting,
@@ -108,7 +139,7 @@ export function addQueues(routes: Routes): void {
         Failed: counts.failed,
         OldestAge: oldest === undefined ? null : Math.max(0, Math.round((Date.now() - oldest) / 1000)),
         Rate: rate,
-        Associations: associations,
+        Associations: lines,
         NextAttempt: next === 0 ? null : timeText(next),
         LastError: error,
         Entries: entries.map(show),
@@ -122,7 +153,7 @@ export function addQueues(routes: Routes): void {
       method: 'delete',
       path,
       tag,
-      summary: 'Gives up what waits for a modality, and forgets what failed',
+      summary: `Gives up what waits for ${what}, and forgets what failed`,
       writes: true,
       answers: counted,
     },
@@ -140,7 +171,7 @@ export function addQueues(routes: Routes): void {
     async (context) => json({ Count: await stores.retry(await named(context)) }),
   );
   for (const [action, summary] of [
-    ['pause', 'Sends nothing more to a modality; what comes waits'],
+    ['pause', `Sends nothing more to ${what}; what comes waits`],
     ['resume', 'Sends again'],
   ] as const) {
     routes.add(

@@ -19,7 +19,7 @@ import type { Services } from './services.ts';
 import { receiveBody } from './upload.ts';
 
 /** Bytes of a list of ids. */
-const LONGEST_BODY = 64 * 1024 * 1024;
+export const LONGEST_BODY = 64 * 1024 * 1024;
 
 const PUBLIC_ID = /^[0-9a-f]{8}(-[0-9a-f]{8}){4}$/;
 
@@ -45,8 +45,10 @@ type StoreBody = z.output<typeof StoreBody>;
 
 const badFormat = (details: string): IsenError => new IsenError('BadFileFormat', details);
 
-/** One id as text or as JSON text, a list of them, or an object with `Resources`. Throws as the reference does. */
-function readBody(text: string): StoreBody {
+/** The fields of a body: one id as text or as JSON text, a list of them, or an object with `Resources`. Throws as the reference does. */
+export function readResources(
+  text: string,
+): Readonly<Record<string, unknown>> & { readonly Resources: readonly string[] } {
   let value: unknown;
   try {
     value = JSON.parse(text);
@@ -66,6 +68,11 @@ function readBody(text: string): StoreBody {
       throw badFormat('Resources to be exported must be specified as a JSON array of strings');
     if (!PUBLIC_ID.test(id)) throw badFormat(`This string is not a valid Orthanc identifier: ${id}`);
   }
+  return { ...body, Resources: Resources as string[] };
+}
+
+function readBody(text: string): StoreBody {
+  const body = readResources(text);
   const parsed = StoreBody.safeParse(body);
   if (parsed.success) return parsed.data;
   const [issue] = parsed.error.issues;
@@ -90,7 +97,7 @@ async function submit(services: Services, modality: Modality, body: StoreBody, s
     RemoteAet: CalledAet ?? modality.aet,
   };
   const entries = deliveriesOf(database, asked, {
-    modality: modality.name,
+    to: { kind: 'modality', name: modality.name },
     priority: body.Priority ?? 0,
     synchronous,
     order: {

@@ -104,14 +104,4 @@ export function addSystem(routes: Routes): void {
       });
     },
   );
-  routes.add(
-    {
-      method: 'get',
-      path: '/plugins',
-      tag,
-      summary: 'The plugins, of which there are none',
-      answers: { 200: { description: 'Their names', type: 'application/json', schema: z.array(z.string()) } },
-    },
-    () => json([]),
-  );
 }

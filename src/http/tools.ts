@@ -1,15 +1,13 @@
-/** Owns the routes under /tools: clock, identifiers, lookup, logs and metrics. */
+/** Owns the routes under /tools that tell something: clock, identifiers, lookup, metrics. */
 
 import { randomUUID } from 'node:crypto';
 import { z } from '@hono/zod-openapi';
 import { generateUid } from '../dicom/ids.ts';
-import { TRANSFER_SYNTAXES } from '../dicom/transfer-syntaxes.ts';
 import { IsenError } from '../errors.ts';
-import { LOG_CATEGORIES, LOG_LEVELS, type LogCategory, type LogLevel, logLevel, setLogLevel } from '../log.ts';
-import { metricsEnabled, metricsText, recordWork, setMetricsEnabled } from '../metrics.ts';
+import { metricsEnabled, metricsText, recordWork } from '../metrics.ts';
 import { timestamp } from '../timestamp.ts';
 import { empty, json, text } from './answers.ts';
-import { bodyBoolean, bodyText } from './body.ts';
+import { bodyText } from './body.ts';
 import { reference } from './resources.ts';
 import { type Routes, Text } from './routes.ts';
 import { Reference } from './schemas.ts';
@@ -61,38 +59,6 @@ function addIdentifiers(routes: Routes): void {
   );
 }
 
-function addLogLevels(routes: Routes): void {
-  const rows: [string, LogCategory | undefined][] = [
-    ['/tools/log-level', undefined],
-    ...LOG_CATEGORIES.map((category): [string, LogCategory] => [`/tools/log-level-${category}`, category]),
-  ];
-  for (const [path, category] of rows) {
-    const what = category === undefined ? 'of the logs' : `of the log "${category}"`;
-    routes.add({ method: 'get', path, tag, summary: `The level ${what}`, answers: plain('The level') }, () =>
-      text(logLevel(category ?? 'generic')),
-    );
-    routes.add(
-      {
-        method: 'put',
-        path,
-        tag,
-        summary: `Sets the level ${what}`,
-        body: { 'text/plain': z.enum(['default', 'verbose', 'trace']) },
-        answers: plain('Done'),
-      },
-      async (context) => {
-        const wanted = await bodyText(context, 1024);
-        if (!Object.hasOwn(LOG_LEVELS, wanted)) {
-          const rule = 'Verbosity can be "default", "verbose" or "trace"';
-          throw new IsenError('ParameterOutOfRange', `${rule}: ${wanted.slice(0, 64)}`);
-        }
-        setLogLevel(wanted as LogLevel, category);
-        return text('');
-      },
-    );
-  }
-}
-
 const MEGABYTE = 1024 * 1024;
 
 /** The metrics that Orthanc's dashboards read, in Prometheus' text format. */
@@ -124,30 +90,6 @@ function addMetrics(routes: Routes): void {
   routes.add(
     {
       method: 'get',
-      path: '/tools/metrics',
-      tag,
-      summary: 'Whether metrics are collected',
-      answers: plain('`1` or `0`'),
-    },
-    () => text(metricsEnabled() ? '1' : '0'),
-  );
-  routes.add(
-    {
-      method: 'put',
-      path: '/tools/metrics',
-      tag,
-      summary: 'Starts or stops collecting metrics',
-      body: { 'text/plain': z.enum(['0', '1']) },
-      answers: plain('Done'),
-    },
-    async (context) => {
-      setMetricsEnabled(await bodyBoolean(context));
-      return text('');
-    },
-  );
-  routes.add(
-    {
-      method: 'get',
       path: '/tools/metrics-prometheus',
       tag,
       summary: "The metrics, under Orthanc's names and ours",
@@ -166,19 +108,8 @@ export function addTools(routes: Routes): void {
   const { services } = routes;
   addClock(routes);
   addIdentifiers(routes);
-  addLogLevels(routes);
   addMetrics(routes);
   const strings = z.array(z.string());
-  routes.add(
-    {
-      method: 'get',
-      path: '/tools/accepted-transfer-syntaxes',
-      tag,
-      summary: 'The transfer syntaxes that are taken in',
-      answers: { 200: { description: 'Their UIDs', type: 'application/json', schema: strings } },
-    },
-    () => json(TRANSFER_SYNTAXES.map(({ uid }) => uid).sort()),
-  );
   routes.add(
     {
       method: 'get',
@@ -188,16 +119,6 @@ export function addTools(routes: Routes): void {
       answers: { 200: { description: 'The labels', type: 'application/json', schema: strings } },
     },
     async () => json(await services.database.labels()),
-  );
-  routes.add(
-    {
-      method: 'get',
-      path: '/tools/default-encoding',
-      tag,
-      summary: 'The character set assumed where a file names none',
-      answers: plain('The encoding'),
-    },
-    () => text(services.config.DefaultEncoding),
   );
   // Last: it lists what the others registered.
   routes.add(

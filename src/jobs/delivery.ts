@@ -1,13 +1,10 @@
-/** Owns what follows from one attempt at sending an instance: done, once more and when, or a case for people. */
+/** Owns what follows from one attempt at sending something: done, once more and when, or a case for people. */
 
 import { IsenError } from '../errors.ts';
 import type { Sending } from '../scu/modality.ts';
-import { isFinal, type Sent } from '../scu/send.ts';
+import type { Outcome } from './line.ts';
 import type { Order } from './order.ts';
 import type { Entry, Settlement } from './queue.ts';
-
-/** Errors of our own side that pass by themselves; any other says something about the instance. */
-const PASSING: ReadonlySet<string> = new Set(['Busy', 'Timeout', 'DatabaseUnavailable']);
 
 /** Milliseconds before the next attempt after `tries` failed ones. */
 export function retryDelay(sending: Sending, tries: number): number {
@@ -31,16 +28,12 @@ export function afterFailure(
   return { ...common, state: 'retrying', due: Date.now() + retryDelay(sending, tries) };
 }
 
-/** What becomes of an entry whose instance was sent, or could not be. */
-export function afterSending(entry: Entry, order: Order, sending: Sending, sent: Sent): Settlement {
+/** What becomes of an entry whose instance (or change) was sent, or could not be. */
+export function afterSending(entry: Entry, order: Order, sending: Sending, outcome: Outcome): Settlement {
   const { queue, id, group } = entry;
-  const { dimseStatus, error, reason } = sent;
-  if (error !== undefined) {
-    // What the peer was not asked about because of us passes, or says something of the instance.
-    const final = dimseStatus === undefined ? !PASSING.has(error.code) : isFinal(dimseStatus);
-    return afterFailure(entry, order, sending, error, final);
-  }
-  if (sent.status === 'warning' && sending.retryOnWarning) {
+  const { status, error, final, reason } = outcome;
+  if (error !== undefined) return afterFailure(entry, order, sending, error, final);
+  if (status === 'warning' && sending.retryOnWarning) {
     return afterFailure(entry, order, sending, new IsenError('NetworkProtocol', reason), false);
   }
   const kept = group !== '' || order.remembered === true;

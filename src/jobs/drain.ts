@@ -1,6 +1,6 @@
 /**
- * Owns the draining of one modality's queue: everything that waits for it goes over one association (or as many as it may have),
- * kept open for more. What fails waits and is tried again, and while the modality does not answer nothing else waits for it.
+ * Owns the draining of one destination's queue: everything that waits for it goes over one line (or as many as it may have), kept
+ * open for more. What fails waits and is tried again, and while the destination does not answer nothing else waits for it.
  */
 
 import { setTimeout as sleep } from 'node:timers/promises';
@@ -8,14 +8,12 @@ import { asIsenError, IsenError } from '../errors.ts';
 import { log } from '../log.ts';
 import { recordAssociation, recordDelivery } from '../metrics.ts';
 import { firstOf } from '../signals.ts';
-import type { Association } from '../scu/association.ts';
-import { ContextSet, type Kind, transcodingTargets } from '../scu/contexts.ts';
 import { untilOpen } from '../scu/modalities.ts';
-import type { Modality } from '../scu/modality.ts';
-import { failed, type Prepared, type Sent, StoreSender } from '../scu/send.ts';
+import type { Sending } from '../scu/modality.ts';
 import { afterFailure, afterSending, retryDelay } from './delivery.ts';
 import { Feed, type FeedSource, type Ready } from './feed.ts';
-import { modalityQueue, type Order, orderOf } from './order.ts';
+import { type Line, type Outcome, type Target, unsent } from './line.ts';
+import { type Destination, type Order, orderOf, queueOf } from './order.ts';
 import type { Entry } from './queue.ts';
 import { Settler } from './settler.ts';
 
@@ -23,10 +21,10 @@ import { Settler } from './settler.ts';
 const MOST = 64;
 const AHEAD = 500;
 
-/** Entries that fail together when their modality does not answer. */
+/** Entries that fail together when their destination does not answer. */
 const MOST_FAILING = 1000;
 
-/** Associations lost one after another, nothing sent, after which the modality counts as one that does not answer. */
+/** Lines lost one after another, nothing sent, after which the destination counts as one that does not answer. */
 const MOST_LOST = 3;
 
 /** Milliseconds after which it is looked again at whether the queue may be drained, and how. */
@@ -39,32 +37,14 @@ const RETRY = 1000;
 const LONGEST = 3_600_000;
 
 export interface DrainOptions extends FeedSource {
-  readonly name: string;
-  readonly modality: () => Promise<Modality | undefined>;
+  readonly destination: Destination;
+  /** As it is now, or undefined for one that nobody knows any more. */
+  readonly target: () => Promise<Target | undefined>;
   readonly paused: () => Promise<boolean>;
-  /** Opens an association for these contexts. Throws NetworkProtocol, Timeout. */
-  readonly connect: (modality: Modality, order: Order, contexts: ContextSet) => Promise<Association>;
-  /** `DicomScuPreferredTransferSyntax`. */
-  readonly preferred: string;
-  /** `TranscodeDicomProtocol`. */
-  readonly transcoding: boolean;
-  /** `DicomAssociationCloseDelay`, in milliseconds. */
+  /** Milliseconds that a line stays open for more. */
   readonly closeDelay: number;
   /** Hears of instances (public ids) that were sent, when that is durable. */
   readonly delivered: (instances: readonly string[]) => Promise<void>;
-}
-
-/** What is asked of a peer under one address. */
-const addressOf = ({ localAet, calledAet, host, port, timeout }: Order): string =>
-  JSON.stringify([localAet, calledAet, host, port, timeout]);
-
-/** An open association and whom it is with. */
-interface Line {
-  readonly sender: StoreSender;
-  readonly address: string;
-  readonly contexts: ContextSet;
-  /** The instance that is read while the last one is sent. */
-  prepared: { readonly ready: Ready; readonly result: Promise<Prepared> } | undefined;
 }
 
 export class Drain {
@@ -76,20 +56,20 @@ export class Drain {
   #changed = new AbortController();
   readonly #workers = new Set<Promise<void>>();
   #running: Promise<void> | undefined;
-  /** What associations must carry, remembered from one to the next; as it is for one `targets`. */
-  #contexts: { readonly targets: string; readonly set: ContextSet } | undefined;
-  /** Attempts in a row at which the modality did not answer, and when the next one is. */
+  /** What people and metrics call the destination. */
+  readonly #name: string;
+  /** Attempts in a row at which the destination did not answer, and when the next one is. */
   #failures = 0;
   #next = 0;
   #lost = 0;
-  /** Until when it is not asked again for a further association: other nodes have them. */
+  /** Until when it is not asked again for a further line: other nodes have them. */
   #taken = 0;
   #lastError = '';
   /** Milliseconds that sending an instance takes, on average. */
   #pace = 10;
   /** When the next instance may go, by the rate. */
   #slot = 0;
-  #open = 0;
+  readonly #open = new Set<Line>();
   /** Instances sent in each of the last seconds. */
   readonly #sent = new Map<number, number>();
   /** Instances by entry, of what is about to be durable. */
@@ -97,7 +77,9 @@ export class Drain {
 
   constructor(options: DrainOptions) {
     this.#options = options;
-    this.#queue = modalityQueue(options.name);
+    const { kind, name } = options.destination;
+    this.#queue = queueOf(options.destination);
+    this.#name = kind === 'modality' ? name : this.#queue;
     this.#settler = new Settler(options.queue, async (ids) => {
       const instances = ids.flatMap((id) => this.#delivered.get(id) ?? []);
       for (const id of ids) this.#delivered.delete(id);
@@ -105,10 +87,10 @@ export class Drain {
     });
   }
 
-  /** Instances a second, over the last ten; associations open now; what keeps it from sending. */
+  /** Instances a second, over the last ten; lines open now; what keeps it from sending. */
   get status(): {
     readonly rate: number;
-    readonly associations: number;
+    readonly lines: number;
     readonly next: number;
     readonly error: string;
   } {
@@ -117,7 +99,7 @@ export class Drain {
     for (const [second, sent] of this.#sent) if (second >= now - 10 && second < now) count += sent;
     return {
       rate: count / 10,
-      associations: this.#open,
+      lines: this.#open.size,
       next: this.#failures > 0 ? this.#next : 0,
       error: this.#lastError,
     };
@@ -127,14 +109,14 @@ export class Drain {
     this.#running ??= this.#run();
   }
 
-  /** Something changed: configuration, pause, or that somebody waits. `atOnce` ends the wait for a modality that does not answer. */
+  /** Something changed: configuration, pause, or that somebody waits. `atOnce` ends the wait for a destination that does not answer. */
   wake(atOnce: boolean): void {
     if (atOnce) this.#next = 0;
     this.#changed.abort();
     this.#changed = new AbortController();
   }
 
-  /** Ends the instances under way, releases the associations. */
+  /** Ends what is under way, releases the lines. */
   async close(): Promise<void> {
     this.#stop.abort();
     await this.#running;
@@ -154,7 +136,7 @@ export class Drain {
       } catch (thrown) {
         const error = asIsenError(thrown);
         const away = error.code === 'DatabaseUnavailable';
-        log.jobs[away ? 'debug' : 'error']({ err: error }, `the queue of ${this.#options.name} is tried again`);
+        log.jobs[away ? 'debug' : 'error']({ err: error }, `the queue of ${this.#name} is tried again`);
         await this.#sleep(RETRY);
       }
     }
@@ -163,8 +145,8 @@ export class Drain {
   /** Milliseconds until sending may go on, 0 now. */
   async #closedFor(): Promise<number> {
     if (await this.#options.paused()) return LONGEST;
-    const modality = await this.#options.modality();
-    const hours = modality === undefined ? 0 : untilOpen(modality.sending.schedule, new Date());
+    const target = await this.#options.target();
+    const hours = target === undefined ? 0 : untilOpen(target.sending.schedule, new Date());
     return Math.max(hours, this.#next - Date.now(), 0);
   }
 
@@ -186,7 +168,7 @@ export class Drain {
   #hire(): void {
     const worker = this.#work()
       .catch((thrown: unknown) => {
-        log.jobs.error({ err: asIsenError(thrown) }, `sending to ${this.#options.name} goes on later`);
+        log.jobs.error({ err: asIsenError(thrown) }, `sending to ${this.#name} goes on later`);
         this.#next = Math.max(this.#next, Date.now() + RETRY);
       })
       .finally(() => this.#workers.delete(worker));
@@ -194,18 +176,17 @@ export class Drain {
   }
 
   /** Entries to take at once. */
-  #limit(sending: Modality['sending']): number {
+  #limit(sending: Sending): number {
     if (this.#failures > 0) return MOST_FAILING;
     const pace = sending.rateLimit > 0 ? Math.max(this.#pace, 1000 / sending.rateLimit) : this.#pace;
     // Shared among those that work on it.
     return Math.max(1, Math.min(MOST, Math.floor(AHEAD / pace / sending.maximumAssociations)));
   }
 
-  /** Works under one of as many leases as the modality may have associations, over all nodes. */
+  /** Works under one of as many leases as the destination may have lines, over all nodes. */
   async #work(): Promise<void> {
-    const { name, queue } = this.#options;
-    const most = (await this.#options.modality())?.sending.maximumAssociations ?? 1;
-    const lease = await queue.lease(`associations:${name}`, most);
+    const most = (await this.#options.target())?.sending.maximumAssociations ?? 1;
+    const lease = await this.#options.queue.lease(`lines:${this.#queue}`, most);
     if (lease === undefined) {
       // Other nodes have them all; the first worker here goes on looking.
       this.#taken = performance.now() + LOOK;
@@ -219,11 +200,11 @@ export class Drain {
     }
   }
 
-  /** One association after another, until nothing is left to send or `lost` aborts. */
+  /** One line after another, until nothing is left to send or `lost` aborts. */
   async #send(lost: AbortSignal): Promise<void> {
-    const { name, closeDelay, queue } = this.#options;
-    let modality = await this.#options.modality();
-    const feed = new Feed(this.#options, this.#queue, () => this.#limit(modality?.sending ?? NONE));
+    const { destination, closeDelay, queue } = this.#options;
+    let target = await this.#options.target();
+    const feed = new Feed(this.#options, this.#queue, () => this.#limit(target?.sending ?? NONE));
     let line: Line | undefined;
     let [looked, changed] = [performance.now(), this.#changed.signal];
     try {
@@ -231,7 +212,7 @@ export class Drain {
         if (this.#stop.signal.aborted || lost.aborted) return;
         if (performance.now() > looked + LOOK || changed.aborted) {
           if ((await this.#closedFor()) > 0) return;
-          modality = await this.#options.modality();
+          target = await this.#options.target();
           [looked, changed] = [performance.now(), this.#changed.signal];
         }
         const ready = await feed.next();
@@ -240,21 +221,22 @@ export class Drain {
           continue;
         }
         // There is more than this one can take: another one helps.
-        const most = performance.now() < this.#taken ? 0 : (modality?.sending.maximumAssociations ?? 1);
+        const most = performance.now() < this.#taken ? 0 : (target?.sending.maximumAssociations ?? 1);
         if (feed.ahead.length > 0 && this.#workers.size < most) this.#hire();
-        if (modality === undefined) {
-          const error = new IsenError('InexistentItem', `No modality with symbolic name: ${name}`);
-          await this.#settle(ready, NONE, failed(error));
+        if (target === undefined) {
+          const { kind, name } = destination;
+          const error = new IsenError('InexistentItem', `No ${kind} with symbolic name: ${name}`);
+          await this.#settle(ready, NONE, unsent(error, true));
           continue;
         }
-        if (ready.outgoing === undefined) {
-          await this.#settle(ready, modality.sending, failed(new IsenError('UnknownResource', ready.problem)));
+        if (ready.problem !== '') {
+          await this.#settle(ready, target.sending, unsent(new IsenError('UnknownResource', ready.problem), true));
           continue;
         }
-        line = await this.#lineFor(modality, ready, feed, line);
+        line = await this.#lineFor(target, ready, feed, line);
         if (line === undefined) return;
-        await this.#paced(modality);
-        if (!(await this.#deliver(modality, ready, feed, line))) line = undefined;
+        await this.#paced(target);
+        if (!(await this.#deliver(target, ready, feed, line))) line = undefined;
         if (this.#failures > 0) return;
       }
     } finally {
@@ -267,64 +249,39 @@ export class Drain {
     }
   }
 
-  /** Waits for more to send on an open association; false when it is to be released. */
+  /** Waits for more to send over an open line; false when it is to be released. */
   async #more(line: Line, patience: number): Promise<boolean> {
     if (patience === 0) return false;
     await this.#settler.drain();
-    const { ended } = line.sender.association;
+    const { ended } = line;
     const { signal, end } = firstOf([this.#stop.signal, this.#changed.signal, ended], patience);
     await this.#options.queue.wait(this.#queue, signal);
     end();
     return !signal.aborted;
   }
 
-  /** An association that carries `ready`: the one that is open, or a further one. Undefined where none can be had. */
-  async #lineFor(modality: Modality, ready: Ready, feed: Feed, open: Line | undefined): Promise<Line | undefined> {
-    const address = addressOf(ready.order);
-    const kinds = kindsOf(ready);
+  /** A line that carries `ready`: the one that is open, or a further one. Undefined where none can be had. */
+  async #lineFor(target: Target, ready: Ready, feed: Feed, open: Line | undefined): Promise<Line | undefined> {
     if (open !== undefined) {
-      const { association } = open.sender;
-      if (open.address === address && !association.ended.aborted && kinds.every((kind) => open.contexts.has(kind)))
-        return open;
+      if (!open.ended.aborted && open.carries(ready)) return open;
       await this.#release(open);
     }
-    const contexts = this.#contextsFor(modality, ready, feed);
     try {
-      const association = await this.#options.connect(modality, ready.order, contexts);
-      this.#open += 1;
-      recordAssociation(this.#options.name, 1);
-      await this.#answers();
-      return { sender: new StoreSender(association, this.#targets(modality)), address, contexts, prepared: undefined };
+      const line = await target.open(ready, feed.ahead);
+      this.#open.add(line);
+      recordAssociation(this.#name, 1);
+      return line;
     } catch (thrown) {
-      await this.#unanswered(modality, [ready, ...(await feed.end())], asIsenError(thrown));
+      await this.#unanswered(target, [ready, ...(await feed.end())], asIsenError(thrown));
       return undefined;
     }
   }
 
-  #targets({ allowTranscoding }: Modality): readonly string[] {
-    return this.#options.transcoding && allowTranscoding ? transcodingTargets(this.#options.preferred) : [];
-  }
-
-  /** All kinds that were ever sent, with those at hand; these alone, when there is no room for all. */
-  #contextsFor(modality: Modality, ready: Ready, feed: Feed): ContextSet {
-    const targets = this.#targets(modality);
-    const known = this.#contexts?.targets === targets.join() ? this.#contexts.set.kinds() : [];
-    const hand = [ready, ...feed.ahead].flatMap(kindsOf);
-    for (const kinds of [[...known, ...hand], hand]) {
-      const set = new ContextSet(targets);
-      const room = kinds.map((kind) => set.add(kind)).every(Boolean);
-      if (!room && kinds !== hand) continue;
-      this.#contexts = { targets: targets.join(), set };
-      return set;
-    }
-    return new ContextSet(targets);
-  }
-
-  /** The modality answered: what waits because it did not is due at once. */
+  /** The destination answered: what waits because it did not is due at once. */
   async #answers(): Promise<void> {
     this.#lastError = '';
     if (this.#failures === 0) return;
-    log.jobs.info(`${this.#options.name} answers again`);
+    log.jobs.info(`${this.#name} answers again`);
     this.#failures = 0;
     this.#next = 0;
     const { queue } = this.#options;
@@ -340,16 +297,16 @@ export class Drain {
   }
 
   /** It does not answer: what was taken failed once, the others wait. */
-  async #unanswered(modality: Modality, taken: readonly Ready[], error: IsenError): Promise<void> {
+  async #unanswered({ sending }: Target, taken: readonly Ready[], error: IsenError): Promise<void> {
     this.#failures += 1;
     this.#lost = 0;
     this.#lastError = error.details ?? error.message;
-    this.#next = Date.now() + retryDelay(modality.sending, this.#failures);
+    this.#next = Date.now() + retryDelay(sending, this.#failures);
     const many = taken.length > 1 ? `, ${taken.length} instances wait` : '';
-    log.jobs.warn(`${this.#options.name} does not answer (attempt ${this.#failures}${many}): ${this.#lastError}`);
+    log.jobs.warn(`${this.#name} does not answer (attempt ${this.#failures}${many}): ${this.#lastError}`);
     for (const { entry, order } of taken) {
-      recordDelivery(this.#options.name, 'unanswered', 0, 0);
-      await this.#settler.add(afterFailure(entry, order, modality.sending, error, false), order.once === true);
+      recordDelivery(this.#name, 'unanswered', 0, 0);
+      await this.#settler.add(afterFailure(entry, order, sending, error, false), order.once === true);
     }
     await this.#giveUp(taken, error);
   }
@@ -373,7 +330,7 @@ export class Drain {
   }
 
   /** Until the rate lets the next one through. */
-  async #paced({ sending }: Modality): Promise<void> {
+  async #paced({ sending }: Target): Promise<void> {
     if (sending.rateLimit <= 0) return;
     const now = Date.now();
     const at = Math.max(now, this.#slot);
@@ -381,59 +338,49 @@ export class Drain {
     if (at > now) await sleep(at - now);
   }
 
-  /** Sends one instance; whether the association goes on. */
-  async #deliver(modality: Modality, ready: Ready, feed: Feed, line: Line): Promise<boolean> {
-    const { sender } = line;
+  /** Sends one thing; whether the line goes on. */
+  async #deliver(target: Target, ready: Ready, feed: Feed, line: Line): Promise<boolean> {
     const began = performance.now();
-    const prepared =
-      line.prepared?.ready === ready ? line.prepared.result : ready.outgoing && sender.prepare(ready.outgoing);
-    if (prepared === undefined) return true;
-    const current = await prepared;
     const [next] = feed.ahead;
-    line.prepared =
-      next?.outgoing !== undefined && addressOf(next.order) === line.address
-        ? { ready: next, result: sender.prepare(next.outgoing) }
-        : undefined;
     try {
-      const sent = await sender.send(current, ready.order.originator);
+      const outcome = await line.send(ready, next);
       const milliseconds = performance.now() - began;
+      await this.#answers();
       this.#pace += (milliseconds - this.#pace) / 8;
       this.#lost = 0;
-      recordDelivery(this.#options.name, sent.status, milliseconds / 1000, sent.bytes);
+      recordDelivery(this.#name, outcome.status, milliseconds / 1000, outcome.bytes);
       // Who waits does so for the last one.
-      await this.#settle(ready, modality.sending, sent, next === undefined);
-      return !sender.association.ended.aborted;
+      await this.#settle(ready, target.sending, outcome, next === undefined);
+      if (!line.ended.aborted) return true;
+      this.#closed(line);
     } catch (thrown) {
-      await this.#interrupted(modality, ready, line, asIsenError(thrown));
-      return false;
+      if (!line.ended.aborted) line.abort();
+      this.#closed(line);
+      await this.#interrupted(target, ready, asIsenError(thrown));
     }
+    return false;
   }
 
-  /** The association is over in the middle of an instance, of which nothing is known then. */
-  async #interrupted(modality: Modality, ready: Ready, line: Line, error: IsenError): Promise<void> {
-    this.#closed(line);
+  /** The line is over in the middle of something, of which nothing is known then. */
+  async #interrupted(target: Target, ready: Ready, error: IsenError): Promise<void> {
     this.#lost += 1;
     if (this.#lost >= MOST_LOST) {
-      await this.#unanswered(modality, [ready], error);
+      await this.#unanswered(target, [ready], error);
       return;
     }
     this.#lastError = error.details ?? error.message;
-    log.jobs.warn(`the association with ${this.#options.name} ended: ${this.#lastError}`);
-    recordDelivery(this.#options.name, 'interrupted', 0, 0);
+    log.jobs.warn(`the connection to ${this.#name} ended: ${this.#lastError}`);
+    recordDelivery(this.#name, 'interrupted', 0, 0);
     await this.#settler.add(
-      afterFailure(ready.entry, ready.order, modality.sending, error, false),
+      afterFailure(ready.entry, ready.order, target.sending, error, false),
       ready.order.once === true,
     );
   }
 
-  async #settle({ entry, order }: Ready, sending: Modality['sending'], sent: Sent, last = true): Promise<void> {
-    const settlement = afterSending(entry, order, sending, sent);
-    if (sent.status !== 'failure') this.#count(entry, order);
-    else {
-      // What the peer wrote about it may name a patient.
-      const what = sent.dimseStatus === undefined ? sent.reason : `status ${sent.dimseStatus.toString(16)}H`;
-      log.jobs.warn(`an instance was not sent to ${this.#options.name}: ${what}`);
-    }
+  async #settle({ entry, order }: Ready, sending: Sending, outcome: Outcome, last = true): Promise<void> {
+    const settlement = afterSending(entry, order, sending, outcome);
+    if (outcome.status === 'failure') log.jobs.warn(`something was not sent to ${this.#name}: ${outcome.remark}`);
+    else this.#count(entry, order);
     await this.#settler.add(settlement, last && order.once === true);
   }
 
@@ -449,24 +396,19 @@ export class Drain {
   }
 
   async #release(line: Line): Promise<void> {
-    if (!line.sender.association.ended.aborted) await line.sender.association.release();
+    if (!line.ended.aborted) await line.release();
     this.#closed(line);
   }
 
-  readonly #gone = new WeakSet<Line>();
-
   #closed(line: Line): void {
-    if (this.#gone.has(line)) return;
-    this.#gone.add(line);
-    this.#open -= 1;
-    recordAssociation(this.#options.name, -1);
+    if (this.#open.delete(line)) recordAssociation(this.#name, -1);
   }
 }
 
 const NOTHING: Order = { instance: '' };
 
-/** How a queue is treated whose modality is gone. */
-const NONE: Modality['sending'] = {
+/** How a queue is treated whose destination is gone. */
+const NONE: Sending = {
   maximumAssociations: 1,
   maximumRetries: 0,
   retryDelay: 0,
@@ -476,11 +418,3 @@ const NONE: Modality['sending'] = {
   rateLimit: 0,
   schedule: [],
 };
-
-/** The kinds that an instance may be sent as. */
-function kindsOf({ outgoing }: Ready): readonly Kind[] {
-  if (outgoing === undefined) return [];
-  const { sopClassUid, transferSyntax, wanted } = outgoing;
-  const stored = { sopClassUid, transferSyntax };
-  return wanted === undefined ? [stored] : [{ sopClassUid, transferSyntax: wanted }, stored];
-}

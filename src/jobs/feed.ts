@@ -1,6 +1,6 @@
 /**
- * Owns what one association is fed with: entries taken from a queue a little ahead of their sending, with what the index knows of
- * their instances, one question for all of them.
+ * Owns what one line is fed with: entries taken from a queue a little ahead of their sending, with what the index knows of their
+ * instances, one question for all of them.
  */
 
 import type { Database, Found } from '../database/database.ts';
@@ -11,7 +11,7 @@ import type { Storage } from '../storage/storage.ts';
 import { type Order, orderOf } from './order.ts';
 import type { Entry, Queue } from './queue.ts';
 
-/** An entry with what is to be sent, or why it cannot be. */
+/** An entry with what is to be sent (nothing but the order where it tells of a change), or why it cannot be. */
 export interface Ready {
   readonly entry: Entry;
   readonly order: Order;
@@ -27,7 +27,7 @@ export interface FeedSource {
   readonly transcoder: Pick<Transcoder, 'transcode'>;
 }
 
-/** Entries of one queue for one association. */
+/** Entries of one queue for one line. */
 export class Feed {
   readonly #source: FeedSource;
   readonly #queue: string;
@@ -78,8 +78,12 @@ export class Feed {
     const orders = entries.map(({ value }) => orderOf(value));
     let found: ReadonlyMap<string, Found>;
     try {
-      const ids = [...new Set(orders.flatMap((order) => order?.instance ?? []))];
-      found = new Map((await this.#source.database.find({ level: 'Instance', ids })).map((each) => [each.id, each]));
+      const named = orders.flatMap((order) =>
+        order === undefined || order.change !== undefined ? [] : order.instance,
+      );
+      const ids = [...new Set(named)];
+      const instances = ids.length === 0 ? [] : await this.#source.database.find({ level: 'Instance', ids });
+      found = new Map(instances.map((each) => [each.id, each]));
     } catch (thrown) {
       // They were taken all the same, and must not stay so.
       await this.#source.queue.settle(
@@ -91,6 +95,10 @@ export class Feed {
       const order = orders[index];
       if (order === undefined) {
         this.#ready.push({ entry, order: { instance: '' }, outgoing: undefined, problem: 'the entry cannot be read' });
+        continue;
+      }
+      if (order.change !== undefined) {
+        this.#ready.push({ entry, order, outgoing: undefined, problem: '' });
         continue;
       }
       const instance = found.get(order.instance);

@@ -1,23 +1,51 @@
-/** Owns what an entry of a modality's queue says: which instance goes there, and how. */
+/** Owns what an entry of a destination's queue says: which instance (or which change) goes there, and how. */
 
 import { z } from 'zod';
+import { CHANGE_TYPES } from '../database/database.ts';
+import { LEVELS } from '../dicom/levels.ts';
 
-const PREFIX = 'modality:';
+/** What can be sent to: a modality over DICOM, a server with the same REST API, or whoever wants to hear of changes. */
+export const DESTINATION_KINDS = ['modality', 'peer', 'webhook'] as const;
+export type DestinationKind = (typeof DESTINATION_KINDS)[number];
+
+/** Whom a queue is for. */
+export interface Destination {
+  readonly kind: DestinationKind;
+  readonly name: string;
+}
+
+/** The queue of a destination. */
+export const queueOf = ({ kind, name }: Destination): string => `${kind}:${name}`;
 
 /** The queue of a modality. */
-export const modalityQueue = (name: string): string => PREFIX + name;
+export const modalityQueue = (name: string): string => queueOf({ kind: 'modality', name });
 
-/** The modality of a queue, or undefined for another kind of queue. */
-export const modalityOf = (queue: string): string | undefined =>
-  queue.startsWith(PREFIX) ? queue.slice(PREFIX.length) : undefined;
+/** Whom a queue is for, or undefined for another kind of queue. */
+export function destinationOf(queue: string): Destination | undefined {
+  const colon = queue.indexOf(':');
+  const kind = DESTINATION_KINDS.find((each) => each === queue.slice(0, colon));
+  return kind && { kind, name: queue.slice(colon + 1) };
+}
+
+const ChangeSchema = z.object({
+  seq: z.number(),
+  type: z.enum(CHANGE_TYPES),
+  level: z.enum(LEVELS),
+  id: z.string(),
+  date: z.string(),
+});
 
 const OrderSchema = z.object({
-  /** Public id. */
+  /** Public id; of a change, of the resource that it is about. */
   instance: z.string(),
   /** Name of the rule that wants it, when one does. */
   route: z.string().optional(),
   /** Transfer syntax to send it in, where the receiver takes it. */
   transcode: z.string().optional(),
+  /** Sent gzipped: to a peer. */
+  compress: z.literal(true).optional(),
+  /** What a webhook is told of, instead of an instance that is sent. */
+  change: ChangeSchema.optional(),
   /** Stays in the queue for a while after it was sent, so that the same rule does not send the same file again. */
   remembered: z.literal(true).optional(),
   /** Failures are final: somebody waits for the answer. */
@@ -25,7 +53,7 @@ const OrderSchema = z.object({
   /** Attempts that failed, and what the last one failed with: an error of the table. */
   tries: z.number().optional(),
   failure: z.object({ code: z.string(), details: z.string().optional() }).optional(),
-  /** What differs from the modality's configuration for this one. */
+  /** What differs from a modality's configuration for this one. */
   localAet: z.string().optional(),
   calledAet: z.string().optional(),
   host: z.string().optional(),

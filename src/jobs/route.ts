@@ -1,9 +1,5 @@
-/**
- * Owns routing: it follows the log of changes from a stored position and queues what the rules say, entries and position in one
- * step, so that no crash loses or doubles any. The log is the buffer: whatever the queues cannot take yet is read again later.
- */
+/** Owns routing: it follows the log of changes and queues what the rules say, for modalities and peers. */
 
-import { setTimeout as sleep } from 'node:timers/promises';
 import type { Changes } from '../changes/changes.ts';
 import type { Change, Database, FindRequest, Found } from '../database/database.ts';
 import { LEVEL, LEVELS, type Level } from '../dicom/levels.ts';
@@ -11,36 +7,18 @@ import { asIsenError, IsenError } from '../errors.ts';
 import type { Headers } from '../ingest/header.ts';
 import type { Ingest } from '../ingest/ingest.ts';
 import { log } from '../log.ts';
-import { firstOf } from '../signals.ts';
 import type { Modalities } from '../scu/modality.ts';
-import { entryPriority, modalityQueue, type Order } from './order.ts';
-import type { Lease, NewEntry, Queue } from './queue.ts';
+import { LogFollower } from './log-follower.ts';
+import { type Destination, entryPriority, type Order, queueOf } from './order.ts';
+import type { Peers } from './peers.ts';
+import type { NewEntry, Queue } from './queue.ts';
 import { type Facts, readRule, reasonsAgainst, type Rule } from './rules.ts';
 
 /** The property of the index that holds the rules that were set over the REST API, by name. */
 const PROPERTY = 'Routes';
 
-/** Name of the stored position: a Seq of the log, or {@link END} while no rule is enabled. */
-const POSITION = 'routing';
-const END = 'end';
-
-/** Changes looked at together. */
+/** Instances asked about together. */
 const PAGE = 1000;
-
-/** Milliseconds in which changes gather: one question to the index and one commit serve them all. */
-const GATHERING = 50;
-
-/** Changes that matched nothing after which the position is stored all the same. */
-const UNMATCHED = 5000;
-
-/** Entries added together. */
-const BATCH = 5000;
-
-/** Milliseconds that somebody waits for the following to catch up. */
-const PATIENCE = 10_000;
-
-/** Milliseconds until a failed step is tried again. */
-const RETRY = 1000;
 
 export interface RouterOptions {
   /** `Routes`: rules by name, or a list of rules with their names. */
@@ -49,6 +27,7 @@ export interface RouterOptions {
   readonly changes: Changes;
   readonly queue: Queue;
   readonly modalities: Pick<Modalities, 'get'>;
+  readonly peers: Pick<Peers, 'get'>;
   readonly headers: Pick<Headers, 'tags'>;
   readonly apply: Ingest['apply'];
 }
@@ -96,31 +75,29 @@ export async function openRouter(options: RouterOptions): Promise<Router> {
 class FollowingRouter implements Router {
   readonly #options: RouterOptions;
   readonly #configured: ReadonlyMap<string, Rule>;
-  readonly #stop = new AbortController();
   /** The rules that were set, and the text they were read from. */
   #set: { readonly text: string; readonly rules: ReadonlyMap<string, Rule> } = { text: '{}', rules: new Map() };
-  /** Seq up to which the log was looked at; undefined while no rule is enabled. */
-  #at: number | undefined;
-  /** What the stored position says. */
-  #stored: string | undefined;
-  /** Of the node that follows the log. */
-  #lease: Lease | undefined;
+  readonly #follower: LogFollower;
   #turn: Promise<unknown> = Promise.resolve();
-  #running: Promise<void> = Promise.resolve();
-  /** Wakes the following when rules changed. */
-  #changed = new AbortController();
 
   constructor(options: RouterOptions) {
     this.#options = options;
     this.#configured = new Map(
       namedRules(options.configured).map(([name, rule]) => [name, readRule(name, rule)] as const),
     );
+    const { changes, queue } = options;
+    this.#follower = new LogFollower({
+      name: 'routing',
+      changes,
+      queue,
+      isWanted: async () => (await this.list()).some(({ enabled }) => enabled),
+      entries: (page) => this.#entries(page),
+    });
   }
 
   async open(): Promise<void> {
     for (const rule of this.#configured.values()) await this.#checkTargets(rule);
-    await this.#leads();
-    this.#running = this.#run();
+    await this.#follower.open();
   }
 
   async list(): Promise<readonly Rule[]> {
@@ -163,28 +140,27 @@ class FollowingRouter implements Router {
     return { matches: reasons.length === 0, reasons, to: rule.to };
   }
 
-  async caughtUp(): Promise<void> {
-    const last = await this.#options.changes.last();
-    for (const end = Date.now() + PATIENCE; this.#at !== undefined && this.#at < last; await sleep(GATHERING)) {
-      if (Date.now() > end) throw new IsenError('Busy', 'the routing rules are behind with the log');
-    }
+  caughtUp(): Promise<void> {
+    return this.#follower.caughtUp();
   }
 
   async close(): Promise<void> {
-    this.#stop.abort();
-    await this.#running;
     await this.#turn;
-    const leads = this.#lease !== undefined && !this.#lease.lost.aborted;
-    if (leads && this.#at !== undefined && this.#stored !== String(this.#at))
-      await this.#store(String(this.#at)).catch(() => {});
-    await this.#lease?.release();
+    await this.#follower.close();
   }
 
   async #checkTargets({ name, to }: Rule): Promise<void> {
     for (const target of to) {
-      if ((await this.#options.modalities.get(target)) === undefined)
-        throw new IsenError('ParameterOutOfRange', `Route ${name}: To: there is no modality ${JSON.stringify(target)}`);
+      if ((await this.#destination(target)) !== undefined) continue;
+      const unknown = `there is no modality and no peer ${JSON.stringify(target)}`;
+      throw new IsenError('ParameterOutOfRange', `Route ${name}: To: ${unknown}`);
     }
+  }
+
+  /** Whom a rule means: a modality, or the peer of that name where there is no such modality. */
+  async #destination(name: string): Promise<Destination | undefined> {
+    if ((await this.#options.modalities.get(name)) !== undefined) return { kind: 'modality', name };
+    return (await this.#options.peers.get(name)) === undefined ? undefined : { kind: 'peer', name };
   }
 
   /** Changes the rules that were set, one change at a time. */
@@ -197,122 +173,32 @@ class FollowingRouter implements Router {
       change(rules);
       const after = [...new Map([...rules, ...this.#configured]).values()];
       // Before the rules are there: from this moment on they count.
-      if (!before.some(({ enabled }) => enabled)) {
-        this.#stored = await this.#options.queue.position(POSITION);
-        await this.#turnOver(after);
-      }
+      if (!before.some(({ enabled }) => enabled) && after.some(({ enabled }) => enabled)) await this.#follower.begin();
       const value = JSON.stringify(Object.fromEntries([...rules].map(([key, rule]) => [key, rule.description])));
       await this.#options.apply({ kind: 'property', name: PROPERTY, value });
-      this.#changed.abort();
-      this.#changed = new AbortController();
+      this.#follower.wake();
     });
     this.#turn = done.catch(() => {});
     return done;
   }
 
-  /** Begins to follow at the end of the log when there is a rule to follow it for, and leaves it when there is none. */
-  async #turnOver(rules: readonly Rule[]): Promise<void> {
-    if (!rules.some(({ enabled }) => enabled)) {
-      this.#at = undefined;
-      if (this.#stored !== END) await this.#store(END);
-      return;
+  /** What a page of the log leads to. */
+  async *#entries(changes: readonly Change[]): AsyncGenerator<readonly NewEntry[], void> {
+    const rules = (await this.list()).filter(({ enabled }) => enabled);
+    const queues = new Map<string, string>();
+    for (const target of new Set(rules.flatMap(({ to }) => to))) {
+      // One that is gone was most likely a modality: there it fails, for people to see.
+      queues.set(target, queueOf((await this.#destination(target)) ?? { kind: 'modality', name: target }));
     }
-    if (this.#at !== undefined) return;
-    if (this.#stored === undefined || this.#stored === END) {
-      const last = await this.#options.changes.last();
-      await this.#store(String(last));
-      this.#at = last;
-    } else this.#at = Number(this.#stored);
-  }
-
-  async #store(value: string, entries: readonly NewEntry[] = []): Promise<void> {
-    await this.#options.queue.add(entries, { name: POSITION, value });
-    this.#stored = value;
-  }
-
-  async #run(): Promise<void> {
-    const { signal } = this.#stop;
-    while (!signal.aborted) {
-      try {
-        if (!(await this.#leads())) {
-          await sleep(RETRY, undefined, { signal }).catch(() => {});
-          continue;
-        }
-        const rules = (await this.list()).filter(({ enabled }) => enabled);
-        if (rules.length === 0) await this.#turnOver([]);
-        else if (this.#at === undefined) {
-          // Another node set the first rule.
-          this.#stored = await this.#options.queue.position(POSITION);
-          await this.#turnOver(rules);
-        }
-        if (this.#at === undefined) await this.#sleep();
-        else if (!(await this.#step(rules, this.#at))) await this.#news(this.#at);
-      } catch (thrown) {
-        const error = asIsenError(thrown);
-        if (error.code !== 'Busy' && error.code !== 'DatabaseUnavailable')
-          log.jobs.error({ err: error }, 'routing is behind and tries again');
-        await sleep(RETRY, undefined, { signal }).catch(() => {});
-      }
-    }
-  }
-
-  /** Whether this is the node that follows the log for all of them: from the position that the last one stored. */
-  async #leads(): Promise<boolean> {
-    if (this.#lease !== undefined && !this.#lease.lost.aborted) return true;
-    this.#lease = await this.#options.queue.lease('routing', 1);
-    if (this.#lease === undefined) {
-      this.#at = undefined;
-      return false;
-    }
-    this.#stored = await this.#options.queue.position(POSITION);
-    this.#at = undefined;
-    await this.#turnOver(await this.list());
-    return true;
-  }
-
-  /** Until rules changed (of another node's changes nothing is heard: for a moment only) or it is closed. */
-  async #sleep(): Promise<void> {
-    const { signal, end } = firstOf([this.#stop.signal, this.#changed.signal], RETRY);
-    if (!signal.aborted)
-      await new Promise<void>((resolve) => signal.addEventListener('abort', () => resolve(), { once: true }));
-    end();
-  }
-
-  /** Until there are changes after `since`, gathered for a moment; or as {@link #sleep}. */
-  async #news(since: number): Promise<void> {
-    const { signal, end } = firstOf([this.#stop.signal, this.#changed.signal]);
-    const changes = this.#options.changes.follow(since, signal)[Symbol.asyncIterator]();
-    await changes.next();
-    await changes.return?.();
-    await sleep(GATHERING, undefined, { signal }).catch(() => {});
-    end();
-  }
-
-  /** One page of the log; whether there was one. */
-  async #step(rules: readonly Rule[], since: number): Promise<boolean> {
-    const { changes } = await this.#options.changes.since({ since, limit: PAGE });
-    const last = changes.at(-1);
-    if (last === undefined) return false;
-    const entries: NewEntry[] = [];
-    const add = async (more: readonly NewEntry[]): Promise<void> => {
-      entries.push(...more);
-      // What was added before a crash is added again after it: the names of the entries are the same.
-      while (entries.length > BATCH) await this.#options.queue.add(entries.splice(0, BATCH));
-    };
-    await add(await this.#arrivals(rules, changes));
+    yield await this.#arrivals(rules, changes, queues);
     for (const change of changes) {
       const concerned = rules.filter((rule) => change.type !== 'NewInstance' && rule.events.has(change.type));
-      if (concerned.length > 0) for await (const more of this.#others(concerned, change)) await add(more);
+      if (concerned.length > 0) yield* this.#others(concerned, change, queues);
     }
-    if (entries.length > 0 || last.seq - Number(this.#stored) >= UNMATCHED)
-      await this.#store(String(last.seq), entries);
-    // Unless all rules went meanwhile.
-    if (this.#at === since) this.#at = last.seq;
-    return true;
   }
 
   /** The entries of all new instances of a page. */
-  async #arrivals(all: readonly Rule[], changes: readonly Change[]): Promise<readonly NewEntry[]> {
+  async #arrivals(all: readonly Rule[], changes: readonly Change[], queues: Queues): Promise<readonly NewEntry[]> {
     const rules = all.filter(({ events }) => events.has('NewInstance'));
     const arrivals = changes.filter(({ type }) => type === 'NewInstance');
     if (rules.length === 0 || arrivals.length === 0) return [];
@@ -328,14 +214,14 @@ class FollowingRouter implements Router {
         // Deleted already: there is nothing to be asked, and nothing to be sent.
         if (rule.needs.facts && instance === undefined) continue;
         const facts = instance && this.#facts({ type: 'NewInstance', level: 'Instance' }, instance, labels);
-        if (await applies(rule, facts)) entries.push(...entriesOf(rule, id, String(seq)));
+        if (await applies(rule, facts)) entries.push(...entriesOf(rule, queues, id, String(seq)));
       }
     }
     return entries;
   }
 
   /** The entries of all instances of a resource that something happened to, page by page. */
-  async *#others(rules: readonly Rule[], change: Change): AsyncGenerator<readonly NewEntry[], void> {
+  async *#others(rules: readonly Rule[], change: Change, queues: Queues): AsyncGenerator<readonly NewEntry[], void> {
     const { level, id } = change;
     const of: Partial<FindRequest> = level === 'Instance' ? { id } : { of: { level, id } };
     let after: Partial<FindRequest> = {};
@@ -354,7 +240,7 @@ class FollowingRouter implements Router {
         // The revision of an instance is its file: a resource that becomes stable again sends what is new in it.
         const revision = instance.attachments.find(({ contentType }) => contentType === 1)?.uuid ?? '';
         for (const rule of rules) {
-          if (await applies(rule, facts)) entries.push(...entriesOf(rule, instance.id, revision, true));
+          if (await applies(rule, facts)) entries.push(...entriesOf(rule, queues, instance.id, revision, true));
         }
       }
       yield entries;
@@ -437,9 +323,12 @@ async function applies(rule: Rule, facts: Facts | undefined): Promise<boolean> {
   }
 }
 
-function entriesOf(rule: Rule, instance: string, revision: string, remembered = false): NewEntry[] {
+/** Queues by the names that rules say. */
+type Queues = ReadonlyMap<string, string>;
+
+function entriesOf(rule: Rule, queues: Queues, instance: string, revision: string, remembered = false): NewEntry[] {
   return rule.to.map((target) => ({
-    queue: modalityQueue(target),
+    queue: queues.get(target) ?? queueOf({ kind: 'modality', name: target }),
     id: `${rule.name} ${instance} ${revision}`,
     group: '',
     priority: entryPriority(rule.priority, false),

@@ -79,7 +79,7 @@ interface TagCondition {
 export interface Rule {
   readonly name: string;
   readonly enabled: boolean;
-  /** Names of modalities. */
+  /** Names of modalities or peers. */
   readonly to: readonly string[];
   readonly priority: number;
   /** Transfer syntax to send in, where the receiver takes it. */

@@ -1,5 +1,5 @@
 /**
- * Owns the queues of all modalities: each has a drain of its own from the first entry on, and can be looked at, paused, emptied and
+ * Owns the queues of all destinations: each has a drain of its own from the first entry on, and can be looked at, paused, emptied and
  * tried again.
  */
 
@@ -7,11 +7,10 @@ import type { Config } from '../config.ts';
 import { asIsenError } from '../errors.ts';
 import type { Ingest } from '../ingest/ingest.ts';
 import { log } from '../log.ts';
-import type { Dial } from '../scu/dial.ts';
-import type { Modalities } from '../scu/modality.ts';
 import { Drain } from './drain.ts';
 import type { FeedSource } from './feed.ts';
-import { modalityOf, modalityQueue, type Order, orderOf } from './order.ts';
+import type { Target } from './line.ts';
+import { type Destination, destinationOf, type DestinationKind, type Order, orderOf, queueOf } from './order.ts';
 import { CANCELED, type Count, type Entry, type EntryState, type Settlement } from './queue.ts';
 
 /** Entries acted upon in one step. */
@@ -26,16 +25,13 @@ const FORGETTING = 3_600_000;
 const PAUSED = 'yes';
 
 export interface StoresOptions extends FeedSource {
-  readonly config: Pick<
-    Config,
-    'DicomAssociationCloseDelay' | 'DicomScuPreferredTransferSyntax' | 'LogExportedResources' | 'TranscodeDicomProtocol'
-  >;
-  readonly modalities: Modalities;
-  readonly dial: Dial;
+  readonly config: Pick<Config, 'DicomAssociationCloseDelay' | 'LogExportedResources'>;
+  /** For each kind, what is to be asked about one destination: as it is now, or undefined where it is not known. */
+  readonly targets: Readonly<Record<DestinationKind, (name: string) => () => Promise<Target | undefined>>>;
   readonly commit: Ingest['applyAll'];
 }
 
-/** One modality's queue. */
+/** One destination's queue. */
 export interface QueueStatus {
   readonly paused: boolean;
   readonly counts: Readonly<Record<EntryState, number>>;
@@ -43,57 +39,56 @@ export interface QueueStatus {
   readonly oldest: number | undefined;
   /** Instances a second, over the last ten. */
   readonly rate: number;
-  readonly associations: number;
-  /** Milliseconds since the epoch of the next attempt at a modality that does not answer, else 0. */
+  /** Associations or connections that are open. */
+  readonly lines: number;
+  /** Milliseconds since the epoch of the next attempt at a destination that does not answer, else 0. */
   readonly next: number;
-  /** What the modality last failed with, while it does. */
+  /** What the destination last failed with, while it does. */
   readonly error: string;
 }
 
 export interface Stores {
-  status(name: string): Promise<QueueStatus>;
+  status(destination: Destination): Promise<QueueStatus>;
   /** Entries of a queue in some states, oldest first, beyond `after` (a seq). */
-  entries(name: string, states: readonly EntryState[], after: number, limit: number): Promise<readonly Entry[]>;
+  entries(
+    destination: Destination,
+    states: readonly EntryState[],
+    after: number,
+    limit: number,
+  ): Promise<readonly Entry[]>;
   /** Tries now what failed for good and what waits for its next attempt; answers how many. */
-  retry(name: string): Promise<number>;
-  pause(name: string): Promise<void>;
-  resume(name: string): Promise<void>;
+  retry(destination: Destination): Promise<number>;
+  pause(destination: Destination): Promise<void>;
+  resume(destination: Destination): Promise<void>;
   /** Gives up all that is not under way; answers how many. */
-  clear(name: string): Promise<number>;
+  clear(destination: Destination): Promise<number>;
   close(): Promise<void>;
 }
 
 /** Starts a drain for every queue that has something in it. */
 export async function openStores(options: StoresOptions): Promise<Stores> {
-  const { config, queue, modalities } = options;
+  const { config, queue, targets } = options;
   const drains = new Map<string, Drain>();
   let closed = false;
 
-  const flag = (name: string): string => `paused ${modalityQueue(name)}`;
+  const flag = (destination: Destination): string => `paused ${queueOf(destination)}`;
 
-  const drainOf = (name: string): Drain => {
-    let drain = drains.get(name);
+  const drainOf = (destination: Destination): Drain => {
+    let drain = drains.get(queueOf(destination));
     if (drain === undefined) {
       drain = new Drain({
         ...options,
-        name,
-        modality: () => modalities.get(name),
-        paused: async () => (await queue.position(flag(name))) === PAUSED,
-        connect: (modality, { calledAet, host, port, localAet, timeout }, contexts) =>
-          options.dial(
-            { ...modality, aet: calledAet ?? modality.aet, host: host ?? modality.host, port: port ?? modality.port },
-            contexts.proposals(),
-            { localAet, timeout },
-          ),
-        preferred: config.DicomScuPreferredTransferSyntax,
-        transcoding: config.TranscodeDicomProtocol,
+        destination,
+        target: targets[destination.kind](destination.name),
+        paused: async () => (await queue.position(flag(destination))) === PAUSED,
         closeDelay: config.DicomAssociationCloseDelay * 1000,
         delivered: async (sent) => {
-          if (!config.LogExportedResources || sent.length === 0) return;
-          await options.commit(sent.map((id) => ({ kind: 'export', level: 'Instance', id, remote: name })));
+          if (!config.LogExportedResources || destination.kind === 'webhook' || sent.length === 0) return;
+          const remote = destination.name;
+          await options.commit(sent.map((id) => ({ kind: 'export', level: 'Instance', id, remote })));
         },
       });
-      drains.set(name, drain);
+      drains.set(queueOf(destination), drain);
       if (!closed) drain.start();
     }
     return drain;
@@ -101,13 +96,13 @@ export async function openStores(options: StoresOptions): Promise<Stores> {
 
   /** Settles all entries of a queue in some states. */
   const settleAll = async (
-    name: string,
+    of: string,
     states: readonly EntryState[],
     settle: (entry: Entry) => Settlement | undefined,
   ): Promise<number> => {
     let count = 0;
     for (let after = 0; ; ) {
-      const page = await queue.list({ queue: modalityQueue(name), states, after, limit: PAGE });
+      const page = await queue.list({ queue: of, states, after, limit: PAGE });
       const last = page.at(-1);
       if (last === undefined) return count;
       after = last.seq;
@@ -118,24 +113,23 @@ export async function openStores(options: StoresOptions): Promise<Stores> {
   const forget = async (): Promise<void> => {
     const old = Date.now() - REMEMBERED;
     for (const { queue: of, state } of await queue.count()) {
-      const name = modalityOf(of);
-      if (name === undefined || state !== 'done') continue;
-      await settleAll(name, ['done'], ({ id, group, added }) =>
+      if (destinationOf(of) === undefined || state !== 'done') continue;
+      await settleAll(of, ['done'], ({ id, group, added }) =>
         group === '' && added < old ? { queue: of, id, state: 'removed', from: ['done'] } : undefined,
       );
     }
   };
 
   const stopWatching = queue.watch((entry) => {
-    const name = modalityOf(entry.queue);
-    if (name === undefined || closed || entry.state !== 'waiting') return;
-    const drain = drainOf(name);
+    const destination = destinationOf(entry.queue);
+    if (destination === undefined || closed || entry.state !== 'waiting') return;
+    const drain = drainOf(destination);
     // By hand: the schema would be asked about every entry of every rule.
     if ((entry.value as Partial<Order> | null)?.once === true) drain.wake(true);
   });
   for (const { queue: of } of await queue.count()) {
-    const name = modalityOf(of);
-    if (name !== undefined) drainOf(name);
+    const destination = destinationOf(of);
+    if (destination !== undefined) drainOf(destination);
   }
   const forgetting = setInterval(() => {
     forget().catch((thrown: unknown) =>
@@ -145,51 +139,56 @@ export async function openStores(options: StoresOptions): Promise<Stores> {
   forgetting.unref();
 
   return {
-    async status(name) {
-      const found = await queue.count({ queue: modalityQueue(name) });
-      const of = (state: EntryState): number => found.find((each) => each.state === state)?.count ?? 0;
+    async status(destination) {
+      const of = queueOf(destination);
+      const found = await queue.count({ queue: of });
+      const counted = (state: EntryState): number => found.find((each) => each.state === state)?.count ?? 0;
       return {
-        ...(drains.get(name)?.status ?? { rate: 0, associations: 0, next: 0, error: '' }),
-        paused: (await queue.position(flag(name))) === PAUSED,
+        ...(drains.get(of)?.status ?? { rate: 0, lines: 0, next: 0, error: '' }),
+        paused: (await queue.position(flag(destination))) === PAUSED,
         counts: {
-          waiting: of('waiting'),
-          active: of('active'),
-          retrying: of('retrying'),
-          paused: of('paused'),
-          failed: of('failed'),
-          done: of('done'),
+          waiting: counted('waiting'),
+          active: counted('active'),
+          retrying: counted('retrying'),
+          paused: counted('paused'),
+          failed: counted('failed'),
+          done: counted('done'),
         },
         oldest: oldestOf(found),
       };
     },
-    entries: (name, states, after, limit) => queue.list({ queue: modalityQueue(name), states, after, limit }),
-    async retry(name) {
-      const count = await settleAll(name, ['failed', 'retrying'], ({ queue: of, id, value, state, reason }) => {
-        const { tries: _tries, failure: _failure, ...order } = orderOf(value) ?? { instance: '' };
-        // A person called it off, or was told that it failed and may have sent it again.
-        if (reason === CANCELED || order.once === true) return undefined;
-        return {
-          queue: of,
-          id,
-          state: 'waiting',
-          due: 0,
-          from: [state],
-          ...(order.instance !== '' && { value: order }),
-        };
-      });
-      drainOf(name).wake(true);
+    entries: (destination, states, after, limit) => queue.list({ queue: queueOf(destination), states, after, limit }),
+    async retry(destination) {
+      const count = await settleAll(
+        queueOf(destination),
+        ['failed', 'retrying'],
+        ({ queue: of, id, value, state, reason }) => {
+          const { tries: _tries, failure: _failure, ...order } = orderOf(value) ?? { instance: '' };
+          // A person called it off, or was told that it failed and may have sent it again.
+          if (reason === CANCELED || order.once === true) return undefined;
+          return {
+            queue: of,
+            id,
+            state: 'waiting',
+            due: 0,
+            from: [state],
+            ...(order.instance !== '' && { value: order }),
+          };
+        },
+      );
+      drainOf(destination).wake(true);
       return count;
     },
-    async pause(name) {
-      await queue.add([], { name: flag(name), value: PAUSED });
-      drains.get(name)?.wake(false);
+    async pause(destination) {
+      await queue.add([], { name: flag(destination), value: PAUSED });
+      drains.get(queueOf(destination))?.wake(false);
     },
-    async resume(name) {
-      await queue.add([], { name: flag(name), value: 'no' });
-      drains.get(name)?.wake(true);
+    async resume(destination) {
+      await queue.add([], { name: flag(destination), value: 'no' });
+      drains.get(queueOf(destination))?.wake(true);
     },
-    clear: (name) =>
-      settleAll(name, ['waiting', 'retrying', 'paused', 'failed'], ({ queue: of, id, state }) => ({
+    clear: (destination) =>
+      settleAll(queueOf(destination), ['waiting', 'retrying', 'paused', 'failed'], ({ queue: of, id, state }) => ({
         queue: of,
         id,
         state: 'removed',

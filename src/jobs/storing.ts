@@ -1,4 +1,4 @@
-/** Owns the job that sends resources to a modality (`DicomModalityStore`): its entries wait in the modality's queue. */
+/** Owns the jobs that send resources to a modality (`DicomModalityStore`) or a peer (`OrthancPeerStore`): their entries wait in its queue. */
 
 import type { ErrorValue } from '../answer.ts';
 import { type Database, MOST_IDS } from '../database/database.ts';
@@ -6,12 +6,12 @@ import { LEVELS, type Level } from '../dicom/levels.ts';
 import { ERRORS, type ErrorName, IsenError } from '../errors.ts';
 import type { Delivery } from './jobs.ts';
 import type { Content, FollowingKind, Tally } from './kinds.ts';
-import { entryPriority, modalityQueue, type Order, orderOf } from './order.ts';
+import { type Destination, entryPriority, type Order, orderOf, queueOf } from './order.ts';
 import type { Entry } from './queue.ts';
 
 /** What to send, and how. */
 export interface StoreRequest {
-  readonly modality: string;
+  readonly to: Destination;
   readonly priority: number;
   /** Somebody waits: every failure is final. */
   readonly synchronous: boolean;
@@ -39,6 +39,9 @@ export const storeKind: FollowingKind = {
   },
 };
 
+/** `OrthancPeerStore`. */
+export const peerStoreKind: FollowingKind = { ...storeKind, type: 'OrthancPeerStore' };
+
 /** The level of each resource, in the order of `ids`. Throws UnknownResource. */
 export async function levelsOf(database: Pick<Database, 'find'>, ids: readonly string[]): Promise<readonly Asked[]> {
   const levels = new Map<string, Level>();
@@ -61,10 +64,10 @@ export async function levelsOf(database: Pick<Database, 'find'>, ids: readonly s
 export async function* deliveriesOf(
   database: Pick<Database, 'find'>,
   resources: readonly Asked[],
-  { modality, priority, synchronous, order }: StoreRequest,
+  { to, priority, synchronous, order }: StoreRequest,
 ): AsyncGenerator<Delivery, void> {
   const delivery = (instance: string): Delivery => ({
-    queue: modalityQueue(modality),
+    queue: queueOf(to),
     id: instance,
     priority: entryPriority(priority, synchronous),
     due: 0,

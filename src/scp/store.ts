@@ -4,7 +4,7 @@ import type { Config } from '../config.ts';
 import { COMMAND, type Command } from '../dicom/command.ts';
 import { uidName } from '../dicom/dictionary.ts';
 import { readSop } from '../dicom/sop.ts';
-import { STORAGE_CLASSES } from '../dicom/storage-classes.ts';
+import { isAcceptedSopClass, isAcceptedTransferSyntax } from '../dicom/acceptance.ts';
 import { EXPLICIT_LITTLE_ENDIAN, transferSyntax } from '../dicom/transfer-syntaxes.ts';
 import { writeFile } from '../dicom/write.ts';
 import { asIsenError, IsenError } from '../errors.ts';
@@ -63,12 +63,13 @@ class Instance extends Reception {
 
 /** Takes instances in: a C-STORE is answered with success once its file is durable and indexed. */
 export function createStore(ingest: Ingest, options: StoreOptions): Service {
-  const isAcceptedSyntax = acceptedSyntaxes(options.AcceptedTransferSyntaxes);
-  const isAcceptedClass = (uid: string): boolean => {
-    if (options.RejectedSopClasses.includes(uid)) return false;
-    if (options.AcceptedSopClasses.length > 0) return options.AcceptedSopClasses.includes(uid);
-    return STORAGE_CLASSES.has(uid) || (options.UnknownSopClassAccepted && uidName(uid) === undefined);
-  };
+  const isAcceptedSyntax = (uid: string): boolean => isAcceptedTransferSyntax(options.AcceptedTransferSyntaxes, uid);
+  const isAcceptedClass = (uid: string): boolean =>
+    isAcceptedSopClass(options, uid) ||
+    (options.UnknownSopClassAccepted &&
+      options.AcceptedSopClasses.length === 0 &&
+      !options.RejectedSopClasses.includes(uid) &&
+      uidName(uid) === undefined);
 
   /** The status of one C-STORE. */
   const store = async ({ peer, message: { context, command, sink } }: Exchange): Promise<number> => {
@@ -136,14 +137,4 @@ export function createStore(ingest: Ingest, options: StoreOptions): Service {
       });
     },
   };
-}
-
-/** Whether a transfer syntax is among patterns with `*` and `?`. A pattern stands for what the Standard has; a private one must be named. */
-function acceptedSyntaxes(accepted: string | readonly string[]): (uid: string) => boolean {
-  const patterns = typeof accepted === 'string' ? [accepted] : accepted;
-  const expressions = patterns.map(
-    (pattern) => new RegExp(`^${pattern.replaceAll('.', '\\.').replaceAll('*', '.*').replaceAll('?', '.')}$`),
-  );
-  return (uid) =>
-    patterns.includes(uid) || (transferSyntax(uid) !== undefined && expressions.some((each) => each.test(uid)));
 }

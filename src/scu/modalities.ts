@@ -46,7 +46,7 @@ const HOURS = /^([01]\d|2[0-3]):[0-5]\d-(([01]\d|2[0-3]):[0-5]\d|24:00)$/;
 const seconds = z.number().min(0).max(86_400);
 
 /** The options of {@link Sending}, by the name of each. */
-const SENDING_OPTIONS = {
+export const SENDING_OPTIONS = {
   MaximumAssociations: ['maximumAssociations', z.number().int().min(1).max(64), 'a whole number from 1 to 64'],
   MaximumRetries: ['maximumRetries', z.number().int().min(0).max(1_000_000), 'a whole number from 0'],
   RetryDelay: ['retryDelay', seconds, 'seconds, up to 86400'],
@@ -136,8 +136,9 @@ function flagsOf(description: Readonly<Record<string, unknown>>): Record<(typeof
   return flags;
 }
 
-function sendingOf(description: Readonly<Record<string, unknown>>): Sending {
-  const sending: Record<string, unknown> = { ...SENDING };
+/** The options of a queue in a description, over `initial`. Throws ParameterOutOfRange. */
+export function readSending(description: Readonly<Record<string, unknown>>, initial = SENDING): Sending {
+  const sending: Record<string, unknown> = { ...initial };
   for (const [name, [property, schema, allowed]] of Object.entries(SENDING_OPTIONS)) {
     const value = description[name];
     if (value === undefined) continue;
@@ -190,16 +191,20 @@ export function readModality(name: string, description: unknown): Modality {
     localAet: localAet === '' ? undefined : localAet,
     timeout,
     retrieveMethod: retrieveMethodOf(fields['RetrieveMethod']),
-    sending: sendingOf(fields),
+    sending: readSending(fields),
   };
+}
+
+/** The options of a queue that differ from `initial`, by name: what {@link readSending} reads again. */
+export function describeSending(sending: Sending, initial = SENDING): [string, unknown][] {
+  return Object.entries(SENDING_OPTIONS).flatMap(([name, [property]]): [string, unknown][] => {
+    const value = sending[property];
+    return JSON.stringify(value) === JSON.stringify(initial[property]) ? [] : [[name, value]];
+  });
 }
 
 /** The description of a modality, which {@link readModality} reads again: of its queue's options those that are not the default. */
 export function describeModality(modality: Modality): Readonly<Record<string, unknown>> {
-  const own = Object.entries(SENDING_OPTIONS).flatMap(([name, [property]]): [string, unknown][] => {
-    const value = modality.sending[property];
-    return JSON.stringify(value) === JSON.stringify(SENDING[property]) ? [] : [[name, value]];
-  });
   const fields: [string, unknown][] = [
     ['AET', modality.aet],
     ['Host', modality.host],
@@ -209,7 +214,7 @@ export function describeModality(modality: Modality): Readonly<Record<string, un
     ['Timeout', modality.timeout],
     ['RetrieveMethod', modality.retrieveMethod],
     ...Object.entries(FLAGS).map(([name, property]): [string, unknown] => [name, modality[property]]),
-    ...own,
+    ...describeSending(modality.sending),
   ];
   return Object.fromEntries(fields.sort(([a], [b]) => (a < b ? -1 : 1)));
 }

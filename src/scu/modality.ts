@@ -29,9 +29,9 @@ export interface Modality {
   readonly sending: Sending;
 }
 
-/** The options of one modality's queue (ours). */
+/** The options of one destination's queue (ours). */
 export interface Sending {
-  /** Associations open to it at the same time. */
+  /** Associations (or connections, to a server that is no modality) open to it at the same time. */
   readonly maximumAssociations: number;
   readonly maximumRetries: number;
   /** Before the first retry; each further one is multiplied, up to the maximum. */

@@ -468,6 +468,52 @@ export function databaseContract(backend: string, open: OpenDatabase): void {
     [population[0]],
   );
 
+  check(
+    'reconstructing gives resources what their file says; what else is known stays, and nothing is logged',
+    async (database) => {
+      const chain = { patient: A, study: '1.1', series: '1.1.1', instance: '1.1.1.1' };
+      const id = instance('1.1.1.1');
+      await database.commit([
+        { kind: 'metadata', level: 'Study', id: study('1.1'), name: '1024', value: 'mine' },
+        { kind: 'label', level: 'Study', id: study('1.1'), label: 'mine', present: true },
+      ]);
+      const summary = summaryOf(
+        storing({
+          ...chain,
+          patientTags: { '0010,0010': 'New^Name' },
+          studyTags: { '0008,1030': 'other' },
+          seriesTags: { '0008,0060': 'XA' },
+          instanceTags: { '0020,0013': '77' },
+          instanceMetadata: { PixelDataOffset: '4711' },
+        }),
+      );
+      const before = await one(database, { level: 'Instance', id });
+      const last = await database.lastSeq();
+      const { outcomes } = await database.commit([
+        { kind: 'reconstruct', summary, levels: ['Patient', 'Study', 'Instance'] },
+      ]);
+      assert.deepEqual(outcomes, [{ kind: 'done' }]);
+      assert.equal(await database.lastSeq(), last);
+      const after = await one(database, { level: 'Instance', id });
+      assert.deepEqual(after.tags, summary.tags.Instance);
+      assert.deepEqual(after.attachments, before.attachments);
+      assert.equal(after.metadata['PixelDataOffset']?.value, '4711');
+      assert.equal(after.metadata['ReceptionDate']?.value, before.metadata['ReceptionDate']?.value);
+      const found = await one(database, { level: 'Study', id: study('1.1') });
+      assert.deepEqual(found.tags, summary.tags.Study);
+      assert.equal(found.metadata['1024']?.value, 'mine');
+      assert.deepEqual(found.labels, ['mine']);
+      assert.notEqual((await one(database, { level: 'Series', id: series('1.1.1') })).tags['0008,0060'], 'XA');
+      const where = [{ tag: '0010,0010', match: 'equal', value: 'new^name', caseSensitive: false }] as const;
+      assert.deepEqual(await ids(database, { level: 'Patient', where }), [publicIdOf(A)]);
+      const nobody = summaryOf(storing({ ...chain, instance: 'nobody' }));
+      assert.deepEqual(
+        await outcome(database, { kind: 'reconstruct', summary: nobody, levels: ['Study'] }),
+        unknownResource,
+      );
+    },
+  );
+
   check('an id that is unknown, or none at all, finds nothing', async (database) => {
     const levels = ['Patient', 'Study', 'Series', 'Instance'] as const;
     for (const level of levels) {

@@ -169,7 +169,7 @@ test('the routes of the rules', async (context) => {
     ['GET', '/routes/none', undefined, 404, 'No route with name: none'],
     ['POST', '/routes/none/test', ID, 404, 'No route with name: none'],
     ['POST', '/routes/mine/test', 'nonsense', 404, undefined],
-    ['PUT', '/routes/mine', '{"To": "nowhere"}', 400, 'Route mine: To: there is no modality "nowhere"'],
+    ['PUT', '/routes/mine', '{"To": "nowhere"}', 400, 'Route mine: To: there is no modality and no peer "nowhere"'],
     ['PUT', '/routes/mine', 'nonsense', 400, undefined],
     ['PUT', '/routes/fixed', '{"To": "a"}', 403, 'the route fixed is one of the configuration file'],
     ['DELETE', '/routes/fixed', undefined, 403, 'the route fixed is one of the configuration file'],
@@ -181,6 +181,6 @@ test('the routes of the rules', async (context) => {
 });
 
 test('a server does not start with a rule that is none', async () => {
-  await assert.rejects(serve({ Routes: [{ Name: 'r', To: 'nobody' }] }), /there is no modality "nobody"/);
+  await assert.rejects(serve({ Routes: [{ Name: 'r', To: 'nobody' }] }), /there is no modality and no peer "nobody"/);
   await assert.rejects(serve({ Routes: [{ To: 'nobody' }] }), /without Name/);
 });

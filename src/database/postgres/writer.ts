@@ -7,6 +7,7 @@ import type { Committed, DatabaseLimits, Operation, Outcome } from '../database.
 import { protect, setAttachment, setLabel, setMetadata } from './additions.ts';
 import { asDatabaseError, isConflict } from './connection.ts';
 import { logExport } from './exports.ts';
+import { reconstruct } from './reconstruction.ts';
 import { deleteResource } from './removal.ts';
 import { ALREADY_STORED, storeCarefully, SUCCESS } from './replacing.ts';
 import { stabilize } from './stability.ts';
@@ -137,6 +138,8 @@ class Applying {
       }
       case 'protect':
         return protect(tx, operation);
+      case 'reconstruct':
+        return reconstruct(tx, operation);
       case 'metadata':
         return setMetadata(tx, operation);
       case 'attachment':

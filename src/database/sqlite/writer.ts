@@ -8,6 +8,7 @@ import type { Committed, DatabaseLimits, Outcome, StabilizeOperation } from '../
 import { protect, setAttachment, setLabel, setMetadata } from './additions.ts';
 import { isFull, openWriter } from './connection.ts';
 import { PARENT_LEVELS, Parents } from './parents.ts';
+import { reconstruct } from './reconstruction.ts';
 import { deleteResource } from './removal.ts';
 import { TABLE } from '../rows.ts';
 import { Reserve } from './reserve.ts';
@@ -106,6 +107,10 @@ export class Writer {
       }
       case 'protect':
         return protect(tx, operation);
+      case 'reconstruct':
+        // Of a series it may be the expected number of instances, which is held.
+        this.#parents.forget();
+        return reconstruct(tx, operation);
       case 'metadata':
         // Of a series it may be the expected number of instances, which is held.
         this.#parents.forget();

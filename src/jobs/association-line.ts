@@ -1,0 +1,134 @@
+/**
+ * Owns the way to a modality: one association, whose presentation contexts carry what is at hand and, as far as there is room, all that was
+ * ever sent to it.
+ */
+
+import type { Association } from '../scu/association.ts';
+import { ContextSet, type Kind, transcodingTargets } from '../scu/contexts.ts';
+import type { Dial } from '../scu/dial.ts';
+import type { Modality } from '../scu/modality.ts';
+import { isFinal, type Prepared, StoreSender } from '../scu/send.ts';
+import type { Ready } from './feed.ts';
+import { isPassing, type Line, type Outcome, type Target } from './line.ts';
+import type { Order } from './order.ts';
+
+export interface AssociationOptions {
+  readonly dial: Dial;
+  /** `DicomScuPreferredTransferSyntax`. */
+  readonly preferred: string;
+  /** `TranscodeDicomProtocol`. */
+  readonly transcoding: boolean;
+}
+
+/** What is asked of a peer under one address. */
+const addressOf = ({ localAet, calledAet, host, port, timeout }: Order): string =>
+  JSON.stringify([localAet, calledAet, host, port, timeout]);
+
+/** The associations with one modality, one after another or several at a time. */
+export class AssociationLines {
+  readonly #options: AssociationOptions;
+  /** What associations must carry, remembered from one to the next; as it is for one `targets`. */
+  #contexts: { readonly targets: string; readonly set: ContextSet } | undefined;
+
+  constructor(options: AssociationOptions) {
+    this.#options = options;
+  }
+
+  /** The modality as it is now. */
+  target(modality: Modality): Target {
+    return { sending: modality.sending, open: (ready, ahead) => this.#open(modality, ready, ahead) };
+  }
+
+  async #open(modality: Modality, ready: Ready, ahead: readonly Ready[]): Promise<Line> {
+    const targets =
+      this.#options.transcoding && modality.allowTranscoding ? transcodingTargets(this.#options.preferred) : [];
+    const contexts = this.#contextsFor(targets, [ready, ...ahead]);
+    const { calledAet, host, port, localAet, timeout } = ready.order;
+    const association = await this.#options.dial(
+      { ...modality, aet: calledAet ?? modality.aet, host: host ?? modality.host, port: port ?? modality.port },
+      contexts.proposals(),
+      { localAet, timeout },
+    );
+    return new AssociationLine(association, targets, addressOf(ready.order), contexts);
+  }
+
+  /** All kinds that were ever sent, with those at hand; the first of these alone, when there is no room for all. */
+  #contextsFor(targets: readonly string[], hand: readonly Ready[]): ContextSet {
+    const known = this.#contexts?.targets === targets.join() ? this.#contexts.set.kinds() : [];
+    const kinds = hand.flatMap(kindsOf);
+    for (const some of [[...known, ...kinds], kinds]) {
+      const set = new ContextSet(targets);
+      const room = some.map((kind) => set.add(kind)).every(Boolean);
+      if (!room && some !== kinds) continue;
+      this.#contexts = { targets: targets.join(), set };
+      return set;
+    }
+    return new ContextSet(targets);
+  }
+}
+
+class AssociationLine implements Line {
+  readonly #association: Association;
+  readonly #sender: StoreSender;
+  readonly #address: string;
+  readonly #contexts: ContextSet;
+  /** The instance that is read while the last one is sent. */
+  #prepared: { readonly ready: Ready; readonly result: Promise<Prepared> } | undefined;
+
+  constructor(association: Association, targets: readonly string[], address: string, contexts: ContextSet) {
+    this.#association = association;
+    this.#sender = new StoreSender(association, targets);
+    this.#address = address;
+    this.#contexts = contexts;
+  }
+
+  get ended(): AbortSignal {
+    return this.#association.ended;
+  }
+
+  carries(ready: Ready): boolean {
+    return this.#isAt(ready) && kindsOf(ready).every((kind) => this.#contexts.has(kind));
+  }
+
+  async send(ready: Ready, next: Ready | undefined): Promise<Outcome> {
+    const current = await (this.#prepared?.ready === ready ? this.#prepared.result : this.#prepare(ready));
+    this.#prepared =
+      next?.outgoing !== undefined && this.#isAt(next) ? { ready: next, result: this.#prepare(next) } : undefined;
+    const sent = await this.#sender.send(current, ready.order.originator);
+    const { status, reason, bytes, dimseStatus, error } = sent;
+    return {
+      status,
+      reason,
+      bytes,
+      remark: dimseStatus === undefined ? reason : `status ${dimseStatus.toString(16)}H`,
+      ...(error !== undefined && { error }),
+      // What the peer was not asked about because of us passes, or says something of the instance.
+      final: dimseStatus === undefined ? error !== undefined && !isPassing(error) : isFinal(dimseStatus),
+    };
+  }
+
+  release(): Promise<void> {
+    return this.#association.release();
+  }
+
+  abort(): void {
+    this.#association.abort();
+  }
+
+  #isAt({ order }: Ready): boolean {
+    return addressOf(order) === this.#address;
+  }
+
+  #prepare({ outgoing }: Ready): Promise<Prepared> {
+    if (outgoing === undefined) throw new TypeError('there is nothing to be sent');
+    return this.#sender.prepare(outgoing);
+  }
+}
+
+/** The kinds that an instance may be sent as. */
+function kindsOf({ outgoing }: Ready): readonly Kind[] {
+  if (outgoing === undefined) return [];
+  const { sopClassUid, transferSyntax, wanted } = outgoing;
+  const stored = { sopClassUid, transferSyntax };
+  return wanted === undefined ? [stored] : [{ sopClassUid, transferSyntax: wanted }, stored];
+}

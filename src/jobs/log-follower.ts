@@ -1,0 +1,193 @@
+/**
+ * Owns the following of the log of changes from a stored position: what it leads to is queued together with the position, in one step,
+ * so that no crash loses or doubles any. One node does it for all. The log is the buffer: whatever the queues cannot take yet is read again
+ * later.
+ */
+
+import { setTimeout as sleep } from 'node:timers/promises';
+import type { Changes } from '../changes/changes.ts';
+import type { Change } from '../database/database.ts';
+import { asIsenError, IsenError } from '../errors.ts';
+import { log } from '../log.ts';
+import { firstOf } from '../signals.ts';
+import type { Lease, NewEntry, Queue } from './queue.ts';
+
+/** The stored position while nobody wants the log to be followed; else it is a Seq of it. */
+const END = 'end';
+
+/** Changes looked at together. */
+const PAGE = 1000;
+
+/** Milliseconds in which changes gather: one question to the index and one commit serve them all. */
+const GATHERING = 50;
+
+/** Changes that led to nothing after which the position is stored all the same. */
+const IDLE = 5000;
+
+/** Entries added together. */
+const BATCH = 5000;
+
+/** Milliseconds that somebody waits for the following to catch up. */
+const PATIENCE = 10_000;
+
+/** Milliseconds until a failed step is tried again. */
+const RETRY = 1000;
+
+export interface LogFollowerOptions {
+  /** Of the stored position, and of the lease of the node that follows. */
+  readonly name: string;
+  readonly changes: Changes;
+  readonly queue: Queue;
+  /** Whether there is anybody whom the log is followed for, on whichever node they were set. */
+  readonly isWanted: () => Promise<boolean>;
+  /** What some changes lead to, in parts. The same changes lead to the same names of entries. */
+  readonly entries: (changes: readonly Change[]) => AsyncIterable<readonly NewEntry[]>;
+}
+
+export class LogFollower {
+  readonly #options: LogFollowerOptions;
+  readonly #stop = new AbortController();
+  /** Seq up to which the log was looked at; undefined while nobody wants that, or another node does it. */
+  #at: number | undefined;
+  /** What the stored position says. */
+  #stored: string | undefined;
+  #lease: Lease | undefined;
+  #running: Promise<void> = Promise.resolve();
+  /** Wakes the following when something changed. */
+  #changed = new AbortController();
+
+  constructor(options: LogFollowerOptions) {
+    this.#options = options;
+  }
+
+  /** Starts following. */
+  async open(): Promise<void> {
+    await this.#leads();
+    this.#running = this.#run();
+  }
+
+  /**
+   * To be told, before somebody who wants the log is there where nobody was: it begins at the end of the log as it is now, and from this
+   * moment on changes count.
+   */
+  async begin(): Promise<void> {
+    this.#stored = await this.#options.queue.position(this.#options.name);
+    await this.#turnOver(true);
+  }
+
+  /** To be told whenever {@link LogFollowerOptions.isWanted} may answer something else. */
+  wake(): void {
+    this.#changed.abort();
+    this.#changed = new AbortController();
+  }
+
+  /** Resolves when all that is in the log now was looked at. Throws Busy where that takes long. */
+  async caughtUp(): Promise<void> {
+    const last = await this.#options.changes.last();
+    for (const end = Date.now() + PATIENCE; this.#at !== undefined && this.#at < last; await sleep(GATHERING)) {
+      if (Date.now() > end) throw new IsenError('Busy', `${this.#options.name} is behind with the log`);
+    }
+  }
+
+  /** Stores the position. */
+  async close(): Promise<void> {
+    this.#stop.abort();
+    await this.#running;
+    const leads = this.#lease !== undefined && !this.#lease.lost.aborted;
+    if (leads && this.#at !== undefined && this.#stored !== String(this.#at))
+      await this.#store(String(this.#at)).catch(() => {});
+    await this.#lease?.release();
+  }
+
+  /** Begins to follow at the end of the log when there is somebody to follow it for, and leaves it when there is nobody. */
+  async #turnOver(wanted: boolean): Promise<void> {
+    if (!wanted) {
+      this.#at = undefined;
+      if (this.#stored !== END) await this.#store(END);
+      return;
+    }
+    if (this.#at !== undefined) return;
+    if (this.#stored === undefined || this.#stored === END) {
+      const last = await this.#options.changes.last();
+      await this.#store(String(last));
+      this.#at = last;
+    } else this.#at = Number(this.#stored);
+  }
+
+  async #store(value: string, entries: readonly NewEntry[] = []): Promise<void> {
+    await this.#options.queue.add(entries, { name: this.#options.name, value });
+    this.#stored = value;
+  }
+
+  async #run(): Promise<void> {
+    const { signal } = this.#stop;
+    while (!signal.aborted) {
+      try {
+        if (!(await this.#leads())) {
+          await sleep(RETRY, undefined, { signal }).catch(() => {});
+          continue;
+        }
+        const wanted = await this.#options.isWanted();
+        if (!wanted) await this.#turnOver(false);
+        // Another node has the first who wants it.
+        else if (this.#at === undefined) await this.begin();
+        if (this.#at === undefined) await this.#sleep();
+        else if (!(await this.#step(this.#at))) await this.#news(this.#at);
+      } catch (thrown) {
+        const error = asIsenError(thrown);
+        if (error.code !== 'Busy' && error.code !== 'DatabaseUnavailable')
+          log.jobs.error({ err: error }, `${this.#options.name} is behind and tries again`);
+        await sleep(RETRY, undefined, { signal }).catch(() => {});
+      }
+    }
+  }
+
+  /** Whether this is the node that follows the log for all of them: from the position that the last one stored. */
+  async #leads(): Promise<boolean> {
+    if (this.#lease !== undefined && !this.#lease.lost.aborted) return true;
+    this.#lease = await this.#options.queue.lease(this.#options.name, 1);
+    if (this.#lease === undefined) {
+      this.#at = undefined;
+      return false;
+    }
+    this.#stored = await this.#options.queue.position(this.#options.name);
+    this.#at = undefined;
+    await this.#turnOver(await this.#options.isWanted());
+    return true;
+  }
+
+  /** Until something changed (of another node's changes nothing is heard: for a moment only) or it is closed. */
+  async #sleep(): Promise<void> {
+    const { signal, end } = firstOf([this.#stop.signal, this.#changed.signal], RETRY);
+    if (!signal.aborted)
+      await new Promise<void>((resolve) => signal.addEventListener('abort', () => resolve(), { once: true }));
+    end();
+  }
+
+  /** Until there are changes after `since`, gathered for a moment; or as {@link #sleep}. */
+  async #news(since: number): Promise<void> {
+    const { signal, end } = firstOf([this.#stop.signal, this.#changed.signal]);
+    const changes = this.#options.changes.follow(since, signal)[Symbol.asyncIterator]();
+    await changes.next();
+    await changes.return?.();
+    await sleep(GATHERING, undefined, { signal }).catch(() => {});
+    end();
+  }
+
+  /** One page of the log; whether there was one. */
+  async #step(since: number): Promise<boolean> {
+    const { changes } = await this.#options.changes.since({ since, limit: PAGE });
+    const last = changes.at(-1);
+    if (last === undefined) return false;
+    const entries: NewEntry[] = [];
+    for await (const more of this.#options.entries(changes)) {
+      entries.push(...more);
+      // What was added before a crash is added again after it: the names of the entries are the same.
+      while (entries.length > BATCH) await this.#options.queue.add(entries.splice(0, BATCH));
+    }
+    if (entries.length > 0 || last.seq - Number(this.#stored) >= IDLE) await this.#store(String(last.seq), entries);
+    // Unless nobody wants it any more.
+    if (this.#at === since) this.#at = last.seq;
+    return true;
+  }
+}
