@@ -29,6 +29,7 @@ import { configuredModalities, storedModalities } from './jobs/modalities.ts';
 import { openRouter } from './jobs/route.ts';
 import { openStores } from './jobs/store.ts';
 import { storeKind } from './jobs/storing.ts';
+import { createArchives } from './jobs/archive.ts';
 import { createModifications } from './jobs/modify.ts';
 import { setMetricsEnabled } from './metrics.ts';
 import { createPool } from './pool.ts';
@@ -175,6 +176,8 @@ export async function start({ config }: StartOptions): Promise<Server> {
     jobs.register(commitmentKind({ database, storage, dial, modalities }));
     const modifications = createModifications({ database, storage, ingest, jobs });
     closers.push(() => modifications.close());
+    const archives = createArchives({ database, storage, transcoder, jobs });
+    closers.push(() => archives.close());
     await jobs.start();
     closers.push(() => jobs.close());
     const queries = createQueries(config.QueryRetrieveSize);
@@ -197,6 +200,7 @@ export async function start({ config }: StartOptions): Promise<Server> {
         queue,
         jobs,
         modifications,
+        archives,
         commitments,
         stores,
         router,

@@ -390,8 +390,12 @@ export const OPTIONS = {
   WebDavEnabled: flag('later', true, 'Whether the WebDAV server is offered.'),
   WebDavDeleteAllowed: flag('later', false, 'Whether WebDAV clients may delete.'),
   WebDavUploadAllowed: flag('later', true, 'Whether WebDAV clients may upload.'),
-  ZipUseUtf8: flag('later', false, 'Whether the names inside ZIP archives are UTF-8 instead of ASCII.'),
-  SynchronousZipStream: flag('later', true, 'Whether archives are streamed while they are made.'),
+  ZipUseUtf8: flag('read', false, 'Whether the names of folders in archives may have letters outside ASCII.'),
+  SynchronousZipStream: flag(
+    'read',
+    true,
+    'Whether archives are streamed while they are made; otherwise each is made as a file of the storage first, and its size is known.',
+  ),
   MaximumFileSizeInArchiveMB: whole('later', 4096, 'Largest file that is put into an archive, in MB.'),
   MediaArchiveSize: whole('read', 1, 'How many archives made by jobs are kept for download.'),
 

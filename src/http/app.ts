@@ -13,6 +13,7 @@ import { log } from '../log.ts';
 import { recordRequest } from '../metrics.ts';
 import { admit } from './access.ts';
 import { empty, errorAnswer, JSON_TYPE, jsonText } from './answers.ts';
+import { addArchives } from './archive.ts';
 import { addAttachments } from './attachments.ts';
 import { addChanges } from './changes.ts';
 import { addCommitments } from './commitments.ts';
@@ -68,6 +69,7 @@ export function allRoutes(services: Services, ended: AbortSignal): Routes {
   addJobs(routes);
   addHealth(routes);
   addModify(routes);
+  addArchives(routes);
   addSplitMerge(routes);
   addSystem(routes);
   addTools(routes);

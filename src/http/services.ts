@@ -9,6 +9,7 @@ import type { Pictures } from '../ingest/pictures.ts';
 import type { Transcoder } from '../ingest/transcoder.ts';
 import type { Dial } from '../scu/dial.ts';
 import type { Modalities } from '../scu/modality.ts';
+import type { Archives } from '../jobs/archive.ts';
 import type { Commitments } from '../jobs/commitments.ts';
 import type { Jobs } from '../jobs/jobs.ts';
 import type { Modifications } from '../jobs/modify.ts';
@@ -26,6 +27,7 @@ export interface Services {
   readonly changes: Changes;
   readonly ingest: Ingest;
   readonly modifications: Modifications;
+  readonly archives: Archives;
   readonly headers: Headers;
   readonly pictures: Pictures;
   readonly transcoder: Transcoder;
