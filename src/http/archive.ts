@@ -261,7 +261,9 @@ function streamed(
 ): ReadableStream<Uint8Array> {
   let next: IteratorResult<Uint8Array, void> | undefined = first;
   const { outgoing } = context.env;
+  let left = false;
   const end = (): void => {
+    left = true;
     rest.return().catch((thrown: unknown) => log.http.error({ err: thrown }, 'an archive ended badly'));
   };
   // Whoever left meanwhile never reads the body, nor says so.
@@ -273,6 +275,7 @@ function streamed(
         try {
           const { done, value } = next ?? (await rest.next());
           next = undefined;
+          if (left) return;
           if (done === true) controller.close();
           else controller.enqueue(value);
         } catch (thrown) {
