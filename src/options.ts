@@ -396,7 +396,11 @@ export const OPTIONS = {
     true,
     'Whether archives are streamed while they are made; otherwise each is made as a file of the storage first, and its size is known.',
   ),
-  MaximumFileSizeInArchiveMB: whole('later', 4096, 'Largest file that is put into an archive, in MB.'),
+  MaximumFileSizeInArchiveMB: whole(
+    'later',
+    4096,
+    'Largest file, expanded, that is taken out of an uploaded archive, in MB.',
+  ),
   MediaArchiveSize: whole('read', 1, 'How many archives made by jobs are kept for download.'),
 
   DicomServerEnabled: flag('read', true, 'Whether the DICOM server (SCP) runs.'),

@@ -69,7 +69,7 @@ test('stored, deflated, and of sizes that follow, with names of any letters', { 
   assert.match(spawnSync('zipinfo', [path], { encoding: 'utf8' }).stdout, /26-Nov-24 12:30 a\/stored/);
 });
 
-test('as many entries as 16 bits count are the last without ZIP64', { skip: without('unzip') }, async () => {
+test('as many entries as 16 bits count are the last without ZIP64', { skip: without('unzip') }, () => {
   const bytes = Buffer.from('x');
   const made = (count: number): Buffer => {
     const zip = new ZipLayout();
@@ -83,7 +83,8 @@ test('as many entries as 16 bits count are the last without ZIP64', { skip: with
   const all = made(count);
   assert.ok(all.includes(zip64));
   writeFileSync(path, all);
-  assert.equal((await entriesOf(path)).length, count);
+  const { stdout } = spawnSync('zipinfo', ['-1', path], { encoding: 'utf8', maxBuffer: 1 << 24 });
+  assert.equal(stdout.trim().split('\n').length, count);
   const last = spawnSync('unzip', ['-p', path, `IM${count - 1}`], { encoding: 'utf8' });
   assert.equal(last.stdout, 'x', last.stderr);
 });

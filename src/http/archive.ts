@@ -23,10 +23,12 @@ import { lossyQuality } from './transcoded.ts';
 const LARGEST_BODY = 4 << 20;
 
 const ZIP = 'application/zip';
+const TOOLS_PATH = '/tools/create-';
 const TOOL_FILE = 'Archive.zip';
 
 const transcode = Text.openapi({ description: 'UID of the transfer syntax of the files that can be had in it' });
 const filename = Text.openapi({ description: 'Name of the file, for whoever downloads it' });
+const ids = z.string().max(LARGEST_BODY).optional().openapi({ description: 'Public ids, separated by commas' });
 const chosen = { transcode, 'lossy-quality': lossyQuality, filename };
 
 const bodyFields = {
@@ -105,10 +107,9 @@ export function addArchives(routes: Routes): void {
     tag: string,
     summary: string,
     initial: Pick<Wanted, 'media' | 'extended'>,
-    resourcesOf: (context: Context<Environment>, ids: string | undefined) => Promise<readonly Asked[]>,
+    resourcesOf: (context: Context<Environment>, ids: string) => Promise<readonly Asked[]>,
     fileOf: (context: Context<Environment>) => string,
   ): void => {
-    const tools = path.startsWith('/tools/');
     routes.add(
       {
         method: 'get',
@@ -117,22 +118,20 @@ export function addArchives(routes: Routes): void {
         summary,
         query: {
           ...chosen,
-          extended: flag(),
-          resources: z
-            .string()
-            .max(LARGEST_BODY)
-            .optional()
-            .openapi({ description: 'Public ids, separated by commas' }),
+          ...(initial.media && { extended: flag() }),
+          ...(path.startsWith(TOOLS_PATH) && { resources: ids }),
         },
         answers,
       },
       async (context, query) => {
-        const resources = await resourcesOf(context, tools ? (query.resources ?? '') : undefined);
+        // Where the route knows them not, they are not there.
+        const { extended = false, resources: list = '' } = query as { extended?: boolean; resources?: string };
+        const resources = await resourcesOf(context, list);
         checkSyntax(query.transcode);
         const quality = query['lossy-quality'];
         return sendArchive(context, resources, {
           media: initial.media,
-          extended: initial.extended || (initial.media && query.extended),
+          extended: initial.extended || extended,
           filename: query.filename ?? fileOf(context),
           utf8: config.ZipUseUtf8,
           ...(query.transcode !== undefined && { transcode: query.transcode }),
@@ -207,17 +206,10 @@ export function addArchives(routes: Routes): void {
     return levelsOf(services.database, ids);
   };
   for (const [name, initial] of Object.entries(TOOLS)) {
-    const path = `/tools/create-${name}`;
+    const path = `${TOOLS_PATH}${name}`;
     const summary = `${initial.media ? 'A file-set with a DICOMDIR' : 'An archive'} of the files of resources of any level`;
     const file = (): string => TOOL_FILE;
-    get(
-      path,
-      'Tools',
-      summary,
-      initial,
-      (_, ids) => several((ids ?? '').split(',').flatMap((id) => id.trim() || [])),
-      file,
-    );
+    get(path, 'Tools', summary, initial, (_, list) => several(list.split(',').flatMap((id) => id.trim() || [])), file);
     const Body = z.union([
       z.array(ResourceId),
       z.object({ ...bodyFields, Resources: z.array(ResourceId), Extended: z.boolean().optional() }),
