@@ -35,6 +35,7 @@ import { openRouter } from './jobs/route.ts';
 import { openStores } from './jobs/store.ts';
 import { peerStoreKind, storeKind } from './jobs/storing.ts';
 import { openWebhooks } from './jobs/webhooks.ts';
+import { createArchives } from './jobs/archive.ts';
 import { createModifications } from './jobs/modify.ts';
 import { openSettings } from './jobs/settings.ts';
 import { createHttpClient } from './outgoing.ts';
@@ -216,6 +217,8 @@ export async function start({ config: configured, onEnding = () => {} }: StartOp
     jobs.register(commitmentKind({ database, storage, dial, modalities }));
     const modifications = createModifications({ database, storage, ingest, jobs });
     closers.push(() => modifications.close());
+    const archives = createArchives({ database, storage, transcoder, jobs });
+    closers.push(() => archives.close());
     await jobs.start();
     closers.push(() => jobs.close());
     const queries = createQueries(config.QueryRetrieveSize);
@@ -246,6 +249,7 @@ export async function start({ config: configured, onEnding = () => {} }: StartOp
         queue,
         jobs,
         modifications,
+        archives,
         commitments,
         stores,
         router,

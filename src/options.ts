@@ -390,9 +390,17 @@ export const OPTIONS = {
   WebDavEnabled: flag('read', true, 'Whether the WebDAV server is offered.'),
   WebDavDeleteAllowed: flag('read', false, 'Whether WebDAV clients may delete.'),
   WebDavUploadAllowed: flag('read', true, 'Whether WebDAV clients may upload.'),
-  ZipUseUtf8: flag('later', false, 'Whether the names inside ZIP archives are UTF-8 instead of ASCII.'),
-  SynchronousZipStream: flag('later', true, 'Whether archives are streamed while they are made.'),
-  MaximumFileSizeInArchiveMB: whole('later', 4096, 'Largest file that is put into an archive, in MB.'),
+  ZipUseUtf8: flag('read', false, 'Whether the names of folders in archives may have letters outside ASCII.'),
+  SynchronousZipStream: flag(
+    'read',
+    true,
+    'Whether archives are streamed while they are made; otherwise each is made as a file of the storage first, and its size is known.',
+  ),
+  MaximumFileSizeInArchiveMB: whole(
+    'later',
+    4096,
+    'Largest file, expanded, that is taken out of an uploaded archive, in MB.',
+  ),
   MediaArchiveSize: whole('read', 1, 'How many archives made by jobs are kept for download.'),
 
   DicomServerEnabled: flag('read', true, 'Whether the DICOM server (SCP) runs.'),

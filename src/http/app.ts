@@ -14,6 +14,7 @@ import { recordRequest } from '../metrics.ts';
 import { admit } from './access.ts';
 import { empty, errorAnswer, JSON_TYPE, jsonText } from './answers.ts';
 import { addAdministration } from './administration.ts';
+import { addArchives } from './archive.ts';
 import { addAttachments } from './attachments.ts';
 import { addBulk } from './bulk.ts';
 import { addChanges } from './changes.ts';
@@ -77,6 +78,7 @@ export function allRoutes(services: Services, ended: AbortSignal): Routes {
   addJobs(routes);
   addHealth(routes);
   addModify(routes);
+  addArchives(routes);
   addSplitMerge(routes);
   addSystem(routes);
   addFind(routes);

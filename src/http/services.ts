@@ -10,6 +10,7 @@ import type { Pictures } from '../ingest/pictures.ts';
 import type { Transcoder } from '../ingest/transcoder.ts';
 import type { Dial } from '../scu/dial.ts';
 import type { Modalities } from '../scu/modality.ts';
+import type { Archives } from '../jobs/archive.ts';
 import type { Commitments } from '../jobs/commitments.ts';
 import type { Jobs } from '../jobs/jobs.ts';
 import type { Modifications } from '../jobs/modify.ts';
@@ -36,6 +37,7 @@ export interface Services {
   readonly changes: Changes;
   readonly ingest: Ingest;
   readonly modifications: Modifications;
+  readonly archives: Archives;
   readonly headers: Headers;
   readonly reconstruction: Reconstruction;
   readonly pictures: Pictures;

@@ -1,0 +1,316 @@
+/** Owns the routes that answer archives: of folders or with a DICOMDIR, at once or as the output of a job. */
+
+import { z } from '@hono/zod-openapi';
+import type { Context } from 'hono';
+import { LEVEL, type Level } from '../dicom/levels.ts';
+import { transferSyntax } from '../dicom/transfer-syntaxes.ts';
+import { IsenError } from '../errors.ts';
+import type { ArchiveOrder } from '../jobs/archive-bytes.ts';
+import { type Asked, levelsOf } from '../jobs/storing.ts';
+import { log } from '../log.ts';
+import { bodyText } from './body.ts';
+import { disposition } from './files.ts';
+import { answerJob, jobOptions } from './jobs.ts';
+import { jobFields } from './modify.ts';
+import { textField } from './querying.ts';
+import { checkId, findOne } from './resources.ts';
+import { type Environment, flag, type Routes, Text } from './routes.ts';
+import { ResourceId } from './schemas.ts';
+import type { Services } from './services.ts';
+import { lossyQuality } from './transcoded.ts';
+
+/** Bytes of a body: its ids are kept with the job. */
+const LARGEST_BODY = 4 << 20;
+
+const ZIP = 'application/zip';
+const TOOLS_PATH = '/tools/create-';
+const TOOL_FILE = 'Archive.zip';
+
+const transcode = Text.openapi({ description: 'UID of the transfer syntax of the files that can be had in it' });
+const filename = Text.openapi({ description: 'Name of the file, for whoever downloads it' });
+const ids = z.string().max(LARGEST_BODY).optional().openapi({ description: 'Public ids, separated by commas' });
+const chosen = { transcode, 'lossy-quality': lossyQuality, filename };
+
+const bodyFields = {
+  ...jobFields,
+  Transcode: z.string().optional(),
+  LossyQuality: z.number().optional(),
+  Filename: z.string().optional(),
+  Utf8: z.boolean().optional(),
+};
+const answers = {
+  200: { description: 'The archive', type: ZIP, schema: z.string().openapi({ format: 'binary' }) },
+};
+
+/** What a request says about its archive. */
+interface Wanted extends Omit<ArchiveOrder, 'resources'> {
+  readonly filename: string;
+}
+
+/** Throws ParameterOutOfRange for a transfer syntax that does not exist. */
+function checkSyntax(uid: string | undefined): void {
+  if (uid !== undefined && transferSyntax(uid) === undefined)
+    throw new IsenError('ParameterOutOfRange', `Unknown transfer syntax: ${uid}`);
+}
+
+/** An optional field of a body. Throws BadFileFormat. */
+function booleanField(body: Readonly<Record<string, unknown>>, field: string): boolean | undefined {
+  const value = body[field];
+  if (value === undefined || typeof value === 'boolean') return value;
+  throw new IsenError('BadFileFormat', `Boolean value expected in field: ${field}`);
+}
+
+function wantedIn(
+  { config }: Services,
+  body: Readonly<Record<string, unknown>>,
+  initial: Pick<Wanted, 'media' | 'extended' | 'filename'>,
+): Wanted {
+  const syntax = textField(body, 'Transcode');
+  checkSyntax(syntax);
+  const { LossyQuality } = body;
+  const quality = LossyQuality === undefined ? { success: true, data: undefined } : Quality.safeParse(LossyQuality);
+  if (!quality.success) throw new IsenError('ParameterOutOfRange', 'LossyQuality is a quality from 1 to 100');
+  return {
+    media: initial.media,
+    extended: booleanField(body, 'Extended') ?? initial.extended,
+    filename: textField(body, 'Filename') ?? initial.filename,
+    utf8: booleanField(body, 'Utf8') ?? config.ZipUseUtf8,
+    ...(syntax !== undefined && { transcode: syntax }),
+    ...(quality.data !== undefined && { quality: quality.data }),
+  };
+}
+
+const Quality = z.number().int().min(1).max(100);
+
+/** Adds the routes of this file. */
+export function addArchives(routes: Routes): void {
+  const { services } = routes;
+  const { archives, config } = services;
+
+  /** The archive itself as the answer. */
+  const sendArchive = async (
+    context: Context<Environment>,
+    resources: readonly Asked[],
+    { filename: name, ...order }: Wanted,
+  ): Promise<Response> => {
+    const headers = { 'Content-Type': ZIP, 'Content-Disposition': disposition(name) };
+    if (context.req.method === 'HEAD') return new Response(null, { headers });
+    const bytes = archives.stream({ ...order, resources });
+    if (!config.SynchronousZipStream) return sendStored(context, services, bytes, headers);
+    // What is wrong with the first file can still be told.
+    const first = await bytes.next();
+    return new Response(streamed(context, first, bytes), { headers });
+  };
+
+  const get = (
+    path: string,
+    tag: string,
+    summary: string,
+    initial: Pick<Wanted, 'media' | 'extended'>,
+    resourcesOf: (context: Context<Environment>, ids: string) => Promise<readonly Asked[]>,
+    fileOf: (context: Context<Environment>) => string,
+  ): void => {
+    routes.add(
+      {
+        method: 'get',
+        path,
+        tag,
+        summary,
+        query: {
+          ...chosen,
+          ...(initial.media && { extended: flag() }),
+          ...(path.startsWith(TOOLS_PATH) && { resources: ids }),
+        },
+        answers,
+      },
+      async (context, query) => {
+        // Where the route knows them not, they are not there.
+        const { extended = false, resources: list = '' } = query as { extended?: boolean; resources?: string };
+        const resources = await resourcesOf(context, list);
+        checkSyntax(query.transcode);
+        const quality = query['lossy-quality'];
+        return sendArchive(context, resources, {
+          media: initial.media,
+          extended: initial.extended || extended,
+          filename: query.filename ?? fileOf(context),
+          utf8: config.ZipUseUtf8,
+          ...(query.transcode !== undefined && { transcode: query.transcode }),
+          ...(quality !== undefined && { quality }),
+        });
+      },
+    );
+  };
+
+  const post = (
+    path: string,
+    tag: string,
+    summary: string,
+    initial: Pick<Wanted, 'media' | 'extended'>,
+    body: z.ZodType,
+    resourcesOf: (context: Context<Environment>, body: unknown) => Promise<readonly Asked[]>,
+    fileOf: (context: Context<Environment>) => string,
+  ): void => {
+    const Begun = z.object({ ID: z.string(), Path: z.string() });
+    routes.add(
+      {
+        method: 'post',
+        path,
+        tag,
+        summary: `${summary}; (\`Asynchronous\`) as the output \`archive\` of a job`,
+        body: { 'application/json': body },
+        answers: {
+          200: {
+            description: 'The archive, or (`application/json`) the job',
+            type: ZIP,
+            schema: z.union([Begun, z.string().openapi({ format: 'binary' })]),
+          },
+        },
+      },
+      async (context) => {
+        const value = await jsonBody(context);
+        const fields = typeof value === 'object' && value !== null && !Array.isArray(value) ? value : {};
+        const wanted = wantedIn(services, fields as Record<string, unknown>, {
+          ...initial,
+          filename: fileOf(context),
+        });
+        const { synchronous, priority, userData } = jobOptions(fields as Record<string, unknown>, true);
+        const resources = await resourcesOf(context, value);
+        if (synchronous) return sendArchive(context, resources, wanted);
+        const { filename: name, ...order } = wanted;
+        const id = await archives.submit({ order: { ...order, resources }, filename: name, priority, userData });
+        return answerJob(services, context, id, false);
+      },
+    );
+  };
+
+  for (const level of ['Patient', 'Study', 'Series'] as const) {
+    const tag = level === 'Patient' ? 'Patients' : level === 'Study' ? 'Studies' : 'Series';
+    const one = async (context: Context<Environment>): Promise<readonly Asked[]> => {
+      const { id } = await findOne(services, level, context.req.param('id') ?? '', { idsOnly: true });
+      return [{ level, id }];
+    };
+    const file = (context: Context<Environment>): string => `${context.req.param('id') ?? ''}.zip`;
+    for (const media of [false, true]) {
+      const path = `/${LEVEL[level].path}/{id}/${media ? 'media' : 'archive'}`;
+      const what = media ? 'A file-set with a DICOMDIR' : 'An archive';
+      const summary = `${what} of the files of a ${(level satisfies Level).toLowerCase()}`;
+      const initial = { media, extended: false };
+      get(path, tag, summary, initial, one, file);
+      const Body = z.object({ ...bodyFields, ...(media && { Extended: z.boolean().optional() }) });
+      post(path, tag, summary, initial, Body, one, file);
+    }
+  }
+
+  const several = async (ids: readonly string[]): Promise<readonly Asked[]> => {
+    for (const id of ids) checkId(id);
+    return levelsOf(services.database, ids);
+  };
+  for (const [name, initial] of Object.entries(TOOLS)) {
+    const path = `${TOOLS_PATH}${name}`;
+    const summary = `${initial.media ? 'A file-set with a DICOMDIR' : 'An archive'} of the files of resources of any level`;
+    const file = (): string => TOOL_FILE;
+    get(path, 'Tools', summary, initial, (_, list) => several(list.split(',').flatMap((id) => id.trim() || [])), file);
+    const Body = z.union([
+      z.array(ResourceId),
+      z.object({ ...bodyFields, Resources: z.array(ResourceId), Extended: z.boolean().optional() }),
+    ]);
+    post(path, 'Tools', summary, initial, Body, (_, body) => several(idsIn(body)), file);
+  }
+}
+
+const TOOLS: Readonly<Record<string, Pick<Wanted, 'media' | 'extended'>>> = {
+  archive: { media: false, extended: false },
+  media: { media: true, extended: false },
+  'media-extended': { media: true, extended: true },
+};
+
+async function jsonBody(context: Context<Environment>): Promise<unknown> {
+  const text = await bodyText(context, LARGEST_BODY);
+  try {
+    return JSON.parse(text);
+  } catch (thrown) {
+    throw new IsenError('BadFileFormat', undefined, { cause: thrown });
+  }
+}
+
+/** The ids that a body lists, itself or in `Resources`. Throws BadFileFormat. */
+function idsIn(body: unknown): readonly string[] {
+  let list = body;
+  if (typeof body === 'object' && body !== null && !Array.isArray(body)) {
+    list = (body as Readonly<Record<string, unknown>>)['Resources'];
+    if (list === undefined) throw new IsenError('BadFileFormat', 'Missing field Resources in the JSON body');
+  }
+  if (!Array.isArray(list) || !list.every((id): id is string => typeof id === 'string'))
+    throw new IsenError('BadFileFormat', 'Expected a list of strings (Orthanc identifiers)');
+  return list;
+}
+
+/** A body in the pace of the client, whose leaving ends the making. */
+function streamed(
+  context: Context<Environment>,
+  first: IteratorResult<Uint8Array, void>,
+  rest: AsyncGenerator<Uint8Array, void>,
+): ReadableStream<Uint8Array> {
+  let next: IteratorResult<Uint8Array, void> | undefined = first;
+  const { outgoing } = context.env;
+  let left = false;
+  const end = (): void => {
+    left = true;
+    rest.return().catch((thrown: unknown) => log.http.error({ err: thrown }, 'an archive ended badly'));
+  };
+  // Whoever left meanwhile never reads the body, nor says so.
+  if (outgoing.closed) end();
+  else outgoing.once('close', end);
+  return new ReadableStream<Uint8Array>(
+    {
+      async pull(controller) {
+        try {
+          const { done, value } = next ?? (await rest.next());
+          next = undefined;
+          if (left) return;
+          if (done === true) controller.close();
+          else controller.enqueue(value);
+        } catch (thrown) {
+          // The status has left: all that can be told is that it does not end well.
+          log.http.error({ err: thrown }, 'an archive was broken off');
+          outgoing.destroy();
+          controller.error(thrown);
+        }
+      },
+      cancel: end,
+    },
+    { highWaterMark: 0 },
+  );
+}
+
+/** The answer once all of it is made: a blob that lives as long as the answer, and that no start keeps. */
+async function sendStored(
+  context: Context<Environment>,
+  { storage }: Services,
+  bytes: AsyncGenerator<Uint8Array, void>,
+  headers: Readonly<Record<string, string>>,
+): Promise<Response> {
+  const { outgoing } = context.env;
+  const uuid = storage.name();
+  const remove = (): void => {
+    storage
+      .remove(uuid)
+      .catch((thrown: unknown) => log.http.error({ err: thrown }, 'the file of an archive is left for the next start'));
+  };
+  const writer = await storage.create(uuid);
+  let size = 0;
+  try {
+    for await (const chunk of bytes) {
+      if (outgoing.closed) throw new IsenError('CanceledJob', 'nobody waits for it');
+      await writer.write(chunk);
+      size += chunk.length;
+    }
+  } catch (thrown) {
+    await writer.abort().catch(() => {});
+    throw thrown;
+  }
+  await writer.finish();
+  if (outgoing.closed) remove();
+  else outgoing.once('close', remove);
+  return new Response(await storage.stream(uuid), { headers: { ...headers, 'Content-Length': String(size) } });
+}
