@@ -111,6 +111,7 @@ export async function start({ config }: StartOptions): Promise<Server> {
       parsers,
       overwrite: config.OverwriteInstances,
       hash: config.StoreMD5ForAttachments,
+      compress: config.StorageCompression,
       budget: config.MaximumInFlightMB * MB,
       largestBody: config.MaximumRequestBodySizeMB * MB || Number.POSITIVE_INFINITY,
       minimumFree: config.MinimumFreeDiskMB * MB,

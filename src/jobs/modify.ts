@@ -15,6 +15,7 @@ import { type Asked, type ModifyTask, requestOf } from '../imaging/modify.ts';
 import type { Ingest, Reception } from '../ingest/ingest.ts';
 import { log } from '../log.ts';
 import { createPool, type Pool } from '../pool.ts';
+import { readContent } from '../storage/content.ts';
 import type { Storage } from '../storage/storage.ts';
 import type { Jobs } from './jobs.ts';
 import type { Content, JobRun } from './kinds.ts';
@@ -123,10 +124,9 @@ export function createModifications(options: ModificationsOptions): Modification
     const [source] = await database.find({ level: 'Instance', id, ancestors: true });
     const attachment = source?.attachments.find(({ contentType }) => contentType === DICOM_ATTACHMENT);
     if (source === undefined || attachment === undefined) throw new IsenError('UnknownResource');
-    if (attachment.compression !== 'none') throw new IsenError('NotImplemented', 'the file is stored compressed');
     // The file and what becomes of it.
     return memory.with(2 * attachment.uncompressedSize, async () => {
-      const bytes = (await storage.read(attachment.uuid)) as Uint8Array<ArrayBuffer>;
+      const bytes = (await readContent(storage, attachment)) as Uint8Array<ArrayBuffer>;
       const whole = bytes.byteLength === bytes.buffer.byteLength ? bytes : bytes.slice();
       return work(await pool.run({ ...task, bytes: whole, md5: attachment.uncompressedMD5 }, [whole.buffer]), source);
     });
