@@ -20,6 +20,7 @@ import { asError, IsenError } from './errors.ts';
 import { makeFolder } from './folder.ts';
 import { createHttp } from './http/app.ts';
 import { createHeaders } from './ingest/header.ts';
+import { createCreator } from './ingest/made.ts';
 import { createPictures } from './ingest/pictures.ts';
 import { openIngest } from './ingest/reception.ts';
 import { openBullQueue } from './jobs/bullmq.ts';
@@ -183,6 +184,8 @@ export async function start({ config }: StartOptions): Promise<Server> {
     if (config.HttpServerEnabled) {
       const pictures = createPictures(headers);
       closers.push(() => pictures.close());
+      const creator = createCreator();
+      closers.push(() => creator.close());
       const http = await createHttp({
         config,
         database,
@@ -198,6 +201,7 @@ export async function start({ config }: StartOptions): Promise<Server> {
         queue,
         jobs,
         modifications,
+        creator,
         commitments,
         stores,
         router,

@@ -7,15 +7,15 @@ import { getRequestListener } from '@hono/node-server';
 import { compress } from 'hono/compress';
 import { z } from '@hono/zod-openapi';
 import { asIsenError, type ErrorName, IsenError } from '../errors.ts';
-import type { Reception } from '../ingest/ingest.ts';
 import { isImpossible } from '../ingest/transcoder.ts';
 import { log } from '../log.ts';
 import { recordRequest } from '../metrics.ts';
-import { admit } from './access.ts';
+import { admit, receptionOf } from './access.ts';
 import { empty, errorAnswer, JSON_TYPE, jsonText } from './answers.ts';
 import { addAttachments } from './attachments.ts';
 import { addChanges } from './changes.ts';
 import { addCommitments } from './commitments.ts';
+import { addCreate } from './create.ts';
 import { addDatasets } from './datasets.ts';
 import { addArrays } from './arrays.ts';
 import { addExports } from './exports.ts';
@@ -68,6 +68,7 @@ export function allRoutes(services: Services, ended: AbortSignal): Routes {
   addJobs(routes);
   addHealth(routes);
   addModify(routes);
+  addCreate(routes);
   addSplitMerge(routes);
   addSystem(routes);
   addTools(routes);
@@ -151,20 +152,10 @@ function addUpload(routes: Routes): void {
       },
     },
     async (context) =>
-      new Response(jsonText(await upload(services, context.env.incoming, reception(context.env.incoming, ''))), {
+      new Response(jsonText(await upload(services, context.env.incoming, receptionOf(context.env.incoming))), {
         headers: { 'Content-Type': 'application/json; charset=utf-8' },
       }),
   );
-}
-
-function reception(request: IncomingMessage, username: string): Reception {
-  const address = request.socket.remoteAddress ?? '';
-  return {
-    origin: 'RestApi',
-    remoteIp: address.startsWith('::ffff:') ? address.slice(7) : address,
-    remoteAet: '',
-    username,
-  };
 }
 
 /** Builds the door; nothing listens before {@link HttpServer.listen}. Throws where the certificate cannot be read. */
@@ -191,12 +182,12 @@ export async function createHttp(services: Services): Promise<HttpServer> {
     response.end(method === 'HEAD' ? undefined : body);
   };
 
-  const receive = async (request: IncomingMessage, response: ServerResponse, user: string): Promise<void> => {
+  const receive = async (request: IncomingMessage, response: ServerResponse): Promise<void> => {
     const started = performance.now();
     let status = 200;
     try {
       if (config.ReadOnly) throw new IsenError('ReadOnly', undefined, { http: 403 });
-      const body = jsonText(await upload(services, request, reception(request, user)));
+      const body = jsonText(await upload(services, request, receptionOf(request)));
       response.writeHead(200, {
         'Content-Type': 'application/json; charset=utf-8',
         'Content-Length': Buffer.byteLength(body),
@@ -235,7 +226,7 @@ export async function createHttp(services: Services): Promise<HttpServer> {
         response.writeContinue();
       }
       request.url = tidyUrl(request.url ?? '/');
-      if (request.method === 'POST' && request.url === UPLOAD) await receive(request, response, admission.user);
+      if (request.method === 'POST' && request.url === UPLOAD) await receive(request, response);
       else if (!answerKept(request, response)) await browse(request, response);
     } catch (thrown) {
       fail(request, response, thrown);

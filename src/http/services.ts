@@ -5,6 +5,7 @@ import type { Config } from '../config.ts';
 import type { Database } from '../database/database.ts';
 import type { Headers } from '../ingest/header.ts';
 import type { Ingest } from '../ingest/ingest.ts';
+import type { Creator } from '../ingest/made.ts';
 import type { Pictures } from '../ingest/pictures.ts';
 import type { Transcoder } from '../ingest/transcoder.ts';
 import type { Dial } from '../scu/dial.ts';
@@ -26,6 +27,7 @@ export interface Services {
   readonly changes: Changes;
   readonly ingest: Ingest;
   readonly modifications: Modifications;
+  readonly creator: Creator;
   readonly headers: Headers;
   readonly pictures: Pictures;
   readonly transcoder: Transcoder;

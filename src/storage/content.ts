@@ -77,7 +77,7 @@ export async function streamContent(
   if (content.compression === 'none') return storage.stream(content.uuid, range);
   const { start, end } = range ?? { start: 0, end: content.uncompressedSize };
   const source = await inflated(storage, content);
-  return ReadableStream.from(part(source, content, start, end)) as ReadableStream<Uint8Array>;
+  return ReadableStream.from(part(source, content, start, end));
 }
 
 /** All of a small one. Whoever gets it must not write to it. */

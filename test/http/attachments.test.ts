@@ -342,7 +342,8 @@ for (const CheckRevisions of [false, true]) {
         const [a, b] = await Promise.all([ours, theirs].map(({ url }) => ask(url + path, method, body, headers)));
         assert.ok(a && b);
         const shown = (answer: typeof a): unknown[] => {
-          const isJson = /^application\/json/.test(answer.headers.get('content-type') ?? '') || answer.status >= 400;
+          const isJson =
+            (answer.headers.get('content-type') ?? '').startsWith('application/json') || answer.status >= 400;
           const json: unknown = isJson && answer.text !== '' ? JSON.parse(answer.text) : answer.text;
           const { Uuid: _, ...fields } = (typeof json === 'object' && !Array.isArray(json) ? json : {}) as Record<
             string,
