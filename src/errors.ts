@@ -59,6 +59,20 @@ export const ERRORS = {
   NoPresentationContext: row(2015, 'DicomUserConnection: No acceptable presentation context for modality'),
   FindUnavailable: row(2016, 'DicomUserConnection: The C-FIND command is not supported by the remote SCP'),
   MoveUnavailable: row(2017, 'DicomUserConnection: The C-MOVE command is not supported by the remote SCP'),
+  CreateDicomOverrideTag: row(2020, 'Trying to override a value inherited from a parent module', 400),
+  CreateDicomUseContent: row(2021, 'Use "Content" to inject an image into a new DICOM instance', 400),
+  CreateDicomNoPayload: row(2022, 'No payload is present for one instance in the series', 400),
+  CreateDicomUseDataUriScheme: row(
+    2023,
+    'The payload of the DICOM instance must be specified according to Data URI scheme',
+    400,
+  ),
+  CreateDicomBadParent: row(2024, 'Trying to attach a new DICOM instance to an inexistent resource', 400),
+  CreateDicomParentIsInstance: row(
+    2025,
+    'Trying to attach a new DICOM instance to an instance (must be a series, study or patient)',
+    400,
+  ),
   GetUnavailable: row(2045, 'DicomUserConnection: The C-GET command is not supported by the remote SCP'),
   /** Ours: a bounded queue is full; the caller retries. */
   Busy: row(36, 'The server is busy, try again later', 503, 0xa700),

@@ -21,6 +21,7 @@ import { makeFolder } from './folder.ts';
 import { createHttp } from './http/app.ts';
 import type { Ending } from './http/services.ts';
 import { createHeaders } from './ingest/header.ts';
+import { createCreator } from './ingest/made.ts';
 import { createPictures } from './ingest/pictures.ts';
 import { createReconstruction } from './ingest/reconstruction.ts';
 import { openIngest } from './ingest/reception.ts';
@@ -121,6 +122,7 @@ export async function start({ config: configured, onEnding = () => {} }: StartOp
       parsers,
       overwrite: configured.OverwriteInstances,
       hash: configured.StoreMD5ForAttachments,
+      compress: configured.StorageCompression,
       budget: configured.MaximumInFlightMB * MB,
       largestBody: configured.MaximumRequestBodySizeMB * MB || Number.POSITIVE_INFINITY,
       minimumFree: configured.MinimumFreeDiskMB * MB,
@@ -226,6 +228,8 @@ export async function start({ config: configured, onEnding = () => {} }: StartOp
     if (config.HttpServerEnabled) {
       const pictures = createPictures(headers);
       closers.push(() => pictures.close());
+      const creator = createCreator();
+      closers.push(() => creator.close());
       const http = await createHttp({
         config,
         database,
@@ -250,6 +254,7 @@ export async function start({ config: configured, onEnding = () => {} }: StartOp
         jobs,
         modifications,
         archives,
+        creator,
         commitments,
         stores,
         router,

@@ -263,7 +263,7 @@ export const OPTIONS = {
     'Whether files are flushed to the disk before an upload is answered. Turning it off is faster and loses what was acknowledged last when the power fails.',
   ),
   StoreMD5ForAttachments: flag('read', true, 'Whether the MD5 of each attachment is computed and kept.'),
-  StorageCompression: flag('later', false, 'Whether attachments are stored zlib-compressed.'),
+  StorageCompression: flag('read', false, 'Whether attachments are stored zlib-compressed.'),
   UserMetadata: {
     status: 'read' as const,
     schema: z.record(z.string(), userCode),

@@ -12,8 +12,8 @@ export interface Reference {
   close(): void;
 }
 
-/** Starts one and waits, at most 20 seconds, until it answers. */
-export async function startReference(): Promise<Reference> {
+/** Starts one, with these options over the judge's own, and waits, at most 20 seconds, until it answers. */
+export async function startReference(options: Readonly<Record<string, unknown>> = {}): Promise<Reference> {
   const folder = temporaryFolder();
   const port = await freePort();
   const configuration = {
@@ -24,6 +24,7 @@ export async function startReference(): Promise<Reference> {
     DicomServerEnabled: false,
     AuthenticationEnabled: false,
     Plugins: [],
+    ...options,
   };
   writeFileSync(join(folder, 'configuration.json'), JSON.stringify(configuration));
   const child = spawn('/usr/sbin/Orthanc', [join(folder, 'configuration.json')], { stdio: 'ignore' });

@@ -6,7 +6,7 @@
 import type { Level } from '../dicom/levels.ts';
 import type { Identifiers, Summary, Tags } from '../dicom/summary.ts';
 
-/** One stored file of a resource. Sizes in bytes, MD5 in lower-case hex ('' when not computed). */
+/** One stored file of a resource. Sizes in bytes, MD5 in lower-case hex ('' when not computed); storage/content reads it. */
 export interface Attachment {
   /** Key of the blob in the storage port, a UUID v4. */
   readonly uuid: string;
@@ -99,6 +99,12 @@ export interface ReconstructOperation {
   readonly levels: readonly Level[];
 }
 
+/**
+ * What a metadata or an attachment must be for a change of it to happen, or the operation answers `Revision`: the one of this
+ * revision and MD5 (lower-case hex, of the uncompressed content), or `nothing` at all. One that is not there yet takes any.
+ */
+export type Expected = { readonly revision: number; readonly md5?: string } | 'nothing';
+
 /** Sets (`value` a string) or deletes (`undefined`) one metadata; deleting one that is not there is UnknownResource. */
 export interface MetadataOperation {
   readonly kind: 'metadata';
@@ -106,8 +112,7 @@ export interface MetadataOperation {
   readonly id: string;
   readonly name: string;
   readonly value: string | undefined;
-  /** When given, the current revision must be this one, or the operation answers `Revision`; a new one takes any. */
-  readonly revision?: number;
+  readonly expected?: Expected;
 }
 
 /** Adds, replaces or (`attachment` undefined; never the DICOM file) deletes one attachment. */
@@ -117,7 +122,7 @@ export interface AttachmentOperation {
   readonly id: string;
   readonly contentType: number;
   readonly attachment: Attachment | undefined;
-  readonly revision?: number;
+  readonly expected?: Expected;
 }
 
 export interface LabelOperation {

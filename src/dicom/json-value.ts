@@ -34,6 +34,15 @@ export interface Surroundings {
   readonly littleEndian: boolean;
   /** Creator whose dictionary says the VR of private tags. */
   readonly privateCreator?: string | undefined;
+  /** Whether a data URI means its bytes (the default), or is the text that it is. */
+  readonly interpretBinary?: boolean;
+}
+
+/** Whether a character set has every character of a value, at every depth. */
+export function isCovered(value: JsonValue, set: CharacterSet): boolean {
+  if (value === null) return true;
+  if (typeof value === 'string') return /^[\x00-\x7f]*$/.test(value) || set.covers(value);
+  return value.every((item) => Object.values(item).every((each) => isCovered(each, set)));
 }
 
 /**
@@ -83,9 +92,11 @@ export function elementOf(tag: string, value: JsonValue, around: Surroundings, v
   return made;
 }
 
-function plainValue(tag: string, vr: string, text: string, { characterSet }: Surroundings): NewValue {
+function plainValue(tag: string, vr: string, text: string, around: Surroundings): NewValue {
+  const { characterSet, interpretBinary = true } = around;
   const { kind, charset } = vrRow(vr);
-  const base64 = text.slice(DATA_URI.exec(text)?.[0].length ?? text.length);
+  const uri = interpretBinary ? DATA_URI.exec(text) : null;
+  const base64 = text.slice(uri?.[0].length ?? text.length);
   // What is no base64 is the text that it is, as in the reference.
   const bytes = base64 !== '' && BASE64.test(base64) ? Buffer.from(base64, 'base64') : undefined;
   if (bytes !== undefined && bytes.length > LARGEST) throw outOfRange(tag, '');

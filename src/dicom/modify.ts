@@ -6,7 +6,7 @@
 import { type CharacterSet, characterSet } from './charset.ts';
 import { isPrivate, lookup, tagNumber, tagText } from './dictionary.ts';
 import { Malformed, MAXIMUM_ELEMENTS, readElements, wholeScope } from './elements.ts';
-import { elementOf, type JsonValue } from './json-value.ts';
+import { elementOf, isCovered, type JsonValue } from './json-value.ts';
 import type { DicomPath } from './path.ts';
 import { type Profile, REMOVED_GROUPS } from './profiles.ts';
 import type { DataSet, DicomFile, Element } from './read.ts';
@@ -113,7 +113,11 @@ class Modifier {
     const chosen = this.#modification.rules.findLast(({ path }) => isTop(path, CHARACTER_SET))?.action;
     if (typeof chosen === 'object') {
       this.#recode = characterSet(typeof chosen.replace === 'string' ? chosen.replace : '');
-    } else if (!this.#modification.rules.every(({ action }) => isCovered(action, dataSet.characterSet))) {
+    } else if (
+      !this.#modification.rules.every(
+        ({ action: each }) => typeof each === 'string' || isCovered(each.replace, dataSet.characterSet),
+      )
+    ) {
       // Nothing is lost: all texts become UTF-8.
       this.#recode = characterSet(UTF8);
       active.push({ rule: { path: { steps: [], tag: CHARACTER_SET }, action: { replace: UTF8 } }, at: 0 });
@@ -271,17 +275,6 @@ function isAscii(dataSet: DataSet, { offset, length }: Element): boolean {
 }
 
 const isTop = ({ steps, tag }: DicomPath, wanted: string): boolean => steps.length === 0 && tag === wanted;
-
-/** Whether a character set has every character of the texts of an action. */
-function isCovered(action: Rule['action'], set: CharacterSet): boolean {
-  if (typeof action === 'string') return true;
-  const covered = (value: JsonValue): boolean =>
-    value === null ||
-    (typeof value === 'string'
-      ? /^[\x00-\x7f]*$/.test(value) || set.covers(value)
-      : value.every((item) => Object.values(item).every(covered)));
-  return covered(action.replace);
-}
 
 const sameEncoding = (a: Encoding, b: Encoding): boolean =>
   a.littleEndian === b.littleEndian && a.explicit === b.explicit;

@@ -1,8 +1,9 @@
-/** Owns who may speak to the HTTP door: peers of the loopback, registered users. */
+/** Owns who may speak to the HTTP door (peers of the loopback, registered users), and who does. */
 
 import type { IncomingMessage } from 'node:http';
 import { isIPv4 } from 'node:net';
 import type { Config } from '../config.ts';
+import type { Reception } from '../ingest/ingest.ts';
 import { verifyPassword } from '../password.ts';
 
 /** Whether a socket's peer is this machine; IPv4 addresses mapped into IPv6 count as what they are. */
@@ -24,13 +25,27 @@ export function basicCredentials(header: string | undefined): { user: string; pa
 /** What {@link admit} decides: the user (`''` where access is anonymous), or why not. */
 export type Admission = { readonly user: string } | { readonly refused: 401 | 403 };
 
+/** Users of the requests that were admitted; none where access is anonymous. */
+const users = new WeakMap<IncomingMessage, string>();
+
 /** Decides on one request. Throws Busy while too many passwords are being checked. */
 export async function admit(config: Config, request: IncomingMessage): Promise<Admission> {
   if (!config.RemoteAccessAllowed && !isLoopback(request.socket.remoteAddress)) return { refused: 403 };
   if (!config.AuthenticationEnabled) return { user: '' };
   const given = basicCredentials(request.headers.authorization);
   if (given === undefined) return { refused: 401 };
-  return (await verifyPassword(config.RegisteredUsers, given.user, given.password))
-    ? { user: given.user }
-    : { refused: 401 };
+  if (!(await verifyPassword(config.RegisteredUsers, given.user, given.password))) return { refused: 401 };
+  users.set(request, given.user);
+  return { user: given.user };
+}
+
+/** Where an image comes from that an admitted request brings, or has made. */
+export function receptionOf(request: IncomingMessage): Reception {
+  const address = request.socket.remoteAddress ?? '';
+  return {
+    origin: 'RestApi',
+    remoteIp: address.startsWith('::ffff:') ? address.slice(7) : address,
+    remoteAet: '',
+    username: users.get(request) ?? '',
+  };
 }

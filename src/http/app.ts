@@ -7,11 +7,10 @@ import { getRequestListener } from '@hono/node-server';
 import { compress } from 'hono/compress';
 import { z } from '@hono/zod-openapi';
 import { asIsenError, type ErrorName, IsenError } from '../errors.ts';
-import type { Reception } from '../ingest/ingest.ts';
 import { isImpossible } from '../ingest/transcoder.ts';
 import { log } from '../log.ts';
 import { recordRequest } from '../metrics.ts';
-import { admit } from './access.ts';
+import { admit, receptionOf } from './access.ts';
 import { empty, errorAnswer, JSON_TYPE, jsonText } from './answers.ts';
 import { addAdministration } from './administration.ts';
 import { addArchives } from './archive.ts';
@@ -19,6 +18,7 @@ import { addAttachments } from './attachments.ts';
 import { addBulk } from './bulk.ts';
 import { addChanges } from './changes.ts';
 import { addCommitments } from './commitments.ts';
+import { addCreate } from './create.ts';
 import { addDatasets } from './datasets.ts';
 import { addArrays } from './arrays.ts';
 import { addExports } from './exports.ts';
@@ -79,6 +79,7 @@ export function allRoutes(services: Services, ended: AbortSignal): Routes {
   addHealth(routes);
   addModify(routes);
   addArchives(routes);
+  addCreate(routes);
   addSplitMerge(routes);
   addSystem(routes);
   addFind(routes);
@@ -171,20 +172,10 @@ function addUpload(routes: Routes): void {
       },
     },
     async (context) =>
-      new Response(jsonText(await upload(services, context.env.incoming, reception(context.env.incoming, ''))), {
+      new Response(jsonText(await upload(services, context.env.incoming, receptionOf(context.env.incoming))), {
         headers: { 'Content-Type': 'application/json; charset=utf-8' },
       }),
   );
-}
-
-function reception(request: IncomingMessage, username: string): Reception {
-  const address = request.socket.remoteAddress ?? '';
-  return {
-    origin: 'RestApi',
-    remoteIp: address.startsWith('::ffff:') ? address.slice(7) : address,
-    remoteAet: '',
-    username,
-  };
 }
 
 /** Builds the door; nothing listens before {@link HttpServer.listen}. Throws where the certificate cannot be read. */
@@ -211,12 +202,12 @@ export async function createHttp(services: Services): Promise<HttpServer> {
     response.end(method === 'HEAD' ? undefined : body);
   };
 
-  const receive = async (request: IncomingMessage, response: ServerResponse, user: string): Promise<void> => {
+  const receive = async (request: IncomingMessage, response: ServerResponse): Promise<void> => {
     const started = performance.now();
     let status = 200;
     try {
       if (config.ReadOnly) throw new IsenError('ReadOnly', undefined, { http: 403 });
-      const body = jsonText(await upload(services, request, reception(request, user)));
+      const body = jsonText(await upload(services, request, receptionOf(request)));
       response.writeHead(200, {
         'Content-Type': 'application/json; charset=utf-8',
         'Content-Length': Buffer.byteLength(body),
@@ -255,7 +246,7 @@ export async function createHttp(services: Services): Promise<HttpServer> {
         response.writeContinue();
       }
       request.url = tidyUrl(request.url ?? '/');
-      if (request.method === 'POST' && request.url === UPLOAD) await receive(request, response, admission.user);
+      if (request.method === 'POST' && request.url === UPLOAD) await receive(request, response);
       else if (!answerKept(request, response)) await browse(request, response);
     } catch (thrown) {
       fail(request, response, thrown);

@@ -3,16 +3,18 @@
 import { createHash } from 'node:crypto';
 import { z } from '@hono/zod-openapi';
 import type { Context } from 'hono';
-import type { RevisedAttachment } from '../database/database.ts';
+import { type Attachment, DICOM_ATTACHMENT, type RevisedAttachment } from '../database/database.ts';
 import { LEVEL, LEVELS, type Level } from '../dicom/levels.ts';
 import { IsenError } from '../errors.ts';
+import { streamContent } from '../storage/content.ts';
 import { empty, emptyObject, json, text } from './answers.ts';
 import { disposition, sendFile } from './files.ts';
-import { contentType, type ContentType, contentTypeName } from './metadata-names.ts';
-import { entityTag, isKnown } from './metadata.ts';
-import { findOne } from './resources.ts';
+import { contentType, type ContentType, contentTypeName, isUserContentType } from './metadata-names.ts';
+import { entityTag, expectation, expectationOfDeletion, isKnown } from './metadata.ts';
+import { checkId, findOne } from './resources.ts';
 import { type Environment, flag, type Routes, Text } from './routes.ts';
 import type { Services } from './services.ts';
+import { receiveBody } from './upload.ts';
 
 interface Chosen {
   readonly attachment: RevisedAttachment;
@@ -54,15 +56,15 @@ const FACTS: Readonly<Record<string, { summary: string; say(attachment: RevisedA
 };
 
 /** Segments of which `/attachments/{name}` lists what exists. */
-const PARTS = [...Object.keys(FACTS), 'data', 'compressed-data', 'info', 'verify-md5'].sort();
+const PARTS = [...Object.keys(FACTS), 'data', 'compressed-data', 'info', 'verify-md5', 'compress', 'uncompress'].sort();
 
+const tag = 'Attachments';
 const ifNoneMatch = { 'if-none-match': 'Answers 304 where the attachment still has this entity tag' };
 const unchanged = { 304: { description: 'Unchanged' } };
 
 function addLevel(routes: Routes, level: Level): void {
   const { services } = routes;
   const all = `/${LEVEL[level].path}/{id}/attachments`;
-  const tag = 'Attachments';
 
   /** A GET below one attachment, with its entity tag. */
   const get = (
@@ -170,8 +172,8 @@ function addLevel(routes: Routes, level: Level): void {
       async (context, { filename }) => {
         const { attachment, type, etag } = await choose(services, level, context);
         if (isKnown(context, etag)) return empty(304, { ETag: etag });
-        const suffix = type.number === 1 ? '.dcm' : '';
-        return sendFile(context, services.storage, attachment, {
+        const suffix = type.number === DICOM_ATTACHMENT ? '.dcm' : '';
+        return sendFile(context, services.storage, segment === 'data' ? attachment : asStored(attachment), {
           ETag: etag,
           'Content-Type': type.mime,
           'Content-Disposition': disposition(filename ?? `${attachment.uuid}${suffix}`),
@@ -180,6 +182,26 @@ function addLevel(routes: Routes, level: Level): void {
     );
   }
 
+  addVerification(routes, level, all);
+  addChanges(routes, level, all);
+}
+
+/** What the storage holds of an attachment, as if that were the attachment. */
+const asStored = (attachment: Attachment): Attachment => ({
+  ...attachment,
+  compression: 'none',
+  uncompressedSize: attachment.compressedSize,
+  uncompressedMD5: attachment.compressedMD5,
+});
+
+function addVerification(routes: Routes, level: Level, all: string): void {
+  const { services } = routes;
+  const isIntact = async (attachment: Attachment): Promise<boolean> => {
+    const hash = createHash('md5');
+    // Without a range: bytes behind the recorded end are damage too.
+    for await (const chunk of await streamContent(services.storage, attachment)) hash.update(chunk);
+    return hash.digest('hex') === digest(attachment.uncompressedMD5);
+  };
   routes.add(
     {
       method: 'post',
@@ -193,14 +215,79 @@ function addLevel(routes: Routes, level: Level): void {
     },
     async (context) => {
       const { attachment } = await choose(services, level, context);
-      const expected = digest(attachment.compressedMD5);
-      const hash = createHash('md5');
-      // Without a range: bytes behind the recorded end are damage too.
-      for await (const chunk of await services.storage.stream(attachment.uuid)) hash.update(chunk);
-      if (hash.digest('hex') !== expected) throw new IsenError('CorruptedFile');
+      const isWhole = await isIntact(asStored(attachment));
+      if (!isWhole || (attachment.compression !== 'none' && !(await isIntact(attachment))))
+        throw new IsenError('CorruptedFile');
       return emptyObject();
     },
   );
+}
+
+const forbidden = { 403: { description: "The attachment is the server's own" } };
+const done = { 200: { description: 'Done', type: 'application/json', schema: z.object({}) } };
+
+function addChanges(routes: Routes, level: Level, all: string): void {
+  const { services } = routes;
+  const { config, ingest } = services;
+  routes.add(
+    {
+      method: 'put',
+      path: `${all}/{name}`,
+      tag,
+      summary: 'Sets an attachment of the user',
+      headers: { 'if-match': 'The entity tag that the attachment must have' },
+      body: { 'application/octet-stream': z.string().openapi({ format: 'binary' }) },
+      writes: true,
+      answers: { ...done, ...forbidden, 409: { description: 'It was changed meanwhile' } },
+    },
+    async (context) => {
+      const type = contentType(config, context.req.param('name') ?? '');
+      if (!isUserContentType(type.number)) return empty(403);
+      const expected = expectation(context, config);
+      const { id } = await findOne(services, level, context.req.param('id') ?? '', { idsOnly: true });
+      const slab = await ingest.receive();
+      try {
+        await receiveBody(context.env.incoming, slab);
+      } catch (thrown) {
+        slab.release();
+        throw thrown;
+      }
+      const { revision, md5 } = await ingest.attach(slab, { level, id, contentType: type.number, ...expected });
+      return emptyObject({ ETag: entityTag(revision, md5) });
+    },
+  );
+  routes.add(
+    {
+      method: 'delete',
+      path: `${all}/{name}`,
+      tag,
+      summary: 'Deletes an attachment of the user',
+      headers: { 'if-match': 'The entity tag that the attachment must have' },
+      writes: true,
+      answers: { 200: { description: 'Done', type: 'text/plain' }, ...forbidden },
+    },
+    async (context) => {
+      const { number } = contentType(config, context.req.param('name') ?? '');
+      if (!isUserContentType(number)) return empty(403);
+      const expected = expectationOfDeletion(context, config);
+      const id = checkId(context.req.param('id') ?? '');
+      await ingest.apply({ kind: 'attachment', level, id, contentType: number, attachment: undefined, ...expected });
+      return text('');
+    },
+  );
+  for (const [segment, compression, summary] of [
+    ['compress', 'zlib', 'Stores an attachment compressed'],
+    ['uncompress', 'none', 'Stores an attachment as it is'],
+  ] as const) {
+    routes.add(
+      { method: 'post', path: `${all}/{name}/${segment}`, tag, summary, writes: true, answers: done },
+      async (context) => {
+        const { attachment } = await choose(services, level, context);
+        await ingest.recompress({ level, id: context.req.param('id') ?? '' }, attachment, compression);
+        return emptyObject();
+      },
+    );
+  }
 }
 
 /** Adds the routes of this file. */

@@ -9,6 +9,7 @@ import type { Context } from 'hono';
 import type { Attachment } from '../database/database.ts';
 import { IsenError } from '../errors.ts';
 import { log } from '../log.ts';
+import { readContent, streamContent } from '../storage/content.ts';
 import type { Storage } from '../storage/storage.ts';
 import type { Environment } from './routes.ts';
 
@@ -56,7 +57,7 @@ async function readVerified(
   context.env.outgoing.once('close', () => {
     held -= size;
   });
-  const bytes = await storage.read(uuid, { start: 0, end: size });
+  const bytes = await readContent(storage, attachment, { start: 0, end: size });
   if (md5 !== '' && createHash('md5').update(bytes).digest('hex') !== md5) throw altered(uuid);
   return bytes;
 }
@@ -93,10 +94,9 @@ export async function sendFile(
   attachment: Attachment,
   headers: Record<string, string>,
 ): Promise<Response> {
-  if (attachment.compression !== 'none') throw new IsenError('NotImplemented', 'the file is stored compressed');
   const { uuid, uncompressedSize: size, uncompressedMD5: md5 } = attachment;
   // Bytes missing or too many: not the file that was stored.
-  if ((await storage.size(uuid)) !== size) throw altered(uuid);
+  if ((await storage.size(uuid)) !== attachment.compressedSize) throw altered(uuid);
   const condition = context.req.header('if-range');
   let range: { start: number; end: number } | undefined;
   try {
@@ -118,7 +118,7 @@ export async function sendFile(
     const bytes = await readVerified(context, storage, attachment);
     return new Response((bytes as Uint8Array<ArrayBuffer>).subarray(start, end), { status, headers: all });
   }
-  const source = await storage.stream(uuid, { start, end });
+  const source = await streamContent(storage, attachment, { start, end });
   if (md5 === '' || end - start < size) return new Response(source, { status, headers: all });
   const breakOff = (): void => {
     log.http.error({ err: altered(uuid) }, 'a download was broken off');

@@ -80,22 +80,29 @@ export interface ContentType {
   readonly mime: string;
 }
 
-const DICOM: ContentType = { number: 1, name: 'dicom', mime: 'application/dicom' };
+/** Orthanc's content types; files of the last two are only of its earlier versions. */
+const BUILT_IN: readonly ContentType[] = [
+  { number: 1, name: 'dicom', mime: 'application/dicom' },
+  { number: 2, name: 'dicom-as-json', mime: 'application/json' },
+  { number: 3, name: 'dicom-until-pixel-data', mime: 'application/dicom' },
+];
 
-function userContentTypes(config: Config): ContentType[] {
-  return Object.entries(config.UserContentType).map(([name, { code, mime }]) => ({ number: code, name, mime }));
+function contentTypes({ UserContentType: own }: Config): ContentType[] {
+  return [...BUILT_IN, ...Object.entries(own).map(([name, { code, mime }]) => ({ number: code, name, mime }))];
 }
+
+/** Whether users may write attachments of this content type. */
+export const isUserContentType = (number: number): boolean => number >= USER_START && number <= USER_END;
 
 /** The content type that a client calls `name` (a name or a number). Throws InexistentItem, as the reference does. */
 export function contentType(config: Config, name: string): ContentType {
-  const known = [DICOM, ...userContentTypes(config)].find((each) => each.name === name || String(each.number) === name);
+  const known = contentTypes(config).find((each) => each.name === name || String(each.number) === name);
   if (known !== undefined) return known;
-  const number = /^\d{4,5}$/.test(name) ? Number(name) : 0;
-  if (number >= USER_START && number <= USER_END) return { number, name, mime: 'application/octet-stream' };
+  if (/^\d{1,9}$/.test(name)) return { number: Number(name), name, mime: 'application/octet-stream' };
   throw new IsenError('InexistentItem');
 }
 
 /** Name of a content type of the index. */
 export function contentTypeName(config: Config, number: number): string {
-  return [DICOM, ...userContentTypes(config)].find((each) => each.number === number)?.name ?? String(number);
+  return contentTypes(config).find((each) => each.number === number)?.name ?? String(number);
 }

@@ -3,6 +3,8 @@
 import { createHash } from 'node:crypto';
 import { z } from '@hono/zod-openapi';
 import type { Context } from 'hono';
+import type { Config } from '../config.ts';
+import type { Expected } from '../database/database.ts';
 import { LEVEL, LEVELS, type Level } from '../dicom/levels.ts';
 import { IsenError } from '../errors.ts';
 import { empty, json, text } from './answers.ts';
@@ -24,15 +26,30 @@ export function isKnown(context: Context<Environment>, etag: string): boolean {
 }
 
 /**
- * The revision that a change expects (`If-Match: "3-d41d8…"`, weak where something on the way compresses), as an operation
- * takes it. Throws ParameterOutOfRange for a header that cannot be read: a condition must not be passed over.
+ * What a change expects (`If-Match: "3-d41d8…"`, weak where something on the way compresses), as an operation takes it: without the
+ * header nothing to be there already where revisions are checked (`CheckRevisions`). Throws ParameterOutOfRange for a header that
+ * cannot be read: a condition must not be passed over.
  */
-export function expectedRevision(context: Context<Environment>): { revision?: number } {
+export function expectation(
+  context: Context<Environment>,
+  { CheckRevisions: checks }: Config,
+): { expected?: Expected } {
   const header = context.req.header('if-match');
-  if (header === undefined || header.trim() === '*') return {};
-  const digits = /^\s*(?:W\/)?"?(\d{1,15})(?:-[0-9a-f]*)?"?\s*$/.exec(header)?.[1];
-  if (digits === undefined) throw new IsenError('ParameterOutOfRange', 'If-Match holds no entity tag of ours');
-  return { revision: Number(digits) };
+  if (header === undefined) return checks ? { expected: 'nothing' } : {};
+  if (header.trim() === '*') return {};
+  const [, digits, md5 = ''] = /^\s*(?:W\/)?"?(\d{1,15})(?:-([0-9a-f]*))?"?\s*$/.exec(header) ?? [];
+  if (digits === undefined) {
+    const rule = 'The "if-match" HTTP header should contain the ETag (revision followed by MD5 hash), but found: ';
+    throw new IsenError('ParameterOutOfRange', rule + header.slice(0, 64));
+  }
+  return { expected: { revision: Number(digits), md5 } };
+}
+
+/** The same of a deletion, which must say what it expects where revisions are checked. Throws Revision too. */
+export function expectationOfDeletion(context: Context<Environment>, config: Config): { expected?: Expected } {
+  if (config.CheckRevisions && context.req.header('if-match') === undefined)
+    throw new IsenError('Revision', 'HTTP header "If-Match" is missing, as "CheckRevisions" is "true"');
+  return expectation(context, config);
 }
 
 const md5 = (value: string): string => createHash('md5').update(value).digest('hex');
@@ -121,7 +138,7 @@ function addLevel(routes: Routes, level: Level): void {
         id: checkId(context.req.param('id') ?? ''),
         name: key.key,
         value,
-        ...expectedRevision(context),
+        ...expectation(context, config),
       });
       return text('', { ETag: entityTag(outcome.kind === 'written' ? outcome.revision : 0, md5(value)) });
     },
@@ -148,7 +165,7 @@ function addLevel(routes: Routes, level: Level): void {
         id: checkId(context.req.param('id') ?? ''),
         name: key.key,
         value: undefined,
-        ...expectedRevision(context),
+        ...expectationOfDeletion(context, config),
       });
       return text('');
     },

@@ -7,6 +7,7 @@ import { LEVEL, LEVELS, type Level } from '../dicom/levels.ts';
 import type { Body } from '../dicom/modification.ts';
 import { IsenError } from '../errors.ts';
 import type { ModificationOrder, Resource } from '../jobs/modify.ts';
+import { receptionOf } from './access.ts';
 import { bodyText } from './body.ts';
 import { answerJob, jobOptions } from './jobs.ts';
 import { checkId, findOne } from './resources.ts';
@@ -92,13 +93,8 @@ export async function beginModification(
   order: Omit<ModificationOrder, 'permissive' | 'priority' | 'userData' | 'remoteIp' | 'username'>,
 ): Promise<Response> {
   const { synchronous, ...options } = jobOptions(body, true);
-  const address = context.env.incoming.socket.remoteAddress ?? '';
-  const id = await services.modifications.submit({
-    ...order,
-    ...options,
-    remoteIp: address.startsWith('::ffff:') ? address.slice(7) : address,
-    username: '',
-  });
+  const { remoteIp, username } = receptionOf(context.env.incoming);
+  const id = await services.modifications.submit({ ...order, ...options, remoteIp, username });
   return answerJob(services, context, id, synchronous);
 }
 

@@ -6,6 +6,7 @@ import type { Database } from '../database/database.ts';
 import type { Headers } from '../ingest/header.ts';
 import type { Ingest } from '../ingest/ingest.ts';
 import type { Reconstruction } from '../ingest/reconstruction.ts';
+import type { Creator } from '../ingest/made.ts';
 import type { Pictures } from '../ingest/pictures.ts';
 import type { Transcoder } from '../ingest/transcoder.ts';
 import type { Dial } from '../scu/dial.ts';
@@ -38,6 +39,7 @@ export interface Services {
   readonly ingest: Ingest;
   readonly modifications: Modifications;
   readonly archives: Archives;
+  readonly creator: Creator;
   readonly headers: Headers;
   readonly reconstruction: Reconstruction;
   readonly pictures: Pictures;

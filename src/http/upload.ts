@@ -92,7 +92,8 @@ async function storeBody(
   return answerOf(await services.ingest.store(slab, reception));
 }
 
-function answerOf({ ids, status }: Stored): UploadAnswer {
+/** What is answered about a stored image. */
+export function answerOf({ ids, status }: Stored): UploadAnswer {
   return {
     ID: ids.Instance,
     ParentPatient: ids.Patient,

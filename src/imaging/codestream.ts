@@ -15,6 +15,8 @@ export interface Codestream {
   readonly samplesPerPixel: number;
   /** Of the widest component. */
   readonly bits: number;
+  /** JPEG: which process, the number behind SOF in the marker of its frame (T.81 table B.1). */
+  readonly process?: number;
   /** JPEG 2000: the decoder undoes a transform of RGB into luminance and chrominance. */
   readonly colourTransform: boolean;
   /** Each component has a scan of its own: of JPEG-LS the decoder makes planes (T.87 §C.2.3, interleave mode 0). */
@@ -54,6 +56,7 @@ export function readJpeg(bytes: Uint8Array): Codestream {
     if (isFrame(marker)) {
       if (frame !== undefined || length < 8) throw bad('has a bad frame header');
       frame = {
+        process: marker - 0xc0,
         bits: view.getUint8(at + 4),
         rows: view.getUint16(at + 5),
         columns: view.getUint16(at + 7),

@@ -25,6 +25,7 @@ import {
 } from '../imaging/frames.ts';
 import { Kept } from '../kept.ts';
 import { createPool, type Pool } from '../pool.ts';
+import { readContent } from '../storage/content.ts';
 import type { Storage } from '../storage/storage.ts';
 
 /** A stored DICOM file as the index knows it. */
@@ -153,7 +154,7 @@ export function createHeaders(storage: Storage, options: HeadersOptions = {}): H
     whole: boolean,
     work: (read: ReadHeader) => Result | Promise<Result>,
   ): Promise<Result> => {
-    const { uuid, uncompressedSize: size, uncompressedMD5: all } = attachment;
+    const { uncompressedSize: size, uncompressedMD5: all } = attachment;
     const offset = Number(metadata['PixelDataOffset']?.value ?? Number.NaN);
     const truncated = !whole && offset > 0 && offset <= size;
     const end = truncated ? offset : size;
@@ -162,7 +163,7 @@ export function createHeaders(storage: Storage, options: HeadersOptions = {}): H
     // What a deflated file makes of the memory is known only once it did.
     const most = deflated ? end + Math.min(MAXIMUM_INFLATED, end * MOST_DEFLATED) : end;
     return (deflated ? inflated : headers).with(most, async () => {
-      const bytes = (await storage.read(uuid, { start: 0, end })) as Uint8Array<ArrayBuffer>;
+      const bytes = (await readContent(storage, attachment, { start: 0, end })) as Uint8Array<ArrayBuffer>;
       return work({ bytes, truncated, md5: md5 === '' ? undefined : md5 });
     });
   };
@@ -204,7 +205,7 @@ export function createHeaders(storage: Storage, options: HeadersOptions = {}): H
     async (start, end) =>
       pixelData !== undefined && pixelData.offset === undefined
         ? bytes.subarray(start, end)
-        : storage.read(attachment.uuid, { start, end });
+        : readContent(storage, attachment, { start, end });
 
   const locate = (file: StoredFile, dicom: DicomFile, frame: number): Promise<FrameLocation> => {
     const { bytes, dataSet, transferSyntax, pixelData } = dicom;
@@ -237,7 +238,10 @@ export function createHeaders(storage: Storage, options: HeadersOptions = {}): H
   };
 
   /** Stored ranges one after another, in pieces of at most {@link PIECE} bytes; small ones that lie together are read together. */
-  async function* stored(uuid: string, { ranges, swapped, part }: FrameLocation): AsyncGenerator<Uint8Array, void> {
+  async function* stored(
+    attachment: Attachment,
+    { ranges, swapped, part }: FrameLocation,
+  ): AsyncGenerator<Uint8Array, void> {
     let next = 0;
     for (let range = ranges[next]; range !== undefined; range = ranges[next]) {
       const together = [range];
@@ -248,7 +252,7 @@ export function createHeaders(storage: Storage, options: HeadersOptions = {}): H
       }
       const end = together.at(-1)?.end ?? range.end;
       for (let { start } = range; start < end; start += PIECE) {
-        const piece = await storage.read(uuid, { start, end: Math.min(end, start + PIECE) });
+        const piece = await readContent(storage, attachment, { start, end: Math.min(end, start + PIECE) });
         if (together.length === 1) {
           // A frame of words is one range; pieces of it begin at even offsets.
           const from = Math.max(0, (part?.start ?? 0) - (start - range.start));
@@ -261,16 +265,16 @@ export function createHeaders(storage: Storage, options: HeadersOptions = {}): H
 
   const rawFrame = async (file: StoredFile, dicom: DicomFile, location: FrameLocation): Promise<RawFrame> => {
     const { ranges, part } = location;
-    const { uuid, uncompressedSize } = file.attachment;
+    const { uuid, compressedSize } = file.attachment;
     const type = rawFrameType(dicom.transferSyntax);
     const size = part === undefined ? sizeOf(ranges) : part.end - part.start;
     const whole = async (): Promise<Uint8Array<ArrayBuffer>> =>
       inLittleEndian(await readRanges(file, dicom, ranges), location);
     if (dicom.pixelData?.offset !== undefined) {
       // A file that was cut short is told before the answer begins.
-      if (size > PIECE && (await storage.size(uuid)) !== uncompressedSize)
+      if (size > PIECE && (await storage.size(uuid)) !== compressedSize)
         throw new IsenError('CorruptedFile', `the stored file ${uuid} has not its size any more`);
-      return { type, size, bytes: whole, pieces: () => stored(uuid, location), release: () => {} };
+      return { type, size, bytes: whole, pieces: () => stored(file.attachment, location), release: () => {} };
     }
     // Of an inflated data set the frame alone outlives this, within the budget of frames.
     const release = await inflatedFrames.take(size);

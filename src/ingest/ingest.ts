@@ -3,8 +3,9 @@
  * receive → parse and write → commit → keep → announce, and its undoing.
  */
 
-import type { Operation, Outcome } from '../database/database.ts';
+import type { AttachmentOperation, Operation, Outcome, RevisedAttachment } from '../database/database.ts';
 import type { Identifiers } from '../dicom/summary.ts';
+import type { Compression } from '../storage/content.ts';
 
 /**
  * A body being received, in memory out of the shared budget or, past that, on its way to storage. Whoever took it gives
@@ -64,6 +65,23 @@ export interface Ingest {
    * then parsed before it is written, not meanwhile. Throws BadFileFormat, FullStorage, Busy…
    */
   store(slab: Slab, reception: Reception, options?: { readonly doubtful: boolean }): Promise<Stored>;
+  /**
+   * Makes a received body an attachment, new or in the place of another, and releases its slab, whatever happens. Answers its
+   * revision and MD5 ('' where none is computed). Throws UnknownResource, Revision, FullStorage…
+   */
+  attach(
+    slab: Slab,
+    target: Omit<AttachmentOperation, 'kind' | 'attachment'>,
+  ): Promise<{ readonly revision: number; readonly md5: string }>;
+  /**
+   * Stores the content of an attachment in another form, a new revision; nothing happens where it has that form. Throws CorruptedFile
+   * where storage holds another content, Revision where it was changed meanwhile.
+   */
+  recompress(
+    target: Pick<AttachmentOperation, 'level' | 'id'>,
+    attachment: RevisedAttachment,
+    compression: Compression,
+  ): Promise<void>;
   /** Commits one change of the index through the same single writer. Throws the IsenError of a refused outcome. */
   apply(operation: Operation): Promise<Exclude<Outcome, { kind: 'refused' }>>;
   /**

@@ -22,12 +22,16 @@ import { transferSyntax } from '../dicom/transfer-syntaxes.ts';
 import { asError, IsenError } from '../errors.ts';
 import { checkFragments } from '../imaging/frames.ts';
 import { log } from '../log.ts';
-import { recordDepth, recordInstance, recordStage } from '../metrics.ts';
+import { recordDepth, recordInstance } from '../metrics.ts';
 import type { Pool } from '../pool.ts';
+import type { StoredContent } from '../storage/content.ts';
 import type { Storage } from '../storage/storage.ts';
 import { fromTimestamp, timestamp } from '../timestamp.ts';
+import { attaching } from './attaching.ts';
+import { createFiles, type Durable } from './files.ts';
 import type { StoredFile } from './header.ts';
 import type { Ingest, Reception, Stored } from './ingest.ts';
+import { isOutcomeUnknown } from './outcome.ts';
 import { Parser } from './parser.ts';
 import { createRemoval } from './removal.ts';
 import { type PooledSlab, SlabPool } from './slabs.ts';
@@ -59,6 +63,8 @@ export interface IngestOptions {
   readonly overwrite: OverwriteMode;
   /** Whether attachments get an MD5 (`StoreMD5ForAttachments`). */
   readonly hash: boolean;
+  /** Whether files are stored compressed (`StorageCompression`). */
+  readonly compress?: boolean;
   /** Bytes that all uploads together may hold in memory. */
   readonly budget: number;
   readonly largestBody: number;
@@ -81,6 +87,7 @@ export async function openIngest(options: IngestOptions): Promise<Ingest> {
   await recover(options);
   const { database, storage, changes } = options;
   const parser = new Parser(options.parsers);
+  const files = createFiles({ storage, compress: options.compress === true, hash: options.hash });
   const slabs = new SlabPool(storage, {
     budget: options.budget,
     largestBody: options.largestBody,
@@ -118,9 +125,13 @@ export async function openIngest(options: IngestOptions): Promise<Ingest> {
   disk.unref();
 
   let closed = false;
-  /** Images between their last byte and their answer. */
+  /** Images and attachments between their last byte and their answer. */
   let storing = 0;
   let idle: (() => void) | undefined;
+  const ended = (): void => {
+    storing -= 1;
+    if (storing === 0) idle?.();
+  };
   const background = new Set<Promise<void>>();
   /** Follows work that no request waits for; a restart would do it again. */
   const track = (what: string, work: Promise<void>): void => {
@@ -187,22 +198,27 @@ export async function openIngest(options: IngestOptions): Promise<Ingest> {
       throw new IsenError('BadFileFormat', 'this is not DICOM');
     if (doubtful && !spilled && slab.size <= LARGEST_DOUBTFUL) {
       const parsed = await parse(bytes, slab);
-      const uuid = storage.name();
-      await put(uuid, bytes);
-      return { parsed, attachment: attachmentOf(uuid, slab.size, parsed.md5) };
+      return { parsed, attachment: attachmentOf((await files.write(bytes))(parsed.md5)) };
     }
-    const uuid = slab.blob ?? storage.name();
     const [parsed, written] = await Promise.allSettled([
       parse(bytes, slab),
-      spilled ? slab.finish() : put(uuid, bytes),
+      spilled ? files.settle(slab) : files.write(bytes),
     ]);
+    const refuse = (durable: Durable): void => {
+      const { uuid } = durable('');
+      if (uuid !== slab.blob) track('removing a refused file', storage.remove(uuid));
+    };
     if (parsed.status === 'rejected' || written.status === 'rejected') {
-      if (written.status === 'fulfilled' && !spilled) track('removing a refused file', storage.remove(uuid));
+      if (written.status === 'fulfilled') refuse(written.value);
       throw written.status === 'rejected' ? asError(written.reason) : asError((parsed as PromiseRejectedResult).reason);
     }
-    if (spilled) await checkPixels(uuid, slab.size, parsed.value);
-    const md5 = spilled && options.hash ? (written.value?.md5 ?? '') : parsed.value.md5;
-    return { parsed: parsed.value, attachment: attachmentOf(uuid, slab.size, md5) };
+    if (slab.blob !== undefined) {
+      await checkPixels(slab.blob, slab.size, parsed.value).catch((thrown: unknown) => {
+        refuse(written.value);
+        throw thrown;
+      });
+    }
+    return { parsed: parsed.value, attachment: attachmentOf(written.value(parsed.value.md5)) };
   };
 
   /** The same of the file that is stored instead of the received one, or of that where none is. */
@@ -216,9 +232,7 @@ export async function openIngest(options: IngestOptions): Promise<Ingest> {
       return spilled === undefined ? slab.head : storage.read(spilled.uuid, { start: 0, end: slab.size });
     };
     const answer = await transcoding.received(slab.size, read, async ({ bytes, parsed }) => {
-      const uuid = storage.name();
-      await put(uuid, bytes);
-      return { parsed, attachment: attachmentOf(uuid, bytes.length, parsed.md5) };
+      return { parsed, attachment: attachmentOf((await files.write(bytes))(parsed.md5)) };
     });
     return 'written' in answer ? answer.written : { ...(await parseAndWrite(slab, doubtful)), ...answer };
   };
@@ -233,12 +247,6 @@ export async function openIngest(options: IngestOptions): Promise<Ingest> {
 
   /** Headers too long for what stayed in memory are read again one at a time: that memory is outside of the budget. */
   let largeHeader: Promise<unknown> = Promise.resolve();
-
-  const put = async (uuid: string, bytes: Uint8Array): Promise<undefined> => {
-    const began = performance.now();
-    await storage.put(uuid, bytes);
-    recordStage('write', (performance.now() - began) / 1000);
-  };
 
   const parse = async (bytes: Uint8Array, slab: PooledSlab): Promise<Parsed> => {
     const task = { bytes, size: slab.size, hash: options.hash };
@@ -259,7 +267,18 @@ export async function openIngest(options: IngestOptions): Promise<Ingest> {
     }
   };
 
+  const { attach, recompress } = attaching({ storage, files, hash: options.hash, commit, track });
+
   return {
+    async attach(slab, target) {
+      storing += 1;
+      return attach(slab, target).finally(ended);
+    },
+    async recompress(target, attachment, compression) {
+      if (closed) throw new IsenError('Busy', 'the server is stopping');
+      storing += 1;
+      return recompress(target, attachment, compression).finally(ended);
+    },
     async apply(operation) {
       if (closed) throw new IsenError('Busy', 'the server is stopping');
       return commit(operation);
@@ -324,8 +343,7 @@ export async function openIngest(options: IngestOptions): Promise<Ingest> {
         return { status, ids: parsed.ids };
       } finally {
         slab.release();
-        storing -= 1;
-        if (storing === 0) idle?.();
+        ended();
       }
     },
     async close() {
@@ -344,26 +362,7 @@ export async function openIngest(options: IngestOptions): Promise<Ingest> {
   };
 }
 
-/**
- * Whether a failed commit may turn out durable after all, when it was cut between its last write and its answer: the blob then
- * stays provisional, and the next start keeps or removes it by what the index says. One that found the disk full never wrote its end.
- */
-function isOutcomeUnknown(thrown: unknown): boolean {
-  return thrown instanceof IsenError && (thrown.code === 'Database' || thrown.code === 'DatabaseUnavailable');
-}
-
-/** What the index keeps of a file that is stored plain. */
-function attachmentOf(uuid: string, size: number, md5: string): Attachment {
-  return {
-    uuid,
-    contentType: DICOM_ATTACHMENT,
-    uncompressedSize: size,
-    uncompressedMD5: md5,
-    compressedSize: size,
-    compressedMD5: md5,
-    compression: 'none',
-  };
-}
+const attachmentOf = (content: StoredContent): Attachment => ({ ...content, contentType: DICOM_ATTACHMENT });
 
 function metadataOf({
   origin,

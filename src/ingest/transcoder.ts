@@ -14,6 +14,7 @@ import type { IngestRule, TranscodeAnswer, TranscodeTask } from '../imaging/tran
 import { Kept } from '../kept.ts';
 import { log } from '../log.ts';
 import { createPool, type Pool } from '../pool.ts';
+import { readContent } from '../storage/content.ts';
 import type { Storage } from '../storage/storage.ts';
 import type { StoredFile } from './header.ts';
 
@@ -121,7 +122,7 @@ export function createTranscoder(options: TranscoderOptions): Transcoder {
       const known = kept.get(key);
       if (known !== undefined) return known;
       return memory.with(Math.max(size, least), async () => {
-        const stored = (await storage.read(uuid, { start: 0, end: size })) as Uint8Array<ArrayBuffer>;
+        const stored = (await readContent(storage, attachment, { start: 0, end: size })) as Uint8Array<ArrayBuffer>;
         const { bytes } = await ask({ bytes: stored, syntax, quality, ...(md5 !== '' && { md5 }) });
         if (bytes === undefined) throw new TypeError('the worker answered another question');
         kept.add(key, bytes);

@@ -7,7 +7,7 @@ import type { Database, Found } from '../database/database.ts';
 import { DICOM_ATTACHMENT } from '../database/database.ts';
 import type { Transcoder } from '../ingest/transcoder.ts';
 import type { Outgoing } from '../scu/send.ts';
-import type { Storage } from '../storage/storage.ts';
+import { readContent, type Source } from '../storage/content.ts';
 import { type Order, orderOf } from './order.ts';
 import type { Entry, Queue } from './queue.ts';
 
@@ -23,7 +23,7 @@ export interface Ready {
 export interface FeedSource {
   readonly queue: Queue;
   readonly database: Pick<Database, 'find'>;
-  readonly storage: Pick<Storage, 'read'>;
+  readonly storage: Source;
   readonly transcoder: Pick<Transcoder, 'transcode'>;
 }
 
@@ -124,7 +124,7 @@ export function outgoingOf(
     sopInstanceUid: (tags['0008,0018'] ?? '').trim(),
     transferSyntax: metadata['TransferSyntax']?.value ?? '',
     size: attachment.uncompressedSize,
-    read: (start, end, memory) => storage.read(attachment.uuid, { start, end }, memory),
+    read: (start, end, memory) => readContent(storage, attachment, { start, end }, memory),
     transcode: (syntax) => transcoder.transcode({ attachment, metadata }, syntax),
     wanted,
   };

@@ -12,9 +12,11 @@ import { levelsMapped, type Request } from '../dicom/modification.ts';
 import { type MappedLevel, sharedKeys, uidKey } from '../dicom/uid-map.ts';
 import { IsenError } from '../errors.ts';
 import { type Asked, type ModifyTask, requestOf } from '../imaging/modify.ts';
-import type { Ingest, Reception } from '../ingest/ingest.ts';
+import type { Ingest } from '../ingest/ingest.ts';
+import { storeMade } from '../ingest/made.ts';
 import { log } from '../log.ts';
 import { createPool, type Pool } from '../pool.ts';
+import { readContent } from '../storage/content.ts';
 import type { Storage } from '../storage/storage.ts';
 import type { Jobs } from './jobs.ts';
 import type { Content, JobRun } from './kinds.ts';
@@ -86,8 +88,6 @@ const BATCH = 64;
 const LANES = 8;
 /** Milliseconds between two checkpoints. */
 const CHECKPOINT = 2000;
-/** Bytes that ingest is given together. */
-const PIECE = 1 << 20;
 /** Milliseconds that one file may take. */
 const FILE_DEADLINE = 120_000;
 /** Milliseconds that one job may take: it may be of a whole archive. */
@@ -123,24 +123,12 @@ export function createModifications(options: ModificationsOptions): Modification
     const [source] = await database.find({ level: 'Instance', id, ancestors: true });
     const attachment = source?.attachments.find(({ contentType }) => contentType === DICOM_ATTACHMENT);
     if (source === undefined || attachment === undefined) throw new IsenError('UnknownResource');
-    if (attachment.compression !== 'none') throw new IsenError('NotImplemented', 'the file is stored compressed');
     // The file and what becomes of it.
     return memory.with(2 * attachment.uncompressedSize, async () => {
-      const bytes = (await storage.read(attachment.uuid)) as Uint8Array<ArrayBuffer>;
+      const bytes = (await readContent(storage, attachment)) as Uint8Array<ArrayBuffer>;
       const whole = bytes.byteLength === bytes.buffer.byteLength ? bytes : bytes.slice();
       return work(await pool.run({ ...task, bytes: whole, md5: attachment.uncompressedMD5 }, [whole.buffer]), source);
     });
-  };
-
-  const store = async (bytes: Uint8Array, reception: Reception): ReturnType<Ingest['store']> => {
-    const slab = await ingest.receive();
-    try {
-      for (let at = 0; at < bytes.length; at += PIECE) await slab.append(bytes.subarray(at, at + PIECE));
-      return await ingest.store(slab, reception);
-    } catch (thrown) {
-      slab.release();
-      throw thrown;
-    }
   };
 
   /** The UIDs of the set, in memory that every worker reads. */
@@ -193,7 +181,7 @@ export function createModifications(options: ModificationsOptions): Modification
 
     const change = async (id: string): Promise<void> => {
       await changed(id, task, async (bytes, source) => {
-        const { ids } = await store(bytes, {
+        const { ids } = await storeMade(ingest, bytes, {
           origin: 'RestApi',
           remoteIp: state.remoteIp,
           remoteAet: '',

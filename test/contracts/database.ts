@@ -7,6 +7,7 @@ import {
   type Constraint,
   type Database,
   type DatabaseLimits,
+  type Expected,
   type FindRequest,
   MOST_IDS,
   type NewWork,
@@ -991,21 +992,33 @@ export function databaseContract(backend: string, open: OpenDatabase): void {
 
   check('metadata have revisions and log their changes', async (database) => {
     const id = study('1.1');
-    const set = (value: string | undefined, revision?: number, name = 'mine'): Operation => ({
+    const refused: Outcome = { kind: 'refused', error: 'Revision' };
+    const set = (value: string | undefined, revision?: number, md5?: string): Operation => ({
       kind: 'metadata',
       level: 'Study',
       id,
-      name,
+      name: 'mine',
       value,
-      ...(revision === undefined ? {} : { revision }),
+      ...(revision !== undefined && { expected: { revision, ...(md5 !== undefined && { md5 }) } }),
     });
-    const committed = await database.commit([set('a'), set('b'), set('c', 1), set('d', 1), set(undefined, 0)]);
+    const committed = await database.commit([
+      { ...set('a'), expected: 'nothing' } as Operation,
+      set('b'),
+      set('c', 1, '92eb5ffee6ae2fec3ad71c777531578f'),
+      set('d', 1),
+      // Of another value.
+      set('d', 2, '92eb5ffee6ae2fec3ad71c777531578f'),
+      { ...set('d'), expected: 'nothing' } as Operation,
+      set(undefined, 0),
+    ]);
     assert.deepEqual(committed.outcomes, [
       { kind: 'written', revision: 0 },
       { kind: 'written', revision: 1 },
       { kind: 'written', revision: 2 },
-      { kind: 'refused', error: 'Revision' },
-      { kind: 'refused', error: 'Revision' },
+      refused,
+      refused,
+      refused,
+      refused,
     ]);
     assert.deepEqual(log(committed), ['UpdatedMetadata Study', 'UpdatedMetadata Study', 'UpdatedMetadata Study']);
     assert.deepEqual((await one(database, { level: 'Study', id })).metadata['mine'], { value: 'c', revision: 2 });
@@ -1053,25 +1066,35 @@ export function databaseContract(backend: string, open: OpenDatabase): void {
   check('attachments have revisions, log their changes and give up the old blob', async (database) => {
     const id = study('1.1');
     const [first, second] = [attachmentOf(1025, 10), attachmentOf(1025, 30)];
-    const set = (attachment: typeof first | undefined, revision?: number): Operation => ({
+    const refused: Outcome = { kind: 'refused', error: 'Revision' };
+    const set = (attachment: typeof first | undefined, expected?: Expected): Operation => ({
       kind: 'attachment',
       level: 'Study',
       id,
       contentType: 1025,
       attachment,
-      ...(revision === undefined ? {} : { revision }),
+      ...(expected !== undefined && { expected }),
     });
-    const written = await database.commit([set(first), set(second, 1), set(second, 0)]);
+    const md5 = first.uncompressedMD5;
+    const written = await database.commit([
+      set(first, 'nothing'),
+      set(second, { revision: 1 }),
+      set(second, { revision: 0, md5: '0'.repeat(32) }),
+      set(second, 'nothing'),
+      set(second, { revision: 0, md5 }),
+    ]);
     assert.deepEqual(written.outcomes, [
       { kind: 'written', revision: 0 },
-      { kind: 'refused', error: 'Revision' },
+      refused,
+      refused,
+      refused,
       { kind: 'written', revision: 1 },
     ]);
     assert.deepEqual(log(written), ['UpdatedAttachment Study', 'UpdatedAttachment Study']);
     assert.deepEqual(written.removals, [first.uuid]);
     assert.deepEqual((await one(database, { level: 'Study', id })).attachments, [{ ...second, revision: 1 }]);
     assert.equal((await database.statistics())?.diskSize, 5030);
-    const deleted = await database.commit([set(undefined, 1), set(undefined)]);
+    const deleted = await database.commit([set(undefined, { revision: 1 }), set(undefined)]);
     assert.deepEqual(deleted.outcomes, [{ kind: 'written', revision: 1 }, unknownResource]);
     assert.deepEqual(deleted.removals, [second.uuid]);
     assert.equal((await database.statistics())?.diskSize, 5000);

@@ -58,6 +58,23 @@ test('only registered users are let in, with plain or stored-hash passwords', as
     const { ID } = JSON.parse(stored.body.toString()) as { ID: string };
     const user = await raw(server.port, `/instances/${ID}/metadata/HttpUsername`, { headers: basic('bob:hashed') });
     assert.equal(user.body.toString(), 'bob');
+    const ask = async <T>(method: string, path: string, body?: string): Promise<T> => {
+      const answer = await raw(server.port, path, { method, headers: basic('bob:hashed') }, body);
+      assert.equal(answer.status, 200, path);
+      return JSON.parse(answer.body.toString()) as T;
+    };
+    // What a request has made has come from the one who asked.
+    const { ParentStudy } = JSON.parse(stored.body.toString()) as { ParentStudy: string };
+    const modified = await ask<{ Path: string }>('POST', `/studies/${ParentStudy}/modify`, '{}');
+    const [instance] = await ask<{ ID: string }[]>('GET', `${modified.Path}/instances`);
+    const created = await ask<{ ID: string }>('POST', '/tools/create-dicom', '{"Tags":{}}');
+    for (const id of [instance?.ID, created.ID]) {
+      const metadata = await ask<Record<string, string>>('GET', `/instances/${id}/metadata?expand`);
+      assert.deepEqual(
+        [metadata['Origin'], metadata['HttpUsername'], metadata['RemoteIP'], metadata['RemoteAET']],
+        ['RestApi', 'bob', '127.0.0.1', ''],
+      );
+    }
   } finally {
     await server.close();
   }

@@ -11,6 +11,7 @@ import {
   type ProtectOperation,
 } from '../database.ts';
 import { FIRST_USER_ATTACHMENT, isBuiltInMetadata } from '../metadata.ts';
+import { type Current, isRefused, valueMd5 } from '../revisions.ts';
 import { levelNumber, isPublicId, TABLE } from '../rows.ts';
 import { fits, makeRoom } from './removal.ts';
 import { type FileRow, fileColumns, type Transaction } from './transaction.ts';
@@ -28,22 +29,21 @@ export async function protect(tx: Transaction, { id, protected: wanted }: Protec
 }
 
 export async function setMetadata(tx: Transaction, operation: MetadataOperation): Promise<Outcome> {
-  const { level, id, revision } = operation;
+  const { level, id, expected } = operation;
   const name = text(operation.name);
   if (!isPublicId(id)) return UNKNOWN;
-  const row = await tx.row<{ id: number; metadata: string; revision: number | null }>(
-    `SELECT r.id, r.metadata, (SELECT m.revision FROM metadata m WHERE m.level = ${levelNumber(level)} AND
-     m.resource = r.id AND m.name = $2) AS revision FROM ${TABLE[level]} r WHERE r.public_id = decode($1, 'hex')`,
+  const row = await tx.row<{ id: number; metadata: string; value: string | null; revision: number | null }>(
+    `SELECT r.id, r.metadata, m.value, m.revision FROM ${TABLE[level]} r LEFT JOIN metadata m
+     ON m.level = ${levelNumber(level)} AND m.resource = r.id AND m.name = $2 WHERE r.public_id = decode($1, 'hex')`,
     hexOf(id),
     name,
   );
   if (row === undefined) return UNKNOWN;
   const { [name]: inRow, ...others } = JSON.parse(row.metadata) as Record<string, string>;
   const current = row.revision ?? (inRow === undefined ? undefined : 0);
-  // What is not there yet has no revision to differ from.
-  if (current !== undefined && revision !== undefined && revision !== current) {
+  const md5 = expected === undefined ? '' : valueMd5(row.value ?? inRow ?? '');
+  if (isRefused(expected, current === undefined ? undefined : { revision: current, md5 }))
     return { kind: 'refused', error: 'Revision' };
-  }
   if (operation.value === undefined && current === undefined) return UNKNOWN;
   const key = [levelNumber(level), row.id, name];
   let next = current ?? 0;
@@ -76,26 +76,27 @@ const SET_ATTACHMENT = `INSERT INTO attachments (level, resource, content_type, 
   VALUES ($1, $2, $3, $4, ${filePlaces(5).join()}) ON CONFLICT (level, resource, content_type) DO UPDATE SET
   ${[...FILE_NAMES, 'revision'].map((name) => `${name} = excluded.${name}`).join()}`;
 
+/** Columns of {@link Current}. */
+const CURRENT = `revision, coalesce(encode(md5, 'hex'), '') AS md5`;
+
 export async function setAttachment(
   tx: Transaction,
   limits: DatabaseLimits,
   operation: AttachmentOperation,
 ): Promise<Outcome> {
-  const { level, id, contentType, attachment, revision } = operation;
+  const { level, id, contentType, attachment, expected } = operation;
   const resource = await tx.resource(level, id);
   if (resource === undefined) return UNKNOWN;
   // The DICOM file lies in the row of its instance.
   const dicom = contentType === DICOM_ATTACHMENT && level === 'Instance';
   const key = dicom ? [resource] : [levelNumber(level), resource, contentType];
-  const old = await tx.row<FileRow & { revision: number }>(
+  const old = await tx.row<FileRow & Current>(
     dicom
-      ? `SELECT ${fileColumns('i')}, revision FROM instances i WHERE id = $1`
-      : `SELECT ${fileColumns('a')}, revision FROM attachments a WHERE level = $1 AND resource = $2 AND content_type = $3`,
+      ? `SELECT ${fileColumns('i')}, ${CURRENT} FROM instances i WHERE id = $1`
+      : `SELECT ${fileColumns('a')}, ${CURRENT} FROM attachments a WHERE level = $1 AND resource = $2 AND content_type = $3`,
     ...key,
   );
-  if (old !== undefined && revision !== undefined && revision !== old.revision) {
-    return { kind: 'refused', error: 'Revision' };
-  }
+  if (isRefused(expected, old)) return { kind: 'refused', error: 'Revision' };
   if (attachment === undefined && old === undefined) return UNKNOWN;
   const growth = (attachment?.compressedSize ?? 0) - (old?.disk ?? 0);
   if (

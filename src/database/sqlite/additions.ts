@@ -11,6 +11,7 @@ import {
   type ProtectOperation,
 } from '../database.ts';
 import { FIRST_USER_ATTACHMENT, isBuiltInMetadata } from '../metadata.ts';
+import { type Current, isRefused, valueMd5 } from '../revisions.ts';
 import { fits, makeRoom } from './removal.ts';
 import { levelNumber, TABLE } from '../rows.ts';
 import { attachmentValues } from './rows.ts';
@@ -32,21 +33,20 @@ export function protect(tx: Transaction, { id, protected: wanted }: ProtectOpera
 }
 
 export function setMetadata(tx: Transaction, operation: MetadataOperation): Outcome {
-  const { level, id, name, value, revision } = operation;
+  const { level, id, name, value, expected } = operation;
   const resource = tx.resource(level, id);
   if (resource === undefined) return unknown;
   const key = [levelNumber(level), resource.id, name];
-  const set = tx.row<{ revision: number }>(
-    'SELECT revision FROM metadata WHERE level = ? AND resource = ? AND name = ?',
+  const set = tx.row<{ value: string; revision: number }>(
+    'SELECT value, revision FROM metadata WHERE level = ? AND resource = ? AND name = ?',
     ...key,
   );
   const row = tx.row<{ metadata: string }>(`SELECT metadata FROM ${TABLE[level]} WHERE id = ?`, resource.id);
   const { [name]: inRow, ...others } = JSON.parse(row?.metadata ?? '{}') as Record<string, string>;
   const current = set?.revision ?? (inRow === undefined ? undefined : 0);
-  // What is not there yet has no revision to differ from.
-  if (current !== undefined && revision !== undefined && revision !== current) {
+  const md5 = expected === undefined ? '' : valueMd5(set?.value ?? inRow ?? '');
+  if (isRefused(expected, current === undefined ? undefined : { revision: current, md5 }))
     return { kind: 'refused', error: 'Revision' };
-  }
   if (value === undefined && current === undefined) return unknown;
   let next = current ?? 0;
   if (value === undefined) {
@@ -63,17 +63,18 @@ export function setMetadata(tx: Transaction, operation: MetadataOperation): Outc
 }
 
 export function setAttachment(tx: Transaction, limits: DatabaseLimits, operation: AttachmentOperation): Outcome {
-  const { level, id, contentType, attachment, revision } = operation;
+  const { level, id, contentType, attachment, expected } = operation;
   const resource = tx.resource(level, id);
   if (resource === undefined) return unknown;
   // The DICOM file lies in the row of its instance.
   const dicom = contentType === DICOM_ATTACHMENT && level === 'Instance';
   const where = dicom ? 'instances WHERE id = ?' : 'attachments WHERE level = ? AND resource = ? AND content_type = ?';
   const key = dicom ? [resource.id] : [levelNumber(level), resource.id, contentType];
-  const old = tx.row<FileRow & { revision: number }>(`SELECT ${FILE_COLUMNS}, revision FROM ${where}`, ...key);
-  if (old !== undefined && revision !== undefined && revision !== old.revision) {
-    return { kind: 'refused', error: 'Revision' };
-  }
+  const old = tx.row<FileRow & Current>(
+    `SELECT ${FILE_COLUMNS}, revision, ifnull(lower(hex(md5)), '') AS md5 FROM ${where}`,
+    ...key,
+  );
+  if (isRefused(expected, old)) return { kind: 'refused', error: 'Revision' };
   if (attachment === undefined && old === undefined) return unknown;
   const growth = (attachment?.compressedSize ?? 0) - (old?.disk ?? 0);
   if (
