@@ -6,6 +6,7 @@ import { z } from '@hono/zod-openapi';
 import { DICOM_ATTACHMENT } from '../database/database.ts';
 import { LEVEL, LEVELS } from '../dicom/levels.ts';
 import { asError, IsenError } from '../errors.ts';
+import { type StoredContent, streamContent } from '../storage/content.ts';
 import { empty, emptyObject, text } from './answers.ts';
 import { bodyText } from './body.ts';
 import { checkId, findOne } from './resources.ts';
@@ -109,12 +110,12 @@ function addEnding(routes: Routes): void {
 }
 
 /** Writes the file of an instance to a path of the server; never half of it. Throws CannotWriteFile. */
-async function exportTo({ storage }: Services, path: string, uuid: string): Promise<void> {
+async function exportTo({ storage }: Services, path: string, content: StoredContent): Promise<void> {
   const partial = `${path}.${randomUUID()}.partial`;
   try {
     const file = await open(partial, 'wx');
     try {
-      for await (const chunk of await storage.stream(uuid)) await file.writeFile(chunk);
+      for await (const chunk of await streamContent(storage, content)) await file.writeFile(chunk);
       await file.sync();
     } finally {
       await file.close();
@@ -151,7 +152,7 @@ export function addAdministration(routes: Routes): void {
       if (attachment === undefined) throw new IsenError('InexistentFile');
       const path = await bodyText(context, 4096);
       if (path === '' || path.includes('\0')) throw new IsenError('CannotWriteFile', 'a path is expected');
-      await exportTo(services, path, attachment.uuid);
+      await exportTo(services, path, attachment);
       return emptyObject();
     },
   );

@@ -13,6 +13,7 @@ import { transferSyntax } from '../dicom/transfer-syntaxes.ts';
 import { asIsenError, IsenError } from '../errors.ts';
 import { log } from '../log.ts';
 import type { Pool } from '../pool.ts';
+import { readContent } from '../storage/content.ts';
 import type { Storage } from '../storage/storage.ts';
 import type { StoredFile } from './header.ts';
 import type { Ingest } from './ingest.ts';
@@ -71,10 +72,10 @@ export function createReconstruction(options: ReconstructionOptions): Reconstruc
   };
 
   const read = async ({ attachment, metadata }: StoredFile): Promise<Said> => {
-    const { uuid, uncompressedSize: size } = attachment;
+    const { uncompressedSize: size } = attachment;
     const offset = Number(metadata['PixelDataOffset']?.value ?? size);
     const end = Math.min(size, offset > 0 ? offset : size, LARGEST_HEADER);
-    return parse(await storage.read(uuid, { start: 0, end }), size);
+    return parse(await readContent(storage, attachment, { start: 0, end }), size);
   };
 
   /** The file as it would be stored today, where that is another one and it can be made. */

@@ -13,6 +13,7 @@ import { IsenError } from '../errors.ts';
 import { isImpossible, type Transcoder } from '../ingest/transcoder.ts';
 import { log } from '../log.ts';
 import type { Pool } from '../pool.ts';
+import { readContent, streamContent } from '../storage/content.ts';
 import type { Storage } from '../storage/storage.ts';
 import { ZipLayout } from '../zip.ts';
 import { ahead } from './ahead.ts';
@@ -242,7 +243,6 @@ async function prepare(room: ArchiveRoom, order: ArchiveOrder, file: ArchiveFile
 
 async function prepareAs(room: ArchiveRoom, order: ArchiveOrder, file: ArchiveFile): Promise<Prepared> {
   const { attachment } = file;
-  if (attachment.compression !== 'none') throw new IsenError('NotImplemented', 'the file is stored compressed');
   const { transcode } = order;
   const transcoded =
     transcode === undefined || transcode === file.transferSyntax
@@ -255,7 +255,7 @@ async function prepareAs(room: ArchiveRoom, order: ArchiveOrder, file: ArchiveFi
     // What was transcoded is shared with others.
     const bytes =
       transcoded === undefined
-        ? await room.storage.read(attachment.uuid, { start: 0, end: size })
+        ? await readContent(room.storage, attachment, { start: 0, end: size })
         : Uint8Array.from(transcoded);
     const syntax = transferSyntax(written);
     const task: PackTask = {
@@ -269,13 +269,13 @@ async function prepareAs(room: ArchiveRoom, order: ArchiveOrder, file: ArchiveFi
   }
   const read = async (end: number): Promise<Uint8Array> =>
     transcoded === undefined
-      ? room.storage.read(attachment.uuid, { start: 0, end })
+      ? readContent(room.storage, attachment, { start: 0, end })
       : Uint8Array.from(transcoded.subarray(0, end));
-  if (transcoded === undefined && (await room.storage.size(attachment.uuid)) !== size) throw altered(attachment);
+  if (transcoded === undefined && (await room.storage.size(attachment.uuid)) !== attachment.compressedSize) throw altered(attachment);
   const entry = order.media ? await describeLarge(room, file, size, order.extended, read) : undefined;
   const source = async (): Promise<AsyncIterable<Uint8Array>> =>
     transcoded === undefined
-      ? verified(await room.storage.stream(attachment.uuid), attachment)
+      ? verified(await streamContent(room.storage, attachment), attachment)
       : ReadableStream.from([transcoded]);
   return { file, size, source, ...(entry && { entry }) };
 }
