@@ -31,7 +31,7 @@ export interface ReconstructionOptions {
     'IngestTranscoding' | 'IngestTranscodingOfCompressed' | 'IngestTranscodingOfUncompressed' | 'StoreMD5ForAttachments'
   >;
   readonly database: Pick<Database, 'find'>;
-  readonly storage: Pick<Storage, 'read' | 'name' | 'put' | 'keep' | 'remove'>;
+  readonly storage: Pick<Storage, 'read' | 'stream' | 'name' | 'put' | 'keep' | 'remove'>;
   readonly parsers: Pick<Pool<readonly ParseTask[], readonly Answer<Parsed>[]>, 'run'>;
   readonly transcoder: Pick<Transcoder, 'transcode'>;
   readonly applyAll: Ingest['applyAll'];
