@@ -11,7 +11,7 @@ import type { Reception } from '../ingest/ingest.ts';
 import { isImpossible } from '../ingest/transcoder.ts';
 import { log } from '../log.ts';
 import { recordRequest } from '../metrics.ts';
-import { admit } from './access.ts';
+import { admit, onlyReads } from './access.ts';
 import { empty, errorAnswer, JSON_TYPE, jsonText } from './answers.ts';
 import { addAttachments } from './attachments.ts';
 import { addChanges } from './changes.ts';
@@ -37,12 +37,15 @@ import { createRoutes, type Routes } from './routes.ts';
 import { addRouting } from './routing.ts';
 import { ResourceId } from './schemas.ts';
 import { createServer, type HttpServer } from './server.ts';
+import { addSession, isOpen } from './session.ts';
+import { createSessions, isOfPage, type Sessions } from './sessions.ts';
 import type { Services } from './services.ts';
 import { addSlices } from './slices.ts';
 import { addStoring } from './storing.ts';
 import { addSplitMerge } from './split-merge.ts';
 import { addSystem } from './system.ts';
 import { addTools } from './tools.ts';
+import { createInterface, isInterface } from './ui.ts';
 import { upload } from './upload.ts';
 
 const UPLOAD = '/instances';
@@ -51,7 +54,7 @@ const UPLOAD = '/instances';
 const KEPT_ROUTE = /^\/(patients|studies|series|instances)\/[^/?]+(\/[^?]+)?(?:\?|$)/;
 
 /** Every route over `services`; live streams end when `ended` aborts. */
-export function allRoutes(services: Services, ended: AbortSignal): Routes {
+export function allRoutes(services: Services, sessions: Sessions, ended: AbortSignal): Routes {
   const routes = createRoutes(services);
   const { app } = routes;
   if (services.config.HttpCompressionEnabled) app.use(compress());
@@ -80,6 +83,7 @@ export function allRoutes(services: Services, ended: AbortSignal): Routes {
   addQueries(routes);
   addCommitments(routes);
   addUpload(routes);
+  addSession(routes, sessions);
   addOpenApi(routes);
 
   app.onError((thrown, context) => {
@@ -171,9 +175,11 @@ function reception(request: IncomingMessage, username: string): Reception {
 export async function createHttp(services: Services): Promise<HttpServer> {
   const { config } = services;
   const ended = new AbortController();
-  const { app, kept } = allRoutes(services, ended.signal);
+  const sessions = createSessions(config, services.database, services.ingest.apply);
+  const { app, kept } = allRoutes(services, sessions, ended.signal);
   // HTTP/1.0 has requests without a Host.
   const browse = getRequestListener(app.fetch, { hostname: 'localhost' });
+  const ui = createInterface();
 
   const fail = (request: IncomingMessage, response: ServerResponse, thrown: unknown): void => {
     const error = asIsenError(thrown);
@@ -195,7 +201,7 @@ export async function createHttp(services: Services): Promise<HttpServer> {
     const started = performance.now();
     let status = 200;
     try {
-      if (config.ReadOnly) throw new IsenError('ReadOnly', undefined, { http: 403 });
+      if (config.ReadOnly || onlyReads(config, request)) throw new IsenError('ReadOnly', undefined, { http: 403 });
       const body = jsonText(await upload(services, request, reception(request, user)));
       response.writeHead(200, {
         'Content-Type': 'application/json; charset=utf-8',
@@ -224,18 +230,22 @@ export async function createHttp(services: Services): Promise<HttpServer> {
 
   const handle = async (request: IncomingMessage, response: ServerResponse): Promise<void> => {
     try {
-      const admission = isHealth(request.url ?? '') ? { user: '' } : await admit(config, request);
+      const url = request.url ?? '';
+      const admission = isHealth(url) ? { user: '' } : await admit(config, sessions, request);
+      const user = 'user' in admission ? admission.user : '';
       if ('refused' in admission) {
-        const { refused } = admission;
-        if (refused === 403) throw new IsenError('ForbiddenAccess', 'only this machine may connect');
-        response.setHeader('WWW-Authenticate', 'Basic realm="Isen", charset="UTF-8"');
-        throw new IsenError('Unauthorized');
+        if (admission.refused === 403) throw new IsenError('ForbiddenAccess', 'only this machine may connect');
+        if (!isOpen(url) && !isInterface(url)) {
+          if (!isOfPage(request)) response.setHeader('WWW-Authenticate', 'Basic realm="Isen", charset="UTF-8"');
+          throw new IsenError('Unauthorized');
+        }
       }
+      if (isInterface(url) && (await ui.answer(request, response))) return;
       if (request.headers.expect !== undefined && /^100-continue$/i.test(request.headers.expect)) {
         response.writeContinue();
       }
       request.url = tidyUrl(request.url ?? '/');
-      if (request.method === 'POST' && request.url === UPLOAD) await receive(request, response, admission.user);
+      if (request.method === 'POST' && request.url === UPLOAD) await receive(request, response, user);
       else if (!answerKept(request, response)) await browse(request, response);
     } catch (thrown) {
       fail(request, response, thrown);

@@ -186,6 +186,7 @@ function addLevel(routes: Routes, level: Level): void {
       path: `${all}/{name}/verify-md5`,
       tag,
       summary: 'Reads the stored file again and compares its MD5 with the recorded one',
+      reads: true,
       answers: {
         200: { description: 'They are equal', type: 'application/json', schema: z.object({}) },
         500: { description: 'The stored file is damaged' },
