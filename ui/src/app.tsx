@@ -23,6 +23,7 @@ import { loginWanted } from './api.ts';
 import { pageOf } from './pages.tsx';
 import { Login } from './pages/login.tsx';
 import { Asked } from './parts/dialog.tsx';
+import { FollowedJobs } from './parts/followed.tsx';
 import { Icon } from './parts/icon.tsx';
 import { Failed, Loading } from './parts/page.tsx';
 import { notifyError, Toasts } from './parts/toasts.tsx';
@@ -136,7 +137,10 @@ export function App() {
           {pageOf(path.value)}
         </main>
       </div>
-      <Toasts />
+      <div class="corner">
+        <FollowedJobs />
+        <Toasts />
+      </div>
       <Asked />
     </>
   );
