@@ -272,19 +272,42 @@ export interface Committed {
   readonly removals: readonly string[];
 }
 
-/** One condition of a search, on a main DICOM tag of the searched level or an ancestor of it. */
+/** What a value is compared with. None that is absent matches. */
+export type Match =
+  | { readonly match: 'equal'; readonly value: string }
+  | { readonly match: 'list'; readonly values: readonly string[] }
+  /** Inclusive, in the order of characters; an absent bound is open. */
+  | { readonly match: 'range'; readonly from?: string; readonly to?: string }
+  /** `*` any run, `?` one character (PS3.4 §C.2.2.2.4). */
+  | { readonly match: 'wildcard'; readonly value: string };
+
+/**
+ * One condition of a search, on a main DICOM tag of the searched level, of an ancestor, or else of the levels below, where some resource
+ * must meet it.
+ */
 export type Constraint = {
   /** `gggg,eeee`. */
   readonly tag: string;
   readonly caseSensitive: boolean;
-} & (
-  | { readonly match: 'equal'; readonly value: string }
-  | { readonly match: 'list'; readonly values: readonly string[] }
-  /** Inclusive; an absent bound is open. */
-  | { readonly match: 'range'; readonly from?: string; readonly to?: string }
-  /** `*` any run, `?` one character (PS3.4 §C.2.2.2.4). */
-  | { readonly match: 'wildcard'; readonly value: string }
-);
+  /** Where case is left aside: accents count all the same (not in a range), and padding does. */
+  readonly accents?: boolean;
+} & Match;
+
+/** One condition of a search, on a metadata of the resource itself. */
+export type MetadataConstraint = { readonly name: string; readonly caseSensitive: boolean } & Match;
+
+/** One condition of a search, on the labels of the resource itself: it has all of these, any, or none. */
+export interface LabelsConstraint {
+  readonly labels: readonly string[];
+  readonly match: 'all' | 'any' | 'none';
+}
+
+/** What resources are ordered by: a main DICOM tag of the level or an ancestor, or a metadata of the resource itself. */
+export type Order = ({ readonly tag: string } | { readonly metadata: string }) & {
+  /** Numbers are those that the value begins with; one that begins with none counts as absent. Texts leave case and accents aside. */
+  readonly as: 'text' | 'integer' | 'float';
+  readonly descending: boolean;
+};
 
 /** Ids that one question may name. */
 export const MOST_IDS = 1000;
@@ -299,9 +322,16 @@ export interface FindRequest {
   /** Only ancestors, descendants or self of this one. */
   readonly of?: { readonly level: Level; readonly id: string };
   readonly where?: readonly Constraint[];
+  readonly metadata?: readonly MetadataConstraint[];
+  readonly labels?: LabelsConstraint;
+  /**
+   * Instead of by public id; never with `after`. What is absent comes first, or last where descending; what is equal in everything in
+   * the order of arrival (of one commit: always the same), the other way round where the first of these is descending.
+   */
+  readonly orderBy?: readonly Order[];
   /** Only public ids greater than this one: the next page of a long list costs what the first did. */
   readonly after?: string;
-  /** Resources come in ascending order of public id; skip this many. */
+  /** Resources come in ascending order of public id, unless `orderBy` says otherwise; skip this many. */
   readonly since?: number;
   /** At most this many. */
   readonly limit?: number;
@@ -319,6 +349,9 @@ export interface FindRequest {
   /** Ids only: nothing but `level` and `id` is filled (tags, metadata, … are empty). */
   readonly idsOnly?: boolean;
 }
+
+/** Which resources to count. */
+export type CountRequest = Pick<FindRequest, 'level' | 'of' | 'where' | 'metadata' | 'labels'>;
 
 /** Values over the resources below (PS3.4 §C.3.4). */
 export interface Computed {
@@ -453,8 +486,13 @@ export interface DatabaseLimits {
 export interface Database {
   /** Applies the operations in order in one durable transaction. */
   commit(operations: readonly Operation[]): Promise<Committed>;
-  /** In ascending order of public id. An unknown `id` or `of` gives an empty list. */
+  /**
+   * In ascending order of public id, or as `orderBy` says. An unknown `id` or `of` gives an empty list. Throws ParameterOutOfRange for a
+   * tag that is no main DICOM tag of any level.
+   */
   find(request: FindRequest): Promise<readonly Found[]>;
+  /** How many {@link find} would answer; neither by `ids` nor `after`. */
+  count(request: CountRequest): Promise<number>;
   /** Resources whose PatientID, StudyInstanceUID, SeriesInstanceUID, SOPInstanceUID or AccessionNumber is `value`. */
   lookup(value: string): Promise<readonly Remaining[]>;
   /** Of one resource, or (`undefined`) of the whole server, whose answer costs the same at any size. */

@@ -4,9 +4,8 @@
  */
 
 import { LEVEL, LEVELS, type Level } from '../dicom/levels.ts';
-import { normalise } from '../dicom/match.ts';
-import { IsenError } from '../errors.ts';
-import type { Constraint } from './database.ts';
+import { matchesWildcard, normalise } from '../dicom/match.ts';
+import type { FindRequest, Match } from './database.ts';
 
 export { matchesWildcard, normalise } from '../dicom/match.ts';
 
@@ -18,6 +17,7 @@ export const IDENTIFIERS: Readonly<Record<Level, Readonly<Record<string, string>
     accession_number: '0008,0050',
     study_date: '0008,0020',
     study_description: '0008,1030',
+    patient_id: '0010,0020',
     patient_name: '0010,0010',
     patient_birth_date: '0010,0030',
   },
@@ -26,15 +26,24 @@ export const IDENTIFIERS: Readonly<Record<Level, Readonly<Record<string, string>
 };
 
 /**
- * The level on which `tag` is searched from `level`: the nearest one upwards that has it among its main tags. A study has its patient's
- * too, since two studies of one PatientID (an empty one above all) may name the patient differently.
+ * The level on which `tag` is searched from `level`: the nearest one upwards that has it among its main tags, else the nearest one
+ * below; undefined where none has. A study has its patient's too, since two studies of one PatientID (an empty one above all) may name
+ * the patient differently.
  */
-export function levelOfTag(level: Level, tag: string): Level {
+export function levelOfTag(level: Level, tag: string): Level | undefined {
   for (let at: Level | undefined = level; at !== undefined; at = LEVEL[at].parent) {
     if (LEVEL[at].mainDicomTags.includes(tag)) return at;
-    if (at === 'Study' && tag !== LEVEL.Patient.key && LEVEL.Patient.mainDicomTags.includes(tag)) return at;
+    if (at === 'Study' && LEVEL.Patient.mainDicomTags.includes(tag)) return at;
   }
-  throw new IsenError('ParameterOutOfRange', `The tag ${tag} is not indexed at the level of a ${level.toLowerCase()}`);
+  for (let at = LEVEL[level].child; at !== undefined; at = LEVEL[at].child) {
+    if (LEVEL[at].mainDicomTags.includes(tag)) return at;
+  }
+  return undefined;
+}
+
+/** Whether `below` is a level below `level`. */
+export function isBelow(below: Level, level: Level): boolean {
+  return LEVELS.indexOf(below) > LEVELS.indexOf(level);
 }
 
 /** The column of {@link IDENTIFIERS} for `tag`, or undefined. */
@@ -47,21 +56,58 @@ export function literalPrefix(pattern: string): string {
   return /^[^*?]*/.exec(pattern)?.[0] ?? '';
 }
 
-/** The constraint in the form that normalised values are compared with. */
-export function normaliseConstraint(constraint: Constraint): Constraint {
-  switch (constraint.match) {
+/** What is compared with, each text of it changed. */
+function mapMatch(match: Match, change: (text: string) => string): Match {
+  switch (match.match) {
     case 'equal':
     case 'wildcard':
-      return { ...constraint, value: normalise(constraint.value) };
+      return { match: match.match, value: change(match.value) };
     case 'list':
-      return { ...constraint, values: constraint.values.map(normalise) };
-    case 'range':
+      return { match: 'list', values: match.values.map(change) };
+    case 'range': {
+      const { from, to } = match;
       return {
-        ...constraint,
-        ...(constraint.from === undefined ? {} : { from: normalise(constraint.from) }),
-        ...(constraint.to === undefined ? {} : { to: normalise(constraint.to) }),
+        match: 'range',
+        ...(from !== undefined && { from: change(from) }),
+        ...(to !== undefined && { to: change(to) }),
       };
+    }
   }
+}
+
+/** The form that normalised values are compared with. */
+export const normaliseMatch = (match: Match): Match => mapMatch(match, normalise);
+
+/** The form of a text in which only case is left aside. */
+export const foldCase = (text: string): string => text.toLowerCase();
+
+/** The form that {@link foldCase} of values is compared with. */
+export const foldMatch = (match: Match): Match => mapMatch(match, foldCase);
+
+/** Whether a value meets what it is compared with, as it stands. */
+export function meets(match: Match, value: string): boolean {
+  switch (match.match) {
+    case 'equal':
+      return value === match.value;
+    case 'list':
+      return match.values.includes(value);
+    case 'wildcard':
+      return matchesWildcard(value, match.value);
+    case 'range':
+      return (match.from === undefined || value >= match.from) && (match.to === undefined || value <= match.to);
+  }
+}
+
+/** The number that a text begins with, as SQL's casts of SQLite have it; undefined where there is none. */
+export function leadingNumber(text: string, as: 'integer' | 'float'): number | undefined {
+  const pattern = as === 'integer' ? /^\s*[-+]?\d+/ : /^\s*[-+]?(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d{1,2})?/;
+  const number = Number(pattern.exec(text)?.[0] ?? Number.NaN);
+  return Number.isFinite(number) ? number : undefined;
+}
+
+/** Whether a request names its resources by id alone, or none: no condition is to be looked at. */
+export function isPlain({ of, where, metadata, labels }: FindRequest): boolean {
+  return of === undefined && (where ?? []).length + (metadata ?? []).length + (labels?.labels ?? []).length === 0;
 }
 
 /** Levels from `top` down to `bottom`, both included; empty when `bottom` is above `top`. */

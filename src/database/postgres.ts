@@ -55,6 +55,7 @@ export async function openPostgres({ connection, limits, connections, patience }
       return commit(writers, limits, operations);
     },
     find: (request) => reader.find(request),
+    count: (request) => reader.count(request),
     lookup: (value) => reader.lookup(value),
     statistics: (of) => reader.statistics(of),
     changes: (request) => readChanges(reader.query, request),

@@ -78,7 +78,8 @@ export function changeOf([seq, number, levelNumber, id, date]: ChangeRow): Chang
   return { seq, type, level, id: publicId(id), date: dateText(date) };
 }
 
-const SIGNATURE: Readonly<Record<Level, string>> = {
+/** `MainDicomTagsSignature` of each level. */
+export const SIGNATURE: Readonly<Record<Level, string>> = {
   Patient: LEVEL.Patient.mainDicomTags.join(';'),
   Study: LEVEL.Study.mainDicomTags.join(';'),
   Series: LEVEL.Series.mainDicomTags.join(';'),

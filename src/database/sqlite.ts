@@ -88,6 +88,7 @@ export async function openSqlite({ path, limits }: SqliteOptions): Promise<Datab
       return committed;
     },
     find: async (request) => reader.find(request),
+    count: async (request) => reader.count(request),
     lookup: async (value) => reader.lookup(value),
     statistics: async (of) => reader.statistics(of),
     changes: async (request) => reader.changes(request),

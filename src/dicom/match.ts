@@ -40,11 +40,17 @@ export interface MatchOptions {
 /** The VRs whose keys may hold wildcards (PS3.4 §C.2.2.2.4). */
 const WILDCARDS: ReadonlySet<string> = new Set<Vr>(['AE', 'CS', 'LO', 'LT', 'PN', 'SH', 'ST', 'UC', 'UN', 'UR', 'UT']);
 
+/** Whether a key of the VR may hold wildcards. */
+export const takesWildcards = (vr: string): boolean => WILDCARDS.has(vr);
+
 /** The VRs whose keys may be ranges (PS3.4 §C.2.2.2.5). */
 const RANGES: ReadonlySet<string> = new Set<Vr>(['DA', 'TM', 'DT']);
 
+/** Whether a key of the VR may be a range. */
+export const takesRanges = (vr: string): boolean => RANGES.has(vr);
+
 /** Values that one key may list: each is compared with each candidate. */
-const MAXIMUM_VALUES = 10_000;
+export const MAXIMUM_VALUES = 10_000;
 
 /** Dates with the time of the same event. */
 const TIME_OF_DATE: Readonly<Record<string, string>> = {

@@ -4,12 +4,13 @@
  */
 
 import { COMPUTED, COMPUTED_TAGS } from '../database/computed.ts';
-import type { FindRequest, Found } from '../database/database.ts';
+import { DICOM_ATTACHMENT, type FindRequest, type Found, type RevisedAttachment } from '../database/database.ts';
 import { parseTag, tagName } from '../dicom/dictionary.ts';
 import type { TagsFormat } from '../dicom/json.ts';
 import { LEVEL, LEVELS, type Level } from '../dicom/levels.ts';
 import type { Tags } from '../dicom/summary.ts';
 import { IsenError } from '../errors.ts';
+import { metadataValues } from './metadata-names.ts';
 import type { Services } from './services.ts';
 
 interface FullElement {
@@ -63,6 +64,34 @@ function mainTags(
   return Object.fromEntries(entries.sort(byKey));
 }
 
+/** Parts of a shown resource that a request may ask for (`ResponseContent`). */
+export const CONTENT = [
+  'MainDicomTags',
+  'Metadata',
+  'Children',
+  'Parent',
+  'Labels',
+  'Status',
+  'IsStable',
+  'IsProtected',
+  'Attachments',
+] as const;
+
+/** `Details` are the fields of a resource that come with no other part. */
+export type Part = (typeof CONTENT)[number] | 'Details';
+
+/** The parts of an expanded resource. */
+export const EXPANDED: ReadonlySet<Part> = new Set<Part>([
+  'MainDicomTags',
+  'Children',
+  'Parent',
+  'Labels',
+  'Status',
+  'IsStable',
+  'IsProtected',
+  'Details',
+]);
+
 /** What a request asks for besides the main tags: `requested-tags`, sorted out for one level. */
 export interface RequestedTags {
   /** `gggg,eeee`. */
@@ -92,9 +121,13 @@ export function requestedTags(text: string | undefined, level: Level): Requested
 }
 
 /** What {@link expand} needs of the index at `level`. */
-export function expansionRequest(level: Level, requested: RequestedTags | undefined): Partial<FindRequest> {
+export function expansionRequest(
+  level: Level,
+  requested: RequestedTags | undefined,
+  parts = EXPANDED,
+): Partial<FindRequest> {
   return {
-    ...(level !== 'Instance' && { children: true }),
+    ...(level !== 'Instance' && parts.has('Children') && { children: true }),
     ...(requested !== undefined && { ancestors: true }),
     ...(requested?.computed && { computed: true }),
     ...(requested?.file && { instance: true }),
@@ -151,48 +184,81 @@ function integer(value: string | undefined): number | null {
   return value !== undefined && /^\d{1,9}$/.test(value) ? Number(value) : null;
 }
 
-/** The JSON of one resource; its keys are in order. */
+/** An attachment as a list of them shows it. */
+function attachment({ compression, ...shown }: RevisedAttachment): Record<string, unknown> {
+  return {
+    CompressedMD5: shown.compressedMD5,
+    CompressedSize: shown.compressedSize,
+    CompressionType: compression === 'none' ? 'None' : 'ZlibWithSize',
+    ContentType: shown.contentType,
+    UncompressedMD5: shown.uncompressedMD5,
+    UncompressedSize: shown.uncompressedSize,
+    Uuid: shown.uuid,
+  };
+}
+
+/** The fields of a resource that come with no part of their own. */
+function details({ level, metadata, attachments }: Found): Record<string, unknown> {
+  const value = (name: string): string | undefined => metadata[name]?.value;
+  const fields: Record<string, unknown> = {};
+  for (const name of ['AnonymizedFrom', 'ModifiedFrom']) if (value(name) !== undefined) fields[name] = value(name);
+  if (level !== 'Instance') fields['LastUpdate'] = value('LastUpdate') ?? '';
+  if (level === 'Series') fields['ExpectedNumberOfInstances'] = integer(value('ExpectedNumberOfInstances'));
+  if (level === 'Instance') {
+    const file = attachments.find(({ contentType }) => contentType === DICOM_ATTACHMENT);
+    fields['FileSize'] = file?.uncompressedSize ?? 0;
+    fields['FileUuid'] = file?.uuid ?? '';
+    fields['IndexInSeries'] = integer(value('IndexInSeries'));
+  }
+  return fields;
+}
+
+/** The JSON of one resource, or of some parts of it; its keys are in order. */
 export async function expand(
   services: Services,
   found: Found,
   format: TagsFormat,
   requested?: RequestedTags,
+  parts = EXPANDED,
 ): Promise<Record<string, unknown>> {
   const { level, metadata } = found;
-  const value = (name: string): string | undefined => metadata[name]?.value;
-  const fields: Record<string, unknown> = {
-    ID: found.id,
-    Labels: found.labels,
-    MainDicomTags: mainTags(found, format),
-    Type: level,
-  };
   const { parent, children } = LEVEL[level];
-  if (parent !== undefined) fields[`Parent${parent}`] = found.parent;
-  if (children !== undefined) fields[children] = found.children ?? [];
-  for (const name of ['AnonymizedFrom', 'ModifiedFrom']) if (value(name) !== undefined) fields[name] = value(name);
-  if (level !== 'Instance') {
-    fields['IsStable'] = found.isStable;
-    fields['LastUpdate'] = value('LastUpdate') ?? '';
-  }
-  switch (level) {
-    case 'Patient':
-      fields['IsProtected'] = found.isProtected;
-      break;
-    case 'Study':
-      fields['PatientMainDicomTags'] = mainTags(found, format, true);
-      break;
-    case 'Series': {
-      const expected = integer(value('ExpectedNumberOfInstances'));
-      fields['ExpectedNumberOfInstances'] = expected;
-      fields['Status'] = await seriesStatus(services, found, expected ?? undefined);
-      break;
-    }
-    case 'Instance': {
-      const file = found.attachments.find((attachment) => attachment.contentType === 1);
-      fields['FileSize'] = file?.uncompressedSize ?? 0;
-      fields['FileUuid'] = file?.uuid ?? '';
-      fields['IndexInSeries'] = integer(value('IndexInSeries'));
-      break;
+  const fields: Record<string, unknown> = { ID: found.id, Type: level };
+  for (const part of parts) {
+    switch (part) {
+      case 'MainDicomTags':
+        fields['MainDicomTags'] = mainTags(found, format);
+        if (level === 'Study') fields['PatientMainDicomTags'] = mainTags(found, format, true);
+        break;
+      case 'Metadata':
+        fields['Metadata'] = metadataValues(services.config, metadata);
+        break;
+      case 'Children':
+        if (children !== undefined) fields[children] = found.children ?? [];
+        break;
+      case 'Parent':
+        if (parent !== undefined) fields[`Parent${parent}`] = found.parent;
+        break;
+      case 'Labels':
+        fields['Labels'] = found.labels;
+        break;
+      case 'Status': {
+        const expected = integer(metadata['ExpectedNumberOfInstances']?.value);
+        if (level === 'Series') fields['Status'] = await seriesStatus(services, found, expected ?? undefined);
+        break;
+      }
+      case 'IsStable':
+        if (level !== 'Instance') fields['IsStable'] = found.isStable;
+        break;
+      case 'IsProtected':
+        if (level === 'Patient') fields['IsProtected'] = found.isProtected;
+        break;
+      case 'Attachments':
+        fields['Attachments'] = found.attachments.map(attachment);
+        break;
+      case 'Details':
+        Object.assign(fields, details(found));
+        break;
     }
   }
   if (requested !== undefined) fields['RequestedTags'] = await requestedValues(services, found, requested, format);

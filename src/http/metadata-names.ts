@@ -1,6 +1,7 @@
 /** Owns the numbers of metadata and content types: Orthanc's own, and the user's from the configuration. */
 
 import type { Config } from '../config.ts';
+import type { Metadata } from '../database/database.ts';
 import { IsenError } from '../errors.ts';
 
 /** Orthanc's metadata by number; the order of every listing. */
@@ -54,6 +55,20 @@ export function metadataName(config: Config, key: string): { readonly number: nu
   const number = Number(key);
   const name = Object.entries(userMetadata(config)).find(([, each]) => each === number)?.[0];
   return { number, name: name ?? key };
+}
+
+/** Values of the metadata that clients see, by name (or number), sorted. */
+export function metadataValues(
+  config: Config,
+  metadata: Readonly<Record<string, Metadata>>,
+  numeric = false,
+): Record<string, string> {
+  const rows = Object.entries(metadata).flatMap(([key, { value }]): [string, string][] => {
+    const { number, name } = metadataName(config, key);
+    // What has no number is the index's own.
+    return Number.isInteger(number) ? [[numeric ? String(number) : name, value]] : [];
+  });
+  return Object.fromEntries(rows.sort(([a], [b]) => (a < b ? -1 : 1)));
 }
 
 const userMetadata = (config: Config): Readonly<Record<string, number>> => config.UserMetadata;

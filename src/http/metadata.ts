@@ -7,7 +7,7 @@ import { LEVEL, LEVELS, type Level } from '../dicom/levels.ts';
 import { IsenError } from '../errors.ts';
 import { empty, json, text } from './answers.ts';
 import { bodyText } from './body.ts';
-import { isUserMetadata, metadataKey, metadataName } from './metadata-names.ts';
+import { isUserMetadata, metadataKey, metadataName, metadataValues } from './metadata-names.ts';
 import { checkId, findOne } from './resources.ts';
 import { type Environment, flag, type Routes } from './routes.ts';
 
@@ -60,14 +60,13 @@ function addLevel(routes: Routes, level: Level): void {
     },
     async (context, { expand, numeric }) => {
       const { metadata } = await findOne(services, level, context.req.param('id') ?? '');
-      const rows = Object.entries(metadata)
-        .map(([key, { value }]) => ({ ...metadataName(config, key), value }))
+      if (expand) return json(metadataValues(config, metadata, numeric));
+      const rows = Object.keys(metadata)
+        .map((key) => metadataName(config, key))
         // What has no number is the index's own.
         .filter(({ number }) => Number.isInteger(number))
         .sort((a, b) => a.number - b.number);
-      if (!expand) return json(rows.map(({ number, name }) => (numeric ? number : name)));
-      const shown = rows.map(({ number, name, value }): [string, string] => [numeric ? String(number) : name, value]);
-      return json(Object.fromEntries(shown.sort(([a], [b]) => (a < b ? -1 : 1))));
+      return json(rows.map(({ number, name }) => (numeric ? number : name)));
     },
   );
 

@@ -22,6 +22,8 @@ const JSON_TYPE = 'application/json';
 const ID_PAGE = 10_000;
 const ID_PAGE_BELOW = 25_000;
 const EXPANDED_PAGE = 200;
+/** Ids of a list in an order of its own that are looked for at once. */
+const ORDERED_PAGE = 100_000;
 
 /** Public ids are five groups of eight hex digits: anything else is unknown without asking the index. */
 const PUBLIC_ID = /^[0-9a-f]{8}(-[0-9a-f]{8}){4}$/;
@@ -49,8 +51,53 @@ export function reference({ level, id }: Remaining): { ID: string; Path: string;
   return { ID: id, Path: `/${LEVEL[level].path}/${id}`, Type: level };
 }
 
+/** Every resource that `request` finds in an order of its own, of which the places are looked for rarely: that may mean to sort all. */
+async function* orderedPages(
+  services: Services,
+  request: FindRequest,
+  size: number,
+): AsyncGenerator<readonly Found[], void> {
+  const { since = 0, limit = Number.POSITIVE_INFINITY } = request;
+  const { level, children = false, ancestors = false, instance = false, computed = false } = request;
+  const end = since + limit;
+  let at = Math.min(since + size, end);
+  const first = await services.database.find({ ...request, limit: at - since });
+  yield first;
+  if (first.length < size) return;
+  while (at < end) {
+    const most = Math.min(ORDERED_PAGE, end - at);
+    const ids = await services.database.find({ ...request, idsOnly: true, since: at, limit: most });
+    for (let done = 0; done < ids.length; done += size) {
+      const page = ids.slice(done, done + size);
+      if (request.idsOnly === true) yield page;
+      else {
+        const found = await services.database.find({
+          level,
+          children,
+          ancestors,
+          instance,
+          computed,
+          ids: page.map(({ id }) => id),
+        });
+        const byId = new Map(found.map((one) => [one.id, one]));
+        yield page.flatMap(({ id }) => byId.get(id) ?? []);
+      }
+    }
+    if (ids.length < most) return;
+    at += most;
+  }
+}
+
 /** Every resource that `request` finds, page by page; what comes or goes meanwhile disturbs no other. */
-async function* pages(services: Services, request: FindRequest, size: number): AsyncGenerator<readonly Found[], void> {
+export async function* pages(
+  services: Services,
+  request: FindRequest,
+  size = EXPANDED_PAGE,
+): AsyncGenerator<readonly Found[], void> {
+  if ((request.orderBy ?? []).length > 0) {
+    yield* orderedPages(services, request, size);
+    return;
+  }
   let rest = request.limit ?? Number.POSITIVE_INFINITY;
   let next: Partial<FindRequest> = {};
   do {
@@ -77,15 +124,15 @@ async function* each(
 }
 
 /** The answer of a list: at once when it is one page, else in the pace of the client. */
-async function list(
+export async function list(
   services: Services,
   request: FindRequest,
-  size: number,
+  size: number | undefined,
   show: (found: Found) => Promise<unknown>,
 ): Promise<Response> {
   const found = pages(services, request, size);
   const first = (await found.next()).value ?? [];
-  if (first.length < size) {
+  if (first.length < (size ?? EXPANDED_PAGE)) {
     await found.return();
     return json(await Promise.all(first.map(show)));
   }
@@ -95,6 +142,9 @@ async function list(
   });
 }
 
+/** Ids as a list reads them at once. */
+export const idPage = ({ of }: FindRequest): number => (of === undefined ? ID_PAGE : ID_PAGE_BELOW);
+
 /** A list of resources, expanded or as ids. */
 function listOf(
   services: Services,
@@ -102,8 +152,7 @@ function listOf(
   query: { expand: boolean; requested: string | undefined; format: TagsFormat },
 ): Promise<Response> {
   if (!query.expand) {
-    const page = request.of === undefined ? ID_PAGE : ID_PAGE_BELOW;
-    return list(services, { ...request, idsOnly: true }, page, async (found) => found.id);
+    return list(services, { ...request, idsOnly: true }, idPage(request), async (found) => found.id);
   }
   const requested = requestedTags(query.requested, request.level);
   return list(services, { ...request, ...expansionRequest(request.level, requested) }, EXPANDED_PAGE, (found) =>

@@ -16,6 +16,7 @@ import {
 } from '../../src/database/database.ts';
 import type { Level } from '../../src/dicom/levels.ts';
 import { attachmentOf, publicIdOf, storing, summaryOf } from './instances.ts';
+import { searchingContract } from './searching.ts';
 
 export const UNLIMITED: DatabaseLimits = {
   maximumStorageSize: 0,
@@ -624,6 +625,8 @@ export function databaseContract(backend: string, open: OpenDatabase): void {
     });
     assert.equal(last, operations.at(-1)?.ids.Instance);
   });
+
+  searchingContract(check);
 
   check('lookup finds by any unique identifier, ignoring case', async (database) => {
     assert.deepEqual(await database.lookup('a'), [{ level: 'Patient', id: publicIdOf(A) }]);

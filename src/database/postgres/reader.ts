@@ -4,12 +4,20 @@ import type pg from 'pg';
 import { LEVELS, type Level } from '../../dicom/levels.ts';
 import { normalise } from '../../dicom/match.ts';
 import { IsenError } from '../../errors.ts';
-import { type FindRequest, type Found, MOST_IDS, type Remaining, type Statistics } from '../database.ts';
+import {
+  type CountRequest,
+  type FindRequest,
+  type Found,
+  MOST_IDS,
+  type Remaining,
+  type Statistics,
+} from '../database.ts';
+import { isPlain } from '../find.ts';
 import { bareFound, type FoundRow, foundOf } from '../found.ts';
 import { levelNumber, publicId, isPublicId, publicIdBytes, TABLE } from '../rows.ts';
 import { asDatabaseError, prepared, type Query } from './connection.ts';
 import { selectResources } from './resources.ts';
-import { type Candidate, planSearch, type Search, statement } from './search.ts';
+import { type Candidate, type Search, searchOf, statement } from './search.ts';
 
 import { text, uuidText, hexOf } from './values.ts';
 
@@ -41,10 +49,10 @@ export class Reader {
   }
 
   async find(request: FindRequest): Promise<readonly Found[]> {
-    const { id, of, where, since = 0, limit = Number.POSITIVE_INFINITY } = request;
+    const { id, since = 0, limit = Number.POSITIVE_INFINITY } = request;
     const after = request.after === undefined ? '' : publicIdBytes(request.after)?.toString('hex');
     if (limit <= 0 || after === undefined) return [];
-    const plain = of === undefined && (where ?? []).length === 0;
+    const plain = isPlain(request);
     if (plain && id !== undefined) {
       const bytes = publicIdBytes(id)?.toString('hex');
       return bytes === undefined || since > 0 || bytes <= after
@@ -52,13 +60,13 @@ export class Reader {
         : this.#resources(request, `r.public_id = decode($1, 'hex')`, [bytes]);
     }
     if (request.ids !== undefined) return this.#named(request, request.ids);
-    if (plain) return this.#list(request, after, since, limit);
+    if (plain && (request.orderBy ?? []).length === 0) return this.#list(request, after, since, limit);
     const matches = await this.#matches(request, after, since, limit);
     if (request.idsOnly === true) return matches.map(([, hex]) => bareFound(request.level, publicId(hex)));
     const found: Found[] = [];
     for (let at = 0; at < matches.length; at += PAGE) {
       const page = matches.slice(at, at + PAGE).map(([row]) => row);
-      const sql = 'r.id = ANY ($1::bigint[]) ORDER BY r.public_id';
+      const sql = 'r.id = ANY ($1::bigint[]) ORDER BY array_position($1::bigint[], r.id)';
       found.push(...(await this.#resources(request, sql, [page])));
     }
     return found;
@@ -106,7 +114,7 @@ export class Reader {
   }
 
   async #matches(request: FindRequest, after: string, since: number, limit: number): Promise<readonly Candidate[]> {
-    const plan = planSearch(request);
+    const plan = searchOf(request);
     if (plan === undefined) return [];
     const most = since + limit;
     if (plan.index !== undefined) {
@@ -114,6 +122,7 @@ export class Reader {
       const matches = await this.#candidates(plan, plan.index, after, bound, most);
       if (matches !== undefined) return matches.slice(since, most);
     }
+    if ((request.orderBy ?? []).length > 0) return this.#inOrder(request.level, plan, since, limit);
     return (await this.#scan(request.level, plan, after, most)).slice(since, most);
   }
 
@@ -125,20 +134,64 @@ export class Reader {
     bound: number,
     most: number,
   ): Promise<readonly Candidate[] | undefined> {
+    const keys = plan.order.map(({ value }, at) => `${value} AS k${at}`);
+    const order = plan.order.map(({ direction }, at) => `k${at} ${direction}`).join();
     const { sql, values } = statement([
-      `WITH seen AS MATERIALIZED (SELECT r.public_id, `,
+      `WITH seen AS MATERIALIZED (SELECT ${keys.join()}, `,
       { sql: `CASE WHEN ${plan.condition.sql} THEN ${plan.columns} END AS candidate`, values: plan.condition.values },
       index,
       { sql: `AND r.public_id > decode(?, 'hex')`, values: [after] },
       bound === Number.POSITIVE_INFINITY ? '' : `LIMIT ${bound + 1}`,
-      `), matching AS (SELECT candidate, public_id FROM seen WHERE candidate IS NOT NULL ORDER BY public_id`,
+      `), matching AS (SELECT * FROM seen WHERE candidate IS NOT NULL ORDER BY ${order}`,
       plan.verifies || most === Number.POSITIVE_INFINITY ? '' : `LIMIT ${most}`,
       `) SELECT (SELECT count(*) FROM seen) AS seen,
-         coalesce((SELECT json_agg(candidate ORDER BY public_id) FROM matching), '[]') AS matches`,
+         coalesce((SELECT json_agg(candidate ORDER BY ${order}) FROM matching), '[]') AS matches`,
     ]);
     const [row] = await this.#run<{ seen: number; matches: string }>({ text: sql, values });
     if (row === undefined || row.seen > bound) return undefined;
     return (JSON.parse(row.matches) as Candidate[]).filter(plan.verify);
+  }
+
+  /** Matches in the order asked for. */
+  async #inOrder(level: Level, plan: Search, since: number, limit: number): Promise<readonly Candidate[]> {
+    const order = plan.order.map(({ value, direction }) => `${value} ${direction}`).join();
+    const page = async (offset: number, count: number): Promise<readonly Candidate[]> => {
+      const { sql, values } = statement([
+        `SELECT ${plan.columns} AS candidate FROM ${TABLE[level]} r ${plan.joins} WHERE`,
+        plan.condition,
+        `ORDER BY ${order} OFFSET ${offset}`,
+        count === Number.POSITIVE_INFINITY ? '' : `LIMIT ${count}`,
+      ]);
+      const rows = await this.#run<{ candidate: string }>({ text: sql, values });
+      return rows.map(({ candidate }) => JSON.parse(candidate) as Candidate);
+    };
+    if (!plan.verifies) return page(since, limit);
+    const found: Candidate[] = [];
+    // Which of them match is known only here: those that are to be skipped are looked at as well.
+    for (let offset = 0; found.length < since + limit; offset += WINDOW) {
+      const candidates = await page(offset, WINDOW);
+      found.push(...candidates.filter(plan.verify));
+      if (candidates.length < WINDOW) break;
+    }
+    return found.slice(since, since + limit);
+  }
+
+  async count(request: CountRequest): Promise<number> {
+    const plan = searchOf(request);
+    if (plan === undefined) return 0;
+    if (plan.verifies) return (await this.#matches({ ...request }, '', 0, Number.POSITIVE_INFINITY)).length;
+    if (isPlain(request)) {
+      const sql = `SELECT ${TABLE[request.level]} AS count FROM counters`;
+      return (await this.query<{ count: number }>(sql, []))[0]?.count ?? 0;
+    }
+    const from = plan.index ?? { sql: `FROM ${TABLE[request.level]} r ${plan.joins} WHERE true`, values: [] };
+    const { sql, values } = statement([
+      'SELECT count(*) AS count',
+      from,
+      { sql: `AND ${plan.condition.sql}`, values: plan.condition.values },
+    ]);
+    const [row] = await this.#run<{ count: number }>({ text: sql, values });
+    return row?.count ?? 0;
   }
 
   /** Looks through the table in order of public id for `most` matches, one window a statement. */

@@ -11,6 +11,7 @@ import {
   CHANGE_TYPES,
   type Change,
   type ChangesRequest,
+  type CountRequest,
   type FindRequest,
   type Found,
   MOST_IDS,
@@ -18,20 +19,18 @@ import {
   type Statistics,
 } from '../database.ts';
 import { matchesWildcard, normalise } from '../../dicom/match.ts';
+import { foldCase, isPlain } from '../find.ts';
 import { bareFound, type FoundRow, foundOf } from '../found.ts';
 import { type ChangeRow, changeOf, levelNumber, publicId, publicIdBytes, TABLE, uuidText } from '../rows.ts';
 import { asDatabaseError, openReader } from './connection.ts';
+import { countMatches, findMatches } from './matching.ts';
 import { selectResources } from './resources.ts';
 import { uuidBytes } from './rows.ts';
-import { type Matching, matchingPlan } from './search.ts';
-import { walk } from './walk.ts';
 
 /** Resources read by one statement: some 5 ms. */
 const PAGE = 200;
 /** Rows that one statement looks through. */
 const WINDOW = 2000;
-/** Matches of an index beyond which looking through the whole table in order of id is the better plan. */
-const FEW = 5000;
 /** Prepared statements held. */
 const HELD_STATEMENTS = 256;
 
@@ -49,6 +48,9 @@ export class Reader {
     this.#db.function('normalise', deterministic, (value: unknown) =>
       typeof value === 'string' ? normalise(value) : null,
     );
+    this.#db.function('fold_case', deterministic, (value: unknown) =>
+      typeof value === 'string' ? foldCase(value) : null,
+    );
     this.#db.function('wildcard', deterministic, (value: unknown, pattern: unknown) =>
       typeof value === 'string' && typeof pattern === 'string' ? Number(matchesWildcard(value, pattern)) : null,
     );
@@ -60,34 +62,36 @@ export class Reader {
   }
 
   /** Long searches take turns: together they do one window a turn of the event loop, whatever their number. */
-  async #turn(): Promise<void> {
+  async turn(): Promise<void> {
     this.#turns = this.#turns.then(() => turn());
     await this.#turns;
     if (this.#closing) throw new IsenError('DatabaseUnavailable', 'The index is being closed');
   }
 
   async find(request: FindRequest): Promise<readonly Found[]> {
-    const { level, id, of, where, limit = Number.POSITIVE_INFINITY, since = 0 } = request;
+    const { level, id, limit = Number.POSITIVE_INFINITY, since = 0 } = request;
     if (limit <= 0) return [];
-    if (id !== undefined && of === undefined && (where ?? []).length === 0) {
+    if (id !== undefined && isPlain(request)) {
       const bytes = publicIdBytes(id);
       return bytes === undefined || since > 0 ? [] : this.#resources(request, 'r.public_id = ?', bytes);
     }
     if (request.ids !== undefined) return this.#named(request, request.ids);
-    const matches = await this.#matches(request, since, limit);
+    const matches = await findMatches(this, request);
     const found: Found[] = [];
     const size = request.idsOnly === true ? WINDOW : PAGE;
     for (let at = 0; at < matches.length; at += size) {
-      if (at > 0) await this.#turn();
+      if (at > 0) await this.turn();
       const page = matches.slice(at, at + size);
       if (request.idsOnly === true) {
         for (const match of page) found.push(bareFound(level, publicId(match.key)));
       } else {
         const rows = JSON.stringify(page.map((match) => match.id));
+        const resources = this.#resources(request, 'r.id IN (SELECT value FROM json_each(?))', rows);
+        const byId = new Map(resources.map((each) => [each.id, each]));
         // One by one, as resources may have gone and their row ids been given away since they matched.
-        const wanted = new Set(page.map((match) => publicId(match.key)));
-        for (const each of this.#resources(request, 'r.id IN (SELECT value FROM json_each(?))', rows)) {
-          if (wanted.has(each.id)) found.push(each);
+        for (const { key } of page) {
+          const each = byId.get(publicId(key));
+          if (each !== undefined) found.push(each);
         }
       }
     }
@@ -100,72 +104,15 @@ export class Reader {
     const hex = ids.filter((id) => publicIdBytes(id) !== undefined).map((id) => id.replaceAll('-', ''));
     const found: Found[] = [];
     for (let at = 0; at < hex.length; at += PAGE) {
-      if (at > 0) await this.#turn();
+      if (at > 0) await this.turn();
       const page = JSON.stringify(hex.slice(at, at + PAGE));
       found.push(...this.#resources(request, 'r.public_id IN (SELECT unhex(value) FROM json_each(?))', page));
     }
     return found.sort((a, b) => (a.id < b.id ? -1 : 1));
   }
 
-  async #matches(request: FindRequest, since: number, limit: number): Promise<readonly Matching[]> {
-    const plan = matchingPlan(request);
-    const after = request.after === undefined ? Buffer.alloc(0) : publicIdBytes(request.after);
-    if (plan === undefined || after === undefined) return [];
-    if (plan.index !== undefined) {
-      const matches = await walk(this, plan.index, { few: FEW, turn: () => this.#turn() });
-      if (matches !== undefined) {
-        const behind = after.toString('hex').toUpperCase();
-        return matches
-          .filter(({ key }) => key > behind)
-          .sort((a, b) => (a.key < b.key ? -1 : 1))
-          .slice(since, since + limit);
-      }
-    }
-    return this.#scan(request.level, plan.scan, after, since, limit);
-  }
-
-  /** Looks through the table in order of public id, one window a turn of the event loop. */
-  async #scan(
-    level: Level,
-    scan: { sql: string; values: unknown[]; all: boolean },
-    start: Buffer,
-    since: number,
-    limit: number,
-  ) {
-    const matches: Matching[] = [];
-    let skip = since;
-    let after = start;
-    if (scan.all && since > 0) {
-      const last = this.get<{ public_id: Buffer }>(
-        `SELECT public_id FROM ${TABLE[level]} WHERE public_id > ? ORDER BY public_id LIMIT 1 OFFSET ?`,
-        after,
-        since - 1,
-      );
-      if (last === undefined) return [];
-      after = last.public_id;
-      skip = 0;
-    }
-    for (;;) {
-      const end = this.get<{ public_id: Buffer }>(
-        `SELECT public_id FROM ${TABLE[level]} WHERE public_id > ? ORDER BY public_id LIMIT 1 OFFSET ?`,
-        after,
-        WINDOW - 1,
-      )?.public_id;
-      const upTo = end === undefined ? '' : 'AND r.public_id <= ?';
-      const page = this.all<Matching>(
-        `${scan.sql} AND r.public_id > ? ${upTo} ORDER BY r.public_id LIMIT ?`,
-        ...scan.values,
-        after,
-        ...(end === undefined ? [] : [end]),
-        Math.min(skip + limit - matches.length, WINDOW),
-      );
-      const skipped = Math.min(skip, page.length);
-      skip -= skipped;
-      matches.push(...page.slice(skipped));
-      if (end === undefined || matches.length >= limit) return matches;
-      after = end;
-      await this.#turn();
-    }
+  count(request: CountRequest): Promise<number> {
+    return countMatches(this, request);
   }
 
   #resources(request: FindRequest, where: string, value: unknown): Found[] {
@@ -275,7 +222,7 @@ export class Reader {
       if (last === undefined || rows.length >= limit) return rows.slice(0, limit);
       if (backwards) high = last[0] - 1;
       else low = last[0];
-      await this.#turn();
+      await this.turn();
     }
   }
 
@@ -333,7 +280,7 @@ export class Reader {
           list,
         ),
       );
-      await this.#turn();
+      await this.turn();
     }
     return found;
   }

@@ -1,9 +1,9 @@
-/** Owns how a search becomes SQL: which index narrows it, and the condition that each candidate must meet. */
+/** Owns how a planned search is spelt for SQLite: its dialect, and the statements that look through rows. */
 
-import { LEVELS, type Level } from '../../dicom/levels.ts';
+import type { Level } from '../../dicom/levels.ts';
 import { IsenError } from '../../errors.ts';
-import type { Constraint, FindRequest } from '../database.ts';
-import { identifierColumn, levelOfTag, levelsBetween, literalPrefix, normaliseConstraint } from '../find.ts';
+import type { Match } from '../database.ts';
+import { allOf, type Condition, type Dialect, type Index, type Part, type Plan, upwards } from '../plan.ts';
 import { publicIdBytes, TABLE } from '../rows.ts';
 
 /** A resource that matches. */
@@ -13,21 +13,47 @@ export interface Matching {
   readonly key: string;
 }
 
-interface Part {
-  readonly sql: string;
-  readonly values: unknown[];
+function compare(match: Match, value: string): Part {
+  switch (match.match) {
+    case 'equal':
+      return { sql: `${value} = ?`, values: [match.value] };
+    case 'list':
+      return dialect.oneOf(value, match.values);
+    case 'wildcard':
+      return { sql: `wildcard(${value}, ?)`, values: [match.value] };
+    case 'range':
+      return {
+        sql: [
+          ...(match.from === undefined && match.to === undefined ? [`${value} IS NOT NULL`] : []),
+          ...(match.from === undefined ? [] : [`${value} >= ?`]),
+          ...(match.to === undefined ? [] : [`${value} <= ?`]),
+        ].join(' AND '),
+        values: [match.from, match.to].filter((bound) => bound !== undefined),
+      };
+  }
 }
 
-/** What the row of a level must meet. */
-interface Condition extends Part {
-  readonly level: Level;
-}
+/** SQLite calls our own functions (sqlite/reader) where it compares texts otherwise. */
+export const dialect: Dialect = {
+  publicId: (id) => ({ sql: '?', values: [publicIdBytes(id)] }),
+  // Tags are constants of the dictionary: they need no quoting.
+  tag: (alias, tag) => `(${alias}.tags ->> '$."${tag}"')`,
+  metadata: (alias, name) => `(${alias}.metadata ->> '${name}')`,
+  lastUpdate: {
+    text: (alias) => `strftime('%Y%m%dT%H%M%S', ${alias}.last_update, 'unixepoch')`,
+    column: 'last_update',
+  },
+  compare,
+  loosely: (match, stored) => compare(match, `normalise(${stored})`),
+  caselessly: (match, stored) => compare(match, `fold_case(${stored})`),
+  oneOf: (value, list) => ({ sql: `${value} IN (SELECT value FROM json_each(?))`, values: [JSON.stringify(list)] }),
+};
 
 /**
  * What an index narrows a search to: rows of one level, and whatever is below them down to the level searched. Every statement
  * is short; together they are the walk of sqlite/walk.
  */
-export interface IndexPlan {
+export interface IndexWalk {
   /** Row ids (`id`) of the first of `levels`; takes a LIMIT. */
   readonly first: Part;
   /** From the level of the index down to the one searched. */
@@ -42,79 +68,15 @@ export interface IndexPlan {
   readonly bounded: boolean;
 }
 
-/** Two ways to the same answer. */
-export interface Plan {
-  readonly index: IndexPlan | undefined;
-  /** Yields {@link Matching}; its WHERE takes more conditions. `all` when it has none yet. */
-  readonly scan: Part & { readonly all: boolean };
+/** The walk along an index of the plan. */
+export function walkOf({ path, alias, conditions }: Plan, index: Index): IndexWalk {
+  const levels = path.slice(path.indexOf(index.level));
+  const last = levels.length === 1 ? amongRows(path, alias, conditions) : belowParent(path, alias, conditions);
+  return { first: index.rows, levels, last, bounded: index.bounded };
 }
 
-const ALIAS: Readonly<Record<Level, string>> = { Patient: 'p', Study: 't', Series: 'e', Instance: 'i' };
-
-/** The plan of a search, or undefined when nothing can match. */
-export function matchingPlan(request: FindRequest): Plan | undefined {
-  const { level, id, of } = request;
-  const conditions: Condition[] = [];
-  const indexed: (Part & { rank: number; level: Level })[] = [];
-  // The statement joins from the level searched up to the highest one that a condition needs.
-  let top = level;
-  const need = (wanted: Level): void => {
-    if (LEVELS.indexOf(wanted) < LEVELS.indexOf(top)) top = wanted;
-  };
-  const alias = (at: Level): string => (at === level ? 'r' : ALIAS[at]);
-
-  if (id !== undefined) {
-    const bytes = publicIdBytes(id);
-    if (bytes === undefined) return undefined;
-    const part = { sql: 'r.public_id = ?', values: [bytes], level };
-    conditions.push(part);
-    indexed.push({ ...part, rank: 0 });
-  }
-  if (of !== undefined) {
-    const bytes = publicIdBytes(of.id);
-    if (bytes === undefined) return undefined;
-    const at = LEVELS.indexOf(of.level) < LEVELS.indexOf(level) ? of.level : level;
-    need(at);
-    const part = { ...related(level, of.level, alias, bytes), level: at };
-    conditions.push(part);
-    indexed.push({ ...part, rank: 1 });
-  }
-  for (const constraint of request.where ?? []) {
-    const at = levelOfTag(level, constraint.tag);
-    need(at);
-    for (const part of conditionsOf(constraint, at, alias(at))) conditions.push({ ...part, level: at });
-    const narrowed = indexable(constraint, at, alias(at));
-    if (narrowed !== undefined) indexed.push({ ...narrowed, level: at });
-  }
-
-  const path = [...levelsBetween(top, level)];
-  const where = conditions.map((part) => part.sql);
-  const values = conditions.flatMap((part) => part.values);
-  const best = indexed.sort((a, b) => a.rank - b.rank)[0];
-  const scan = {
-    sql: `SELECT r.id, hex(r.public_id) AS key FROM ${upwards([...path].reverse(), alias)}
-      WHERE ${['1', ...where].join(' AND ')}`,
-    values,
-    all: conditions.length === 0,
-  };
-  if (best === undefined) return { index: undefined, scan };
-  const levels = path.slice(path.indexOf(best.level));
-  return {
-    index: {
-      first: {
-        sql: `SELECT ${alias(best.level)}.id FROM ${TABLE[best.level]} ${alias(best.level)} WHERE ${best.sql}`,
-        values: best.values,
-      },
-      levels,
-      last: levels.length === 1 ? amongRows(path, conditions, alias) : belowParent(path, conditions, alias),
-      bounded: best.rank > 2,
-    },
-    scan,
-  };
-}
-
-/** FROM clause of a level and its ancestors. CROSS JOIN keeps SQLite to the order written: from the bottom up. */
-function upwards(levels: readonly Level[], alias: (level: Level) => string): string {
+/** FROM clause of a level and its ancestors, from the bottom up. CROSS JOIN keeps SQLite to the order written. */
+export function joined(levels: readonly Level[], alias: (level: Level) => string): string {
   return levels
     .map((each, index) => {
       const table = `${TABLE[each]} ${alias(each)}`;
@@ -124,92 +86,34 @@ function upwards(levels: readonly Level[], alias: (level: Level) => string): str
     .join(' ');
 }
 
-const all = (conditions: readonly Condition[]): string => conditions.map(({ sql }) => `(${sql})`).join(' AND ') || '1';
+/** {@link Matching} of every row that meets the conditions; its WHERE takes more. */
+export function scanOf({ path, alias, conditions }: Plan): Part {
+  const { sql, values } = allOf(conditions);
+  return { sql: `SELECT r.id, hex(r.public_id) AS key FROM ${joined(upwards(path), alias)} WHERE ${sql}`, values };
+}
 
-/** The `last` of an {@link IndexPlan} over rows of the level itself. */
-function amongRows(path: readonly Level[], conditions: readonly Condition[], alias: (level: Level) => string): Part {
+/** The `last` of an {@link IndexWalk} over rows of the level itself. */
+function amongRows(path: readonly Level[], alias: (level: Level) => string, conditions: readonly Condition[]): Part {
+  const { sql, values } = allOf(conditions);
   return {
-    sql: `SELECT r.id, r.public_id, ${all(conditions)} AS matches FROM ${upwards([...path].reverse(), alias)}
+    sql: `SELECT r.id, r.public_id, ${sql} AS matches FROM ${joined(upwards(path), alias)}
       WHERE r.id IN (SELECT value FROM json_each(?))`,
-    values: conditions.flatMap((part) => part.values),
+    values,
   };
 }
 
 /** The same below one parent: what its ancestors and itself must meet is looked at once a statement, not once a row. */
-function belowParent(path: readonly Level[], conditions: readonly Condition[], alias: (level: Level) => string): Part {
+function belowParent(path: readonly Level[], alias: (level: Level) => string, conditions: readonly Condition[]): Part {
   const level = path.at(-1);
-  const above = path.slice(0, -1).reverse();
+  const above = upwards(path).slice(1);
   const parent = above[0];
   if (level === undefined || parent === undefined) throw new IsenError('InternalError');
-  const own = conditions.filter((part) => part.level === level);
-  const inherited = conditions.filter((part) => part.level !== level);
+  const own = allOf(conditions.filter((part) => part.level === level));
+  const inherited = allOf(conditions.filter((part) => part.level !== level));
   return {
-    sql: `SELECT r.id, r.public_id, ${all(own)} AS matches FROM ${TABLE[level]} r
-      WHERE (SELECT ${all(inherited)} FROM ${upwards(above, alias)} WHERE ${alias(parent)}.id = ?)
+    sql: `SELECT r.id, r.public_id, ${own.sql} AS matches FROM ${TABLE[level]} r
+      WHERE (SELECT ${inherited.sql} FROM ${joined(above, alias)} WHERE ${alias(parent)}.id = ?)
       AND r.parent = ? AND r.id > ? ORDER BY r.id LIMIT ?`,
-    values: [...own, ...inherited].flatMap((part) => part.values),
+    values: [...own.values, ...inherited.values],
   };
-}
-
-/** The condition that the resource is above, below or the one of `bytes`. */
-function related(level: Level, of: Level, alias: (level: Level) => string, bytes: Buffer): Part {
-  if (LEVELS.indexOf(of) <= LEVELS.indexOf(level)) return { sql: `${alias(of)}.public_id = ?`, values: [bytes] };
-  const path = levelsBetween(level, of).slice(1);
-  let sql = '?';
-  for (const each of [...path].reverse()) {
-    sql = `(SELECT parent FROM ${TABLE[each]} WHERE ${each === of ? 'public_id' : 'id'} = ${sql})`;
-  }
-  return { sql: `r.id = ${sql}`, values: [bytes] };
-}
-
-/** The condition of a constraint on the row `alias`: over the normalised column where there is one, else over the tag. */
-function conditionsOf(constraint: Constraint, level: Level, alias: string): Part[] {
-  const column = identifierColumn(level, constraint.tag);
-  const stored = `${alias}.tags ->> '$."${constraint.tag}"'`;
-  const normalised = column === undefined ? `normalise(${stored})` : `${alias}.${column}`;
-  if (!constraint.caseSensitive) return [condition(normaliseConstraint(constraint), normalised)];
-  return [condition(constraint, `(${stored})`)];
-}
-
-function condition(constraint: Constraint, value: string): Part {
-  switch (constraint.match) {
-    case 'equal':
-      return { sql: `${value} = ?`, values: [constraint.value] };
-    case 'list':
-      return { sql: `${value} IN (SELECT value FROM json_each(?))`, values: [JSON.stringify(constraint.values)] };
-    case 'wildcard':
-      return { sql: `wildcard(${value}, ?)`, values: [constraint.value] };
-    case 'range':
-      return {
-        sql: [
-          `${value} IS NOT NULL`,
-          ...(constraint.from === undefined ? [] : [`${value} >= ?`]),
-          ...(constraint.to === undefined ? [] : [`${value} <= ?`]),
-        ].join(' AND '),
-        values: [constraint.from, constraint.to].filter((bound) => bound !== undefined),
-      };
-  }
-}
-
-/** The part of a constraint that an index answers; the lower its rank, the fewer rows it is likely to leave. */
-function indexable(constraint: Constraint, level: Level, alias: string): (Part & { rank: number }) | undefined {
-  const column = identifierColumn(level, constraint.tag);
-  if (column === undefined) return undefined;
-  const wanted = normaliseConstraint(constraint);
-  const value = `${alias}.${column}`;
-  switch (wanted.match) {
-    case 'equal':
-      return { ...condition(wanted, value), rank: 3 };
-    case 'list':
-      return { ...condition(wanted, value), rank: 4 };
-    case 'wildcard': {
-      const prefix = literalPrefix(wanted.value);
-      if (prefix === '') return undefined;
-      return { sql: `${value} >= ? AND ${value} < ?`, values: [prefix, `${prefix}\u{10ffff}`], rank: 5 };
-    }
-    case 'range':
-      return { ...condition(wanted, value), rank: 6 };
-    default:
-      throw new IsenError('InternalError');
-  }
 }

@@ -6,7 +6,7 @@
 
 import { IsenError } from '../../errors.ts';
 import { TABLE } from '../rows.ts';
-import type { IndexPlan, Matching } from './search.ts';
+import type { IndexWalk, Matching } from './search.ts';
 
 /** Rows looked through between two turns of the event loop. */
 const WINDOW = 2000;
@@ -42,7 +42,7 @@ const KEY = 40;
 /** The matches in no order, or undefined when a bounded plan led to too many rows. */
 export async function walk(
   queries: Queries,
-  plan: IndexPlan,
+  plan: IndexWalk,
   { few, turn }: Pace,
 ): Promise<readonly Matching[] | undefined> {
   const { first, levels, last, bounded } = plan;
