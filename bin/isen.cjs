@@ -33,6 +33,8 @@ const compiler = join(root, 'node_modules', 'typescript', 'bin', 'tsc');
 if (existsSync(join(root, 'tsconfig.json')) && existsSync(compiler)) {
   const build = spawnSync(process.execPath, [compiler, '-b', root], { stdio: 'inherit' });
   if (build.status !== 0) process.exit(build.status ?? 1);
+  const ui = spawnSync(process.execPath, [join(root, 'scripts', 'build-ui.mjs')], { stdio: 'inherit' });
+  if (ui.status !== 0) process.exit(ui.status ?? 1);
 }
 import(pathToFileURL(join(root, 'dist', 'src', 'cli.js')).href).catch((error) => {
   process.stderr.write(`${error?.stack ?? error}\n`);

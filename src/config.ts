@@ -180,6 +180,8 @@ function adviseOnAccess(config: Config, warnings: string[]): void {
   if (config.RemoteAccessAllowed && !config.AuthenticationEnabled) {
     warnings.push('RemoteAccessAllowed without AuthenticationEnabled: whoever reaches this server may read and delete');
   }
+  const strangers = config.ReadOnlyUsers.filter((user) => !Object.hasOwn(config.RegisteredUsers, user));
+  if (strangers.length > 0) warnings.push(`ReadOnlyUsers who are no RegisteredUsers: ${strangers.join(', ')}`);
   if (config.AuthenticationEnabled && Object.keys(config.RegisteredUsers).length === 0) {
     warnings.push('AuthenticationEnabled without RegisteredUsers: every request will be refused');
   }

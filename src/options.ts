@@ -356,6 +356,13 @@ export const OPTIONS = {
     meaning: 'The users of the REST API.',
     secret: true as const,
   },
+  ReadOnlyUsers: {
+    status: 'read' as const,
+    schema: strings,
+    allowed: 'an array of names of RegisteredUsers',
+    default: [],
+    meaning: 'Users who may look, search and download, but change, send and administer nothing.',
+  },
   SslEnabled: flag('read', false, 'Whether the REST API is served over HTTPS.'),
   SslCertificate: path('read', 'certificate.pem', 'PEM file that holds the certificate and its private key.'),
   SslVerifyPeers: flag('read', false, 'Whether HTTPS clients must present a certificate.'),

@@ -1,10 +1,11 @@
-/** Owns who may speak to the HTTP door (peers of the loopback, registered users), and who does. */
+/** Owns who may speak to the HTTP door, who does, and what they may do: peers of the loopback, registered users, those who only read. */
 
 import type { IncomingMessage } from 'node:http';
 import { isIPv4 } from 'node:net';
 import type { Config } from '../config.ts';
 import type { Reception } from '../ingest/ingest.ts';
 import { verifyPassword } from '../password.ts';
+import type { Sessions } from './sessions.ts';
 
 /** Whether a socket's peer is this machine; IPv4 addresses mapped into IPv6 count as what they are. */
 export function isLoopback(address: string | undefined): boolean {
@@ -22,21 +23,38 @@ export function basicCredentials(header: string | undefined): { user: string; pa
   return colon < 0 ? undefined : { user: decoded.slice(0, colon), password: decoded.slice(colon + 1) };
 }
 
+/** Who asks, where it is known; `''` where access is anonymous. */
+const users = new WeakMap<IncomingMessage, string>();
+
+/** Who asks: `''` where access is anonymous, undefined for a stranger at a page that strangers may see. */
+export function userOf(request: IncomingMessage | undefined): string | undefined {
+  return request && users.get(request);
+}
+
+/** Whether whoever asks may only look: a user of `ReadOnlyUsers`. */
+export function onlyReads(config: Config, request: IncomingMessage | undefined): boolean {
+  const user = userOf(request);
+  return user !== undefined && user !== '' && config.ReadOnlyUsers.includes(user);
+}
+
 /** What {@link admit} decides: the user (`''` where access is anonymous), or why not. */
 export type Admission = { readonly user: string } | { readonly refused: 401 | 403 };
 
-/** Users of the requests that were admitted; none where access is anonymous. */
-const users = new WeakMap<IncomingMessage, string>();
-
 /** Decides on one request. Throws Busy while too many passwords are being checked. */
-export async function admit(config: Config, request: IncomingMessage): Promise<Admission> {
+export async function admit(config: Config, sessions: Sessions, request: IncomingMessage): Promise<Admission> {
   if (!config.RemoteAccessAllowed && !isLoopback(request.socket.remoteAddress)) return { refused: 403 };
-  if (!config.AuthenticationEnabled) return { user: '' };
+  const user = config.AuthenticationEnabled ? await known(config, sessions, request) : '';
+  if (user === undefined) return { refused: 401 };
+  users.set(request, user);
+  return { user };
+}
+
+/** The registered user who asks: by name and password, else by the session of a browser. */
+async function known(config: Config, sessions: Sessions, request: IncomingMessage): Promise<string | undefined> {
+  if (request.headers.authorization === undefined) return sessions.userOf(request);
   const given = basicCredentials(request.headers.authorization);
-  if (given === undefined) return { refused: 401 };
-  if (!(await verifyPassword(config.RegisteredUsers, given.user, given.password))) return { refused: 401 };
-  users.set(request, given.user);
-  return { user: given.user };
+  if (given === undefined) return undefined;
+  return (await verifyPassword(config.RegisteredUsers, given.user, given.password)) ? given.user : undefined;
 }
 
 /** Where an image comes from that an admitted request brings, or has made. */

@@ -10,7 +10,7 @@ import { asIsenError, type ErrorName, IsenError } from '../errors.ts';
 import { isImpossible } from '../ingest/transcoder.ts';
 import { log } from '../log.ts';
 import { recordRequest } from '../metrics.ts';
-import { admit, receptionOf } from './access.ts';
+import { admit, onlyReads, receptionOf } from './access.ts';
 import { empty, errorAnswer, JSON_TYPE, jsonText } from './answers.ts';
 import { addAdministration } from './administration.ts';
 import { addArchives } from './archive.ts';
@@ -44,6 +44,8 @@ import { createRoutes, type Routes } from './routes.ts';
 import { addRouting } from './routing.ts';
 import { ResourceId } from './schemas.ts';
 import { createServer, type HttpServer } from './server.ts';
+import { addSession, isOpen } from './session.ts';
+import { createSessions, isOfPage, type Sessions } from './sessions.ts';
 import type { Services } from './services.ts';
 import { addSettings } from './settings.ts';
 import { addSlices } from './slices.ts';
@@ -51,6 +53,7 @@ import { addStoring } from './storing.ts';
 import { addSplitMerge } from './split-merge.ts';
 import { addSystem } from './system.ts';
 import { addTools } from './tools.ts';
+import { createInterface, isInterface } from './ui.ts';
 import { upload } from './upload.ts';
 import { addWebDav } from './webdav.ts';
 import { addWebhooks } from './webhooks.ts';
@@ -61,7 +64,7 @@ const UPLOAD = '/instances';
 const KEPT_ROUTE = /^\/(patients|studies|series|instances)\/[^/?]+(\/[^?]+)?(?:\?|$)/;
 
 /** Every route over `services`; live streams end when `ended` aborts. */
-export function allRoutes(services: Services, ended: AbortSignal): Routes {
+export function allRoutes(services: Services, sessions: Sessions, ended: AbortSignal): Routes {
   const routes = createRoutes(services);
   const { app } = routes;
   if (services.config.HttpCompressionEnabled) app.use(compress());
@@ -100,6 +103,7 @@ export function allRoutes(services: Services, ended: AbortSignal): Routes {
   addQueries(routes);
   addCommitments(routes);
   addUpload(routes);
+  addSession(routes, sessions);
   addOpenApi(routes);
   addWebDav(routes);
 
@@ -182,9 +186,11 @@ function addUpload(routes: Routes): void {
 export async function createHttp(services: Services): Promise<HttpServer> {
   const { config } = services;
   const ended = new AbortController();
-  const { app, kept } = allRoutes(services, ended.signal);
+  const sessions = createSessions(config, services.database, services.ingest.apply);
+  const { app, kept } = allRoutes(services, sessions, ended.signal);
   // HTTP/1.0 has requests without a Host.
   const browse = getRequestListener(app.fetch, { hostname: 'localhost' });
+  const ui = createInterface();
 
   const fail = (request: IncomingMessage, response: ServerResponse, thrown: unknown): void => {
     const error = asIsenError(thrown);
@@ -206,7 +212,7 @@ export async function createHttp(services: Services): Promise<HttpServer> {
     const started = performance.now();
     let status = 200;
     try {
-      if (config.ReadOnly) throw new IsenError('ReadOnly', undefined, { http: 403 });
+      if (config.ReadOnly || onlyReads(config, request)) throw new IsenError('ReadOnly', undefined, { http: 403 });
       const body = jsonText(await upload(services, request, receptionOf(request)));
       response.writeHead(200, {
         'Content-Type': 'application/json; charset=utf-8',
@@ -235,11 +241,14 @@ export async function createHttp(services: Services): Promise<HttpServer> {
 
   const handle = async (request: IncomingMessage, response: ServerResponse): Promise<void> => {
     try {
-      const admission = isHealth(request.url ?? '') ? { user: '' } : await admit(config, request);
-      if ('refused' in admission) {
-        const { refused } = admission;
-        if (refused === 403) throw new IsenError('ForbiddenAccess', 'only this machine may connect');
-        response.setHeader('WWW-Authenticate', 'Basic realm="Isen", charset="UTF-8"');
+      const url = request.url ?? '';
+      const admission = isHealth(url) ? { user: '' } : await admit(config, sessions, request);
+      const refused = 'refused' in admission ? admission.refused : undefined;
+      if (refused === 403) throw new IsenError('ForbiddenAccess', 'only this machine may connect');
+      // Strangers see the files of the interface, and nothing that an address below theirs may lead to besides.
+      if (isInterface(url) && (await ui.answer(request, response))) return;
+      if (refused !== undefined && !isOpen(url)) {
+        if (!isOfPage(request)) response.setHeader('WWW-Authenticate', 'Basic realm="Isen", charset="UTF-8"');
         throw new IsenError('Unauthorized');
       }
       if (request.headers.expect !== undefined && /^100-continue$/i.test(request.headers.expect)) {

@@ -208,6 +208,7 @@ function addVerification(routes: Routes, level: Level, all: string): void {
       path: `${all}/{name}/verify-md5`,
       tag,
       summary: 'Reads the stored file again and compares its MD5 with the recorded one',
+      reads: true,
       answers: {
         200: { description: 'They are equal', type: 'application/json', schema: z.object({}) },
         500: { description: 'The stored file is damaged' },

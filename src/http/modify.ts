@@ -113,6 +113,7 @@ export function addModify(routes: Routes): void {
         path: `/instances/{id}/${verb}`,
         tag: 'Instances',
         summary: `The instance, ${verb === 'modify' ? 'modified' : 'anonymised'}; it is not stored`,
+        reads: true,
         body: { 'application/json': z.object(SCHEMAS[verb]) },
         answers: { 200: { description: 'The file', type: 'application/dicom' } },
       },

@@ -1,4 +1,4 @@
-/** Owns the OpenAPI document, the page to read and try it, and the landing page. */
+/** Owns the OpenAPI document, and the page to read and try it. */
 
 import { createReadStream } from 'node:fs';
 import { stat } from 'node:fs/promises';
@@ -41,16 +41,6 @@ const DOCS = `${head('Isen: REST API', '<link rel="stylesheet" href="docs/swagge
 `;
 
 const START = `SwaggerUIBundle({ url: 'openapi.json', dom_id: '#ui', deepLinking: true, docExpansion: 'none' });\n`;
-
-const landing = (version: string, up: string): string => `${head('Isen')}<h1>Isen ${version}</h1>
-<p>A DICOM server that speaks Orthanc's REST API.</p>
-<ul>
-<li><a href="${up}docs">The REST API, to read and to try</a> (<a href="${up}openapi.json">OpenAPI document</a>)</li>
-<li><a href="${up}statistics">What is stored</a></li>
-<li><a href="${up}system">What this server is</a></li>
-</ul>
-</html>
-`;
 
 /** Adds the routes of this file. They come last: the document describes the others too. */
 export function addOpenApi(routes: Routes): void {
@@ -106,12 +96,5 @@ export function addOpenApi(routes: Routes): void {
         headers: { 'Content-Type': type, 'Content-Length': String(size), 'Cache-Control': 'max-age=3600' },
       });
     },
-  );
-  routes.add({ method: 'get', path: '/', tag, summary: 'Where to go from here', answers: html }, () =>
-    page(landing(services.version, '')),
-  );
-  routes.add(
-    { method: 'get', path: '/app/explorer.html', tag, summary: "Orthanc's address of the same", answers: html },
-    () => page(landing(services.version, '../')),
   );
 }

@@ -86,6 +86,7 @@ function addBrowsing(routes: Routes): void {
       path: PATH,
       tag,
       summary: 'Forgets a query',
+      reads: true,
       answers: { 200: { description: 'Done', type: 'text/plain' } },
     },
     async (context) => {
@@ -173,6 +174,7 @@ function addChildren(routes: Routes): void {
         path: `${PATH}/answers/{index}/${name}`,
         tag,
         summary: `Asks the modality for the ${LEVEL[level].path} of an answer`,
+        reads: true,
         body: { 'application/json': z.object({ Query: Dataset.optional(), Timeout: z.number().optional() }) },
         answers: { 200: { description: 'The new query', type: 'application/json', schema: Remembered } },
       },

@@ -211,12 +211,15 @@ function addFind(routes: Routes): void {
   ];
   for (const [name, level] of rows) {
     const summary = `Asks for ${LEVEL[level].path} at once; deprecated for /query`;
-    routes.add({ method: 'post', path: `/modalities/{id}/${name}`, tag, summary, body, answers }, async (context) => {
-      const keys = templateKeys(level, await bodyText(context));
-      if (keys === undefined || !isNarrow(level, keys)) return refused();
-      const modality = await findModality(services, context.req.param('id') ?? '');
-      return json((await answersOf(services, modality, { level, keys, normalize: true })).map(simplified));
-    });
+    routes.add(
+      { method: 'post', path: `/modalities/{id}/${name}`, tag, summary, reads: true, body, answers },
+      async (context) => {
+        const keys = templateKeys(level, await bodyText(context));
+        if (keys === undefined || !isNarrow(level, keys)) return refused();
+        const modality = await findModality(services, context.req.param('id') ?? '');
+        return json((await answersOf(services, modality, { level, keys, normalize: true })).map(simplified));
+      },
+    );
   }
   routes.add(
     {
@@ -267,6 +270,7 @@ function addWorklist(routes: Routes): void {
       path: '/modalities/{id}/find-worklist',
       tag,
       summary: 'Asks a worklist server',
+      reads: true,
       body: {
         'application/json': z.object({
           Query: Dataset,
@@ -321,6 +325,7 @@ function addEcho(routes: Routes): void {
       path: '/modalities/{id}/echo',
       tag,
       summary: 'Tests whether a modality answers (C-ECHO)',
+      reads: true,
       body: { 'application/json': z.object(fields) },
       answers,
     },
@@ -359,6 +364,7 @@ export function addQuerying(routes: Routes): void {
       path: '/modalities/{id}/query',
       tag,
       summary: 'Asks a modality (C-FIND); the answers are under /queries',
+      reads: true,
       body: {
         'application/json': z.object({
           Level: z.string(),

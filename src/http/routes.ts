@@ -8,6 +8,7 @@ import type { HttpBindings } from '@hono/node-server';
 import type { Context } from 'hono';
 import { asIsenError, IsenError } from '../errors.ts';
 import { recordRequest } from '../metrics.ts';
+import { onlyReads } from './access.ts';
 import { type KeptAnswers, keepAnswers } from './answers.ts';
 import type { Services } from './services.ts';
 
@@ -42,6 +43,8 @@ export interface Route<Query extends QueryShape> {
   readonly body?: Readonly<Record<string, z.ZodType>>;
   /** Changes what is stored: refused where the server is `ReadOnly`. */
   readonly writes?: true;
+  /** Changes and sends nothing, although it is no GET: open to users who only read. */
+  readonly reads?: true;
   /** Besides the errors that every route shares. */
   readonly answers: Readonly<Record<number, AnswerDescription>>;
 }
@@ -192,12 +195,16 @@ export function createRoutes(services: Services): Routes {
         },
       });
       const pattern = route.path.replace(/\{(\w+)\}$/, openEnded(route.path) ? ':$1{.+}' : ':$1');
-      const readOnly = route.writes === true && services.config.ReadOnly;
+      const { config } = services;
+      const readOnly = route.writes === true && config.ReadOnly;
+      const isLooking = route.method === 'get' || route.reads === true;
       app.on(route.method.toUpperCase(), pattern.replaceAll(/\{(\w+)\}/g, ':$1'), async (context) => {
         const started = performance.now();
         let status = 500;
         try {
-          if (readOnly) throw new IsenError('ReadOnly', undefined, { http: 403 });
+          if (readOnly || (!isLooking && onlyReads(config, context.env?.incoming))) {
+            throw new IsenError('ReadOnly', undefined, { http: 403 });
+          }
           const query = check(context) as never;
           const answer = await (route.method === 'get'
             ? lookingAgain(async () => handler(context, query))

@@ -92,6 +92,7 @@ export function addRouting(routes: Routes): void {
       path: `${path}/test`,
       tag,
       summary: 'Whether a rule would apply to a stored instance, and why not',
+      reads: true,
       body: { 'text/plain': z.string(), 'application/json': z.object({ ID: z.string() }) },
       answers: {
         200: {

@@ -49,6 +49,7 @@ function addIdentifiers(routes: Routes): void {
       path: '/tools/lookup',
       tag,
       summary: 'The resources that a DICOM identifier (or an accession number) names',
+      reads: true,
       body: { 'text/plain': z.string() },
       answers: { 200: { description: 'The resources', type: 'application/json', schema: z.array(Reference) } },
     },

@@ -271,7 +271,8 @@ async function prepareAs(room: ArchiveRoom, order: ArchiveOrder, file: ArchiveFi
     transcoded === undefined
       ? readContent(room.storage, attachment, { start: 0, end })
       : Uint8Array.from(transcoded.subarray(0, end));
-  if (transcoded === undefined && (await room.storage.size(attachment.uuid)) !== attachment.compressedSize) throw altered(attachment);
+  if (transcoded === undefined && (await room.storage.size(attachment.uuid)) !== attachment.compressedSize)
+    throw altered(attachment);
   const entry = order.media ? await describeLarge(room, file, size, order.extended, read) : undefined;
   const source = async (): Promise<AsyncIterable<Uint8Array>> =>
     transcoded === undefined

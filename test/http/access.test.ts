@@ -33,6 +33,43 @@ async function converse(port: number, text: string, silence = 300): Promise<stri
   return answer;
 }
 
+test('an address below the interface, which strangers may see, leads them nowhere else', async () => {
+  const server = await serve({ AuthenticationEnabled: true, RegisteredUsers: { bob: 'secret' } });
+  try {
+    const stored = await raw(server.port, '/instances', { method: 'POST', headers: basic('bob:secret') }, make());
+    const { ID, ParentPatient } = JSON.parse(stored.body.toString()) as { ID: string; ParentPatient: string };
+    for (const way of [
+      '/ui/app/../..',
+      '/ui/app/assets/../../..',
+      '/ui/app/%2e%2e/..',
+      '//ui/app/../..',
+      '/ui/session/../..',
+    ]) {
+      for (const [method, path] of [
+        ['GET', '/patients'],
+        ['GET', `/instances/${ID}/tags`],
+        ['POST', '/tools/find'],
+        ['PUT', '/modalities/x'],
+        ['DELETE', `/patients/${ParentPatient}`],
+      ] as const) {
+        const { status, headers, body } = await raw(
+          server.port,
+          way + path,
+          { method },
+          method === 'GET' ? undefined : '{}',
+        );
+        assert.ok(
+          status !== 200 || headers['content-type'] === 'text/html; charset=utf-8',
+          `${method} ${way}${path}: ${status}`,
+        );
+      }
+    }
+    assert.equal((await raw(server.port, `/instances/${ID}`, { headers: basic('bob:secret') })).status, 200);
+  } finally {
+    await server.close();
+  }
+});
+
 test('only registered users are let in, with plain or stored-hash passwords', async () => {
   const server = await serve({
     AuthenticationEnabled: true,

@@ -1,0 +1,88 @@
+/** Owns which page belongs to which address. All but the list of studies are loaded when they are first opened. */
+
+import { type ComponentType, h, type VNode } from 'preact';
+import { useEffect, useState } from 'preact/hooks';
+import { FileQuestion } from 'lucide';
+import { Studies } from './pages/studies.tsx';
+import { Empty, Failed, Loading } from './parts/page.tsx';
+import { href } from './router.ts';
+import { t } from './texts.ts';
+
+/** A component that is loaded when it is first shown. */
+function lazy<Props extends object>(load: () => Promise<ComponentType<Props>>): (props: Props) => VNode {
+  let loaded: ComponentType<Props> | undefined;
+  return function Lazy(props) {
+    const [, setReady] = useState(loaded !== undefined);
+    const [error, setError] = useState<unknown>();
+    useEffect(() => {
+      if (loaded !== undefined) return;
+      load().then((component) => {
+        loaded = component;
+        setReady(true);
+      }, setError);
+    }, []);
+    if (error !== undefined) return <Failed error={error} retry={() => location.reload()} />;
+    return loaded === undefined ? <Loading /> : h(loaded as ComponentType<object>, props);
+  };
+}
+
+const Patient = lazy(async () => (await import('./pages/patient.tsx')).Patient);
+const Study = lazy(async () => (await import('./pages/study.tsx')).Study);
+const Series = lazy(async () => (await import('./pages/series.tsx')).Series);
+const Instance = lazy(async () => (await import('./pages/instance.tsx')).Instance);
+const Upload = lazy(async () => (await import('./pages/upload.tsx')).Upload);
+const Routing = lazy(async () => (await import('./pages/routing.tsx')).Routing);
+const Modalities = lazy(async () => (await import('./pages/modalities.tsx')).Modalities);
+const Query = lazy(async () => (await import('./pages/query.tsx')).Query);
+const Jobs = lazy(async () => (await import('./pages/jobs.tsx')).Jobs);
+const Changes = lazy(async () => (await import('./pages/changes.tsx')).Changes);
+const System = lazy(async () => (await import('./pages/system.tsx')).System);
+const Viewer = lazy(async () => (await import('./viewer/viewer.tsx')).Viewer);
+
+/** The page at a path below the application. */
+export function pageOf(path: string): VNode {
+  const [place = '', id = '', ...rest] = path.split('/');
+  const below = rest.length === 0 ? id : undefined;
+  switch (place) {
+    case '':
+      return <Studies />;
+    case 'patients':
+      if (below) return <Patient key={id} id={id} />;
+      break;
+    case 'studies':
+      if (below) return <Study key={id} id={id} />;
+      break;
+    case 'series':
+      if (below) return <Series key={id} id={id} />;
+      break;
+    case 'instances':
+      if (below) return <Instance key={id} id={id} />;
+      break;
+    case 'upload':
+      return <Upload />;
+    case 'routing':
+      return <Routing />;
+    case 'modalities':
+      return <Modalities />;
+    case 'query':
+      return <Query />;
+    case 'jobs':
+      return <Jobs id={id === '' ? undefined : id} />;
+    case 'changes':
+      return <Changes />;
+    case 'system':
+      return <System />;
+    case 'view':
+      if (id !== '') return <Viewer key={path} studyId={id} seriesId={rest[0]} />;
+      break;
+    default:
+  }
+  return (
+    <Empty icon={FileQuestion} title={t.errors.unknownPage}>
+      <p>{t.errors.unknownPageHint}</p>
+      <a class="button" href={href('')}>
+        {t.errors.toStudies}
+      </a>
+    </Empty>
+  );
+}

@@ -1,0 +1,42 @@
+/** Owns what pages fetch: asked again when what it depends on changes, called off when nobody wants it any more. */
+
+import { useCallback, useEffect, useRef, useState } from 'preact/hooks';
+import { isAborted } from '../api.ts';
+
+/** What is there of something that is fetched. While it is fetched again the old value stays. */
+export interface Fetched<T> {
+  readonly value: T | undefined;
+  readonly error: unknown;
+  readonly loading: boolean;
+  /** Fetches it again. */
+  readonly reload: () => void;
+}
+
+/** Fetches with `work` whenever one of `inputs` is another. */
+export function useFetched<T>(work: (signal: AbortSignal) => Promise<T>, inputs: readonly unknown[]): Fetched<T> {
+  const [state, setState] = useState<Omit<Fetched<T>, 'reload'>>({
+    value: undefined,
+    error: undefined,
+    loading: true,
+  });
+  const [round, setRound] = useState(0);
+  const latest = useRef(work);
+  latest.current = work;
+  useEffect(() => {
+    const stop = new AbortController();
+    setState((before) => ({ ...before, loading: true }));
+    latest.current(stop.signal).then(
+      (value) => {
+        if (!stop.signal.aborted) setState({ value, error: undefined, loading: false });
+      },
+      (error: unknown) => {
+        if (!stop.signal.aborted && !isAborted(error)) {
+          setState((before) => ({ value: before.value, error, loading: false }));
+        }
+      },
+    );
+    return () => stop.abort();
+  }, [round, ...inputs]);
+  const reload = useCallback(() => setRound((before) => before + 1), []);
+  return { ...state, reload };
+}
