@@ -17,6 +17,7 @@ import { addArchives } from './archive.ts';
 import { addAttachments } from './attachments.ts';
 import { addChanges } from './changes.ts';
 import { addCommitments } from './commitments.ts';
+import { addConformance } from './conformance.ts';
 import { addDatasets } from './datasets.ts';
 import { addArrays } from './arrays.ts';
 import { addExports } from './exports.ts';
@@ -73,6 +74,7 @@ export function allRoutes(services: Services, ended: AbortSignal): Routes {
   addSplitMerge(routes);
   addSystem(routes);
   addTools(routes);
+  addConformance(routes);
   addModalities(routes);
   addQueues(routes);
   addStoring(routes);
