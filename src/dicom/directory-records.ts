@@ -25,46 +25,50 @@ export type RecordType =
   | 'SURFACE'
   | 'SURFACE SCAN'
   | 'TRACT'
-  | 'ASSESSMENT';
+  | 'ASSESSMENT'
+  | 'RADIOTHERAPY'
+  | 'ANNOTATION';
 
-/** SOP classes below 1.2.840.10008.5.1.4.1.1, from the beginning of their UIDs; the first row that fits holds. */
-const TYPES: readonly (readonly [beginning: string, type: RecordType])[] = [
-  ['.481.2', 'RT DOSE'],
-  ['.481.3', 'RT STRUCTURE SET'],
-  ['.481.5', 'RT PLAN'],
-  ['.481.8', 'RT PLAN'],
-  ['.481.4', 'RT TREAT RECORD'],
-  ['.481.6', 'RT TREAT RECORD'],
-  ['.481.7', 'RT TREAT RECORD'],
-  ['.481.9', 'RT TREAT RECORD'],
-  ['.11', 'PRESENTATION'],
-  ['.9', 'WAVEFORM'],
-  ['.88.59', 'KEY OBJECT DOC'],
-  ['.88', 'SR DOCUMENT'],
-  ['.79.1', 'SR DOCUMENT'],
-  ['.4.2', 'SPECTROSCOPY'],
-  ['.66.1', 'REGISTRATION'],
-  ['.66.3', 'REGISTRATION'],
-  ['.66.2', 'FIDUCIAL'],
-  ['.66.4', 'IMAGE'],
-  ['.66.5', 'SURFACE'],
-  ['.66.6', 'TRACT'],
-  ['.66', 'RAW DATA'],
-  ['.67', 'VALUE MAP'],
-  ['.68', 'SURFACE SCAN'],
-  ['.77.1.5.3', 'STEREOMETRIC'],
-  ['.78', 'MEASUREMENT'],
-  ['.90', 'ASSESSMENT'],
-  ['.104', 'ENCAP DOC'],
+/**
+ * SOP classes below 1.2.840.10008.5.1.4.1.1: the ends of their UIDs, or (`*`) what they begin with; the first that fits holds. Those
+ * that are not listed are of images.
+ */
+const TYPES: readonly (readonly [type: RecordType, classes: string])[] = [
+  ['RT DOSE', '481.2'],
+  ['RT STRUCTURE SET', '481.3'],
+  ['RT PLAN', '481.5 481.8'],
+  ['RT TREAT RECORD', '481.4 481.6 481.7 481.9'],
+  ['IMAGE', '481.1 481.23 481.24'],
+  ['RADIOTHERAPY', '481.*'],
+  ['PRESENTATION', '11.* 9.100.*'],
+  ['WAVEFORM', '9.*'],
+  ['KEY OBJECT DOC', '88.59'],
+  ['SR DOCUMENT', '88.* 78.6 79.1'],
+  ['MEASUREMENT', '78.* 80.1'],
+  ['SPECTROSCOPY', '4.2'],
+  ['RAW DATA', '66'],
+  ['REGISTRATION', '66.1 66.3'],
+  ['FIDUCIAL', '66.2'],
+  ['SURFACE', '66.5'],
+  ['TRACT', '66.6'],
+  ['VALUE MAP', '67'],
+  ['SURFACE SCAN', '68.*'],
+  ['STEREOMETRIC', '77.1.5.3'],
+  ['ASSESSMENT', '90.*'],
+  ['ANNOTATION', '91.*'],
+  ['ENCAP DOC', '104.*'],
 ];
 
-const STORAGE = '1.2.840.10008.5.1.4.1.1';
+const STORAGE = '1.2.840.10008.5.1.4.1.1.';
+
+const fits = (classes: string, end: string): boolean =>
+  classes.split(' ').some((each) => (each.endsWith('*') ? end.startsWith(each.slice(0, -1)) : end === each));
 
 /** The type of the record of an instance; of an unknown SOP class an image, as the reference has it. */
 export function recordType(sopClassUid: string): RecordType {
-  if (!sopClassUid.startsWith(`${STORAGE}.`)) return 'IMAGE';
-  const rest = sopClassUid.slice(STORAGE.length);
-  return TYPES.find(([beginning]) => rest === beginning || rest.startsWith(`${beginning}.`))?.[1] ?? 'IMAGE';
+  if (!sopClassUid.startsWith(STORAGE)) return 'IMAGE';
+  const end = sopClassUid.slice(STORAGE.length);
+  return TYPES.find(([, classes]) => fits(classes, end))?.[0] ?? 'IMAGE';
 }
 
 /** An attribute of a record. */
@@ -184,6 +188,12 @@ const INSTANCE_KEYS: Readonly<Record<RecordType, readonly Key[]>> = {
     0020,0013 IS
     0070,0082 DA?
     0070,0083 TM?`),
+  RADIOTHERAPY: keys(`
+    0020,0013 IS
+    0070,0081 LO
+    0070,0084 PN
+    3010,0033 SH?`),
+  ANNOTATION: [...content, ...creator],
 };
 
 const CHARACTER_SET = keys('0008,0005 CS?');

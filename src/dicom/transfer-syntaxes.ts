@@ -100,6 +100,12 @@ export const EXPLICIT_LITTLE_ENDIAN = '1.2.840.10008.1.2.1';
 export const IMPLICIT_LITTLE_ENDIAN = '1.2.840.10008.1.2';
 /** Explicit VR Big Endian, retired. */
 export const EXPLICIT_BIG_ENDIAN = '1.2.840.10008.1.2.2';
+/** The transfer syntaxes of what has no pixels: every peer speaks one of them (PS3.5 §10.1). */
+export const PLAIN_TRANSFER_SYNTAXES: readonly string[] = [
+  EXPLICIT_LITTLE_ENDIAN,
+  EXPLICIT_BIG_ENDIAN,
+  IMPLICIT_LITTLE_ENDIAN,
+];
 
 /** The row of a UID, or undefined for one that the Standard does not have. */
 export function transferSyntax(uid: string): TransferSyntax | undefined {

@@ -33,7 +33,7 @@ const PAGE = 1000;
 /** Those of one series, a page of which costs a walk through all of it. */
 const SERIES_PAGE = 5000;
 /** Instances of a series that are put in order; more stay in that of the index. */
-const MOST_ORDERED = 100_000;
+const MOST_ORDERED = 20_000;
 
 /** All that is below a resource, or (by public id) parts of it. */
 type Branch = 'all' | Map<string, Branch>;

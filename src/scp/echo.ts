@@ -1,18 +1,11 @@
 /** Owns the Verification service (PS3.4 §A, PS3.7 §9.1.5). */
 
 import { COMMAND } from '../dicom/command.ts';
-import { EXPLICIT_BIG_ENDIAN, EXPLICIT_LITTLE_ENDIAN, IMPLICIT_LITTLE_ENDIAN } from '../dicom/transfer-syntaxes.ts';
+import { PLAIN_TRANSFER_SYNTAXES } from '../dicom/transfer-syntaxes.ts';
 import { acceptFor, type Service } from './service.ts';
 
 /** Verification SOP Class. */
 export const VERIFICATION = '1.2.840.10008.1.1';
-
-/** The transfer syntaxes of what has no pixels: every peer speaks one of them (PS3.5 §10.1). */
-export const PLAIN_TRANSFER_SYNTAXES: readonly string[] = [
-  EXPLICIT_LITTLE_ENDIAN,
-  EXPLICIT_BIG_ENDIAN,
-  IMPLICIT_LITTLE_ENDIAN,
-];
 
 /** Answers C-ECHO. */
 export const echo: Service = {

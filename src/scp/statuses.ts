@@ -1,8 +1,8 @@
 /** Owns the statuses that queries and retrievals answer with (PS3.4 §C.4), and which contexts they are asked in. */
 
 import { MODELS } from '../dicom/models.ts';
+import { PLAIN_TRANSFER_SYNTAXES } from '../dicom/transfer-syntaxes.ts';
 import { asIsenError } from '../errors.ts';
-import { PLAIN_TRANSFER_SYNTAXES } from './echo.ts';
 
 /** Statuses of C-FIND, C-MOVE and C-GET (PS3.4 tables C.4-1, C.4-2 and C.4-3). */
 export const STATUS = {

@@ -102,12 +102,22 @@ test('the offsets make the tree', () => {
 });
 
 test('every storage class has a record, and every key the VR of the dictionary', () => {
-  assert.equal(recordType('1.2.840.10008.5.1.4.1.1.2'), 'IMAGE');
-  assert.equal(recordType('1.2.840.10008.5.1.4.1.1.481.11'), 'IMAGE');
-  assert.equal(recordType('1.2.840.10008.5.1.4.1.1.66'), 'RAW DATA');
-  assert.equal(recordType('1.2.840.10008.5.1.4.1.1.66.4'), 'IMAGE');
-  assert.equal(recordType('1.2.840.10008.5.1.4.1.1.88.59'), 'KEY OBJECT DOC');
-  assert.equal(recordType('1.2.840.10008.5.1.4.1.1.11.12'), 'PRESENTATION');
+  const cases: readonly (readonly [end: string, type: string])[] = [
+    ['2', 'IMAGE'],
+    ['481.1', 'IMAGE'],
+    ['481.11', 'RADIOTHERAPY'],
+    ['481.3', 'RT STRUCTURE SET'],
+    ['66', 'RAW DATA'],
+    ['66.4', 'IMAGE'],
+    ['66.7', 'IMAGE'],
+    ['88.59', 'KEY OBJECT DOC'],
+    ['88.33', 'SR DOCUMENT'],
+    ['11.12', 'PRESENTATION'],
+    ['9.100.1', 'PRESENTATION'],
+    ['9.1.1', 'WAVEFORM'],
+    ['104.1', 'ENCAP DOC'],
+  ];
+  for (const [end, type] of cases) assert.equal(recordType(`1.2.840.10008.5.1.4.1.1.${end}`), type, end);
   assert.equal(recordType('1.3.46.670589.1'), 'IMAGE');
   const types = new Map<string, number>();
   for (const uid of STORAGE_CLASSES) types.set(recordType(uid), (types.get(recordType(uid)) ?? 0) + 1);

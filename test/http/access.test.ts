@@ -52,12 +52,7 @@ test('an address below the interface, which strangers may see, leads them nowher
         ['PUT', '/modalities/x'],
         ['DELETE', `/patients/${ParentPatient}`],
       ] as const) {
-        const { status, headers, body } = await raw(
-          server.port,
-          way + path,
-          { method },
-          method === 'GET' ? undefined : '{}',
-        );
+        const { status, headers } = await raw(server.port, way + path, { method }, method === 'GET' ? undefined : '{}');
         assert.ok(
           status !== 200 || headers['content-type'] === 'text/html; charset=utf-8',
           `${method} ${way}${path}: ${status}`,

@@ -464,6 +464,22 @@ test('a client that is slow is waited for, and one that leaves ends the reading'
   assert.equal((await unzipped(Buffer.concat(chunks))).size, count);
 });
 
+test('a job that is cancelled leaves nothing', async () => {
+  const patients = (await (await fetch(`${server.url}/patients`)).json()) as string[];
+  const before = blobs(server.storage).length;
+  for (let round = 0; round < 3; round += 1) {
+    const begun = await fetch(`${server.url}/tools/create-media`, posting({ Resources: patients, Asynchronous: true }));
+    const { ID, Path } = (await begun.json()) as { ID: string; Path: string };
+    for (let wait = 0; wait < 500 && blobs(server.storage).length === before; wait += 1) await sleep(2);
+    assert.equal((await fetch(`${server.url}${Path}/cancel`, { method: 'POST' })).status, 200);
+    const { State, ErrorCode } = await ended(ID);
+    assert.deepEqual([State, ErrorCode], ['Failure', 37]);
+    for (let wait = 0; wait < 300 && blobs(server.storage).length > before; wait += 1) await sleep(20);
+    assert.equal(blobs(server.storage).length, before);
+    assert.equal((await fetch(`${server.url}${Path}/archive`)).status, 404);
+  }
+});
+
 /** The names of files, but for the numbers: those of the reference have been those of the instances only since 1.12. */
 const masked = (names: Iterable<string>): string[] =>
   [...names].map((name) => name.replace(/\d{5,8}\.dcm$/, '.dcm')).sort();
