@@ -102,21 +102,8 @@ const DIFFERENCES: readonly {
     reason: 'new UIDs; and ours keeps the bytes of what does not change, where the reference writes all anew',
   },
   {
-<<<<<<< HEAD
-    line: /^(resources|writes): POST \/(instances|studies)\/[^/]+\/archive/,
-    reason: 'later: archives',
-  },
-  {
     line: /^writes: \w+ \/tools\/execute-script/,
     reason: 'scripts of the reference run in its own interpreter',
-=======
-    line: /^writes: \w+ \/tools\/(create-dicom|bulk-delete|execute-script)/,
-    reason: 'later: creation and bulk requests; scripts of the reference run in its own interpreter',
-  },
-  {
-    line: /^writes: (\w+ \/studies\/[^/]+\/attachments\/report|DELETE \/instances\/[^/]+\/attachments)/,
-    reason: 'later: attachments of the user',
->>>>>>> archive
   },
   {
     line: /^writes: GET \/jobs\?expand$/,

@@ -18,11 +18,8 @@ import { addAttachments } from './attachments.ts';
 import { addBulk } from './bulk.ts';
 import { addChanges } from './changes.ts';
 import { addCommitments } from './commitments.ts';
-<<<<<<< HEAD
 import { addCreate } from './create.ts';
-=======
 import { addConformance } from './conformance.ts';
->>>>>>> archive
 import { addDatasets } from './datasets.ts';
 import { addArrays } from './arrays.ts';
 import { addExports } from './exports.ts';
@@ -92,13 +89,10 @@ export function allRoutes(services: Services, sessions: Sessions, ended: AbortSi
   addFind(routes);
   addBulk(routes);
   addTools(routes);
-<<<<<<< HEAD
   addPlugins(routes);
   addSettings(routes);
   addAdministration(routes);
-=======
   addConformance(routes);
->>>>>>> archive
   addModalities(routes);
   addPeers(routes);
   addPeerStoring(routes);
