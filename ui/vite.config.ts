@@ -1,9 +1,11 @@
 /** Owns how the web interface is built: into dist/ui, with relative addresses, so that it works below any path of a proxy. */
 
 import { defineConfig } from 'vite';
+import { cornerstone } from './cornerstone.ts';
 
 export default defineConfig(({ command }) => ({
   root: import.meta.dirname,
+  plugins: [cornerstone()],
   base: command === 'serve' ? '/ui/app/' : './',
   build: {
     outDir: '../dist/ui',

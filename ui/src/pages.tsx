@@ -73,7 +73,7 @@ export function pageOf(path: string): VNode {
     case 'system':
       return <System />;
     case 'view':
-      if (id !== '') return <Viewer key={path} studyId={id} seriesId={rest[0]} />;
+      if (id !== '') return <Viewer key={id} studyId={id} seriesId={rest[0]} />;
       break;
     default:
   }

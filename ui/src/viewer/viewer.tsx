@@ -1,10 +1,102 @@
-/** Owns the viewer: the pictures of a study in viewports. */
+/** Owns the viewer: the pictures of a study in viewports, with everything around them. */
+
+import { signal } from '@preact/signals';
+import { X } from 'lucide';
+import { useEffect, useRef, useState } from 'preact/hooks';
+import { isAborted } from '../api.ts';
+import { Icon } from '../parts/icon.tsx';
+import { Failed, Loading } from '../parts/page.tsx';
+import { notifyError } from '../parts/toasts.tsx';
+import { t } from '../texts.ts';
+import { Cell } from './cell.tsx';
+import { Help } from './help.tsx';
+import { onKey } from './keys.ts';
+import { Room } from './room.ts';
+import { openStage, type Stage } from './stage.ts';
+import { Strip } from './strip.tsx';
+import { Toolbar } from './toolbar.tsx';
+import { type ExternalViewer, listViewers } from './viewers.ts';
+import './viewer.css';
+
+/** The same for every study. */
+const viewers = signal<readonly ExternalViewer[]>([]);
+
+function Views({ room, stage }: { readonly room: Room; readonly stage: Stage }) {
+  const element = useRef<HTMLDivElement>(null);
+  useEffect(() => {
+    const watch = new ResizeObserver(() => stage.resize());
+    if (element.current !== null) watch.observe(element.current);
+    return () => watch.disconnect();
+  }, [stage]);
+  const views = room.views.value;
+  useEffect(() => stage.resize(), [stage, views]);
+  return (
+    <div ref={element} class={`views ${room.planes.value ? 'planes' : `layout-${room.layout.value}`}`}>
+      {views.map((view, index) => (
+        <Cell key={view.id} room={room} view={view} stage={stage} number={index + 1} />
+      ))}
+    </div>
+  );
+}
 
 /** The viewer of a study, begun at a series where one is given. */
 export function Viewer({ studyId, seriesId }: { readonly studyId: string; readonly seriesId: string | undefined }) {
+  const [room, setRoom] = useState<Room>();
+  const [stage, setStage] = useState<Stage>();
+  const [error, setError] = useState<unknown>();
+  useEffect(() => {
+    document.title = `${t.viewer.title} · Isen`;
+    const stop = new AbortController();
+    const created = new Room(studyId);
+    setRoom(created);
+    openStage().then(setStage, setError);
+    listViewers(stop.signal).then(
+      (listed) => {
+        viewers.value = listed;
+      },
+      (thrown: unknown) => {
+        if (!isAborted(thrown)) notifyError(thrown);
+      },
+    );
+    const press = (event: KeyboardEvent): void => onKey(created, event);
+    addEventListener('keydown', press);
+    return () => {
+      stop.abort();
+      removeEventListener('keydown', press);
+      created.close();
+    };
+  }, [studyId]);
+  useEffect(() => {
+    // The first viewport has its element by now.
+    if (room !== undefined && stage !== undefined) void room.open(seriesId);
+  }, [room, stage]);
+  if (error !== undefined) return <Failed error={error} />;
+  if (room === undefined || stage === undefined) return <Loading />;
   return (
-    <p>
-      {studyId} {seriesId}
-    </p>
+    <div class={`viewer${room.strip.value ? ' with-strip' : ''}`}>
+      <h1 class="sr-only">{t.viewer.title}</h1>
+      <Toolbar room={room} viewers={viewers.value} />
+      {room.strip.value && <Strip room={room} />}
+      <div class="stage">
+        {room.error.value !== undefined && <Failed error={room.error.value} />}
+        {room.notice.value !== '' && (
+          <div class="notice notice-warning" role="alert">
+            <p>{room.notice.value}</p>
+            <button
+              type="button"
+              class="button quiet icon-only small"
+              aria-label={t.errors.dismiss}
+              onClick={() => {
+                room.notice.value = '';
+              }}
+            >
+              <Icon of={X} />
+            </button>
+          </div>
+        )}
+        <Views room={room} stage={stage} />
+      </div>
+      <Help room={room} />
+    </div>
   );
 }
