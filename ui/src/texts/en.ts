@@ -332,7 +332,8 @@ export const en = {
       planes: 'The images of this series are not parallel slices of one volume.',
       sizes: 'The images of this series have different sizes.',
       uneven: 'The slices of this series are not evenly spaced, so other planes would be distorted.',
-      webgl: 'This browser has no WebGL, which other planes need. Turn hardware acceleration on, or use another browser.',
+      webgl:
+        'This browser has no WebGL, which other planes need. Turn hardware acceleration on, or use another browser.',
       memory: 'This series is larger than the memory that the viewer may use on this device.',
     },
     preset: 'Window presets',

@@ -21,7 +21,8 @@ const dateText = (value: string): string => value.replace(/^(\d{4})(\d{2})(\d{2}
 /** `101530.125` as people write it. */
 const timeText = (value: string): string => value.replace(/^(\d{2})(\d{2})(\d{2})?.*$/, (_, h, m) => `${h}:${m}`);
 /** The first of the groups of a name, without its separators. */
-const nameText = (value: string): string => (value.split('=').find((group) => group !== '') ?? '').replaceAll('^', ' ').trim();
+const nameText = (value: string): string =>
+  (value.split('=').find((group) => group !== '') ?? '').replaceAll('^', ' ').trim();
 
 const levelText = ({ center, width }: Level): string => t.viewer.level(t.viewer.number(center), t.viewer.number(width));
 
@@ -41,8 +42,10 @@ function Corner({ place, lines }: { readonly place: string; readonly lines: read
 function Texts({ view, info }: { readonly view: View; readonly info: FrameInfo }) {
   const { texts } = info;
   const level = view.level.value;
-  const spacing = info.spacing === undefined ? t.viewer.noSpacing : info.spacingKind === 'detector' ? t.viewer.detectorSpacing : '';
-  const place = view.plane === undefined && info.location !== undefined ? t.viewer.location(t.viewer.number(info.location)) : '';
+  const spacing =
+    info.spacing === undefined ? t.viewer.noSpacing : info.spacingKind === 'detector' ? t.viewer.detectorSpacing : '';
+  const place =
+    view.plane === undefined && info.location !== undefined ? t.viewer.location(t.viewer.number(info.location)) : '';
   return (
     <>
       <Corner
@@ -66,10 +69,14 @@ function Texts({ view, info }: { readonly view: View; readonly info: FrameInfo }
       <Corner
         place="bottom left"
         lines={[
-          view.plane === undefined ? `${texts.Modality} ${t.viewer.series(texts.SeriesNumber, texts.SeriesDescription)}`.trim() : t.viewer.planes[view.plane],
+          view.plane === undefined
+            ? `${texts.Modality} ${t.viewer.series(texts.SeriesNumber, texts.SeriesDescription)}`.trim()
+            : t.viewer.planes[view.plane],
           view.count.value === 0 ? '' : t.viewer.position(view.index.value + 1, view.count.value),
           place,
-          view.plane === undefined && info.thickness !== undefined ? t.viewer.thickness(t.viewer.number(info.thickness)) : '',
+          view.plane === undefined && info.thickness !== undefined
+            ? t.viewer.thickness(t.viewer.number(info.thickness))
+            : '',
         ]}
       />
       <Corner
@@ -142,7 +149,9 @@ function Way({ view, number }: { readonly view: View; readonly number: number })
         value={view.index.value}
         onInput={(event) => view.go(event.currentTarget.valueAsNumber)}
       />
-      {share < 1 && <progress class="way-loaded" max={1} value={share} aria-label={t.viewer.loading(view.loaded.value, total)} />}
+      {share < 1 && (
+        <progress class="way-loaded" max={1} value={share} aria-label={t.viewer.loading(view.loaded.value, total)} />
+      )}
     </div>
   );
 }

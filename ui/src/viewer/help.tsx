@@ -16,7 +16,9 @@ const MOUSE = [
 function Keys({ keys }: { readonly keys: readonly string[] }) {
   const shown = keys.length > 4 ? [keys[0] as string, '–', keys.at(-1) as string] : keys;
   return (
-    <span class="keys">{shown.map((key) => (key === '–' ? <span key={key}>–</span> : <kbd key={key}>{keyName(key)}</kbd>))}</span>
+    <span class="keys">
+      {shown.map((key) => (key === '–' ? <span key={key}>–</span> : <kbd key={key}>{keyName(key)}</kbd>))}
+    </span>
   );
 }
 

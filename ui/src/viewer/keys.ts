@@ -18,7 +18,11 @@ export interface Shortcut {
 const MOVE = 40;
 const ZOOM = 1.2;
 
-const tool = (key: string, name: Tool, title: string): Shortcut => ({ keys: [key], title, act: (room) => room.use(name) });
+const tool = (key: string, name: Tool, title: string): Shortcut => ({
+  keys: [key],
+  title,
+  act: (room) => room.use(name),
+});
 
 /** Makes a change of the window by a share of its width. */
 function changeLevel(room: Room, width: number, center: number): void {
@@ -141,7 +145,9 @@ export const SHORTCUTS: readonly { readonly title: string; readonly shortcuts: r
   },
 ];
 
-const acts = new Map(SHORTCUTS.flatMap(({ shortcuts }) => shortcuts.flatMap((each) => each.keys.map((key) => [key, each.act] as const))));
+const acts = new Map(
+  SHORTCUTS.flatMap(({ shortcuts }) => shortcuts.flatMap((each) => each.keys.map((key) => [key, each.act] as const))),
+);
 
 /** Signs for which Shift may be needed to write them, which is then no part of the shortcut. */
 const isSign = (key: string): boolean => key.length === 1 && !/[a-z]/.test(key);

@@ -60,7 +60,11 @@ export function metadataOf(loading: Loading): (type: string, imageId: unknown) =
       case 'generalImageModule':
         return { sopInstanceUID: info.texts.SOPInstanceUID, instanceNumber: info.instanceNumber };
       case 'voiLutModule':
-        return { windowCenter: window && [window.center], windowWidth: window && [window.width], voiLUTFunction: info.voi };
+        return {
+          windowCenter: window && [window.center],
+          windowWidth: window && [window.width],
+          voiLUTFunction: info.voi,
+        };
       case 'modalityLutModule':
         // Pixels come as values of the modality already.
         return { rescaleSlope: 1, rescaleIntercept: 0, rescaleType: info.unit };

@@ -11,7 +11,15 @@ interface NumpyFrame {
   readonly rows: number;
   readonly columns: number;
   readonly channels: number;
-  readonly samples: Uint8Array | Int8Array | Uint16Array | Int16Array | Int32Array | Uint32Array | Float32Array | Float64Array;
+  readonly samples:
+    | Uint8Array
+    | Int8Array
+    | Uint16Array
+    | Int16Array
+    | Int32Array
+    | Uint32Array
+    | Float32Array
+    | Float64Array;
 }
 
 const ARRAYS = {
@@ -59,7 +67,10 @@ function extremesOf(samples: ArrayLike<number>): Extremes {
 }
 
 /** The smallest array that holds whole numbers from `least` to `most`; floats for any other. */
-function arrayFor({ least, most, whole }: Extremes, length: number): Uint8Array | Int16Array | Uint16Array | Float32Array {
+function arrayFor(
+  { least, most, whole }: Extremes,
+  length: number,
+): Uint8Array | Int16Array | Uint16Array | Float32Array {
   if (!whole) return new Float32Array(length);
   if (least >= -0x8000 && most <= 0x7fff) return new Int16Array(length);
   return least >= 0 && most <= 0xffff ? new Uint16Array(length) : new Float32Array(length);

@@ -29,7 +29,24 @@ export interface Series {
 }
 
 /** Modalities whose series hold no images (PS3.3 §C.7.3.1.1.1). */
-const NO_IMAGES = new Set(['SR', 'PR', 'KO', 'DOC', 'AU', 'ECG', 'EPS', 'HD', 'RTPLAN', 'RTSTRUCT', 'RTRECORD', 'REG', 'FID', 'RWV', 'PLAN', 'ANN']);
+const NO_IMAGES = new Set([
+  'SR',
+  'PR',
+  'KO',
+  'DOC',
+  'AU',
+  'ECG',
+  'EPS',
+  'HD',
+  'RTPLAN',
+  'RTSTRUCT',
+  'RTRECORD',
+  'REG',
+  'FID',
+  'RWV',
+  'PLAN',
+  'ANN',
+]);
 
 /** The modality of a series, `''` where it says none. */
 export const modalityOf = ({ MainDicomTags }: Series): string => String(MainDicomTags['Modality'] ?? '');
@@ -232,7 +249,8 @@ export class Room {
 
   /** Removes all measurements. */
   clear(): void {
-    for (const each of annotation.state.getAllAnnotations()) annotation.state.removeAnnotation(each.annotationUID ?? '');
+    for (const each of annotation.state.getAllAnnotations())
+      annotation.state.removeAnnotation(each.annotationUID ?? '');
     this.#redraw();
   }
 
@@ -249,4 +267,3 @@ export class Room {
     for (const view of this.views.value) view.redraw();
   }
 }
-

@@ -40,7 +40,8 @@ function Entry({ room, series }: { readonly room: Room; readonly series: Series 
     <span class="strip-words">
       <b class="ellipsis">{text('SeriesDescription') || name}</b>
       <span>
-        {modalityOf(series)} {text('SeriesNumber') !== '' && `#${text('SeriesNumber')}`} · {t.viewer.images(Instances.length)}
+        {modalityOf(series)} {text('SeriesNumber') !== '' && `#${text('SeriesNumber')}`} ·{' '}
+        {t.viewer.images(Instances.length)}
       </span>
     </span>
   );

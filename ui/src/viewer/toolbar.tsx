@@ -67,7 +67,12 @@ function Button({ icon, label, short = label, shortcut, pressed, disabled = fals
   );
 }
 
-const MOVING: readonly { readonly tool: Tool; readonly icon: IconNode; readonly label: string; readonly key?: string }[] = [
+const MOVING: readonly {
+  readonly tool: Tool;
+  readonly icon: IconNode;
+  readonly label: string;
+  readonly key?: string;
+}[] = [
   { tool: 'window', icon: Contrast, label: t.viewer.window, key: 'w' },
   { tool: 'pan', icon: Move, label: t.viewer.pan, key: 'p' },
   { tool: 'zoom', icon: ZoomIn, label: t.viewer.zoomTool, key: 'z' },
@@ -162,7 +167,12 @@ function Cine({ room }: { readonly room: Room }) {
   );
 }
 
-const LAYOUT_ICONS: Readonly<Record<Layout, IconNode>> = { '1x1': Square, '1x2': Columns2, '2x1': Rows2, '2x2': Grid2x2 };
+const LAYOUT_ICONS: Readonly<Record<Layout, IconNode>> = {
+  '1x1': Square,
+  '1x2': Columns2,
+  '2x1': Rows2,
+  '2x2': Grid2x2,
+};
 
 function Layouts({ room }: { readonly room: Room }) {
   return (
@@ -235,12 +245,32 @@ export function Toolbar({ room, viewers }: { readonly room: Room; readonly viewe
         </div>
         <div class="tool-group">
           <Tools room={room} of={MEASURES} />
-          <Button icon={Eraser} label={t.viewer.clear} short={t.viewer.clearShort} shortcut="shift+delete" onClick={() => room.clear()} />
+          <Button
+            icon={Eraser}
+            label={t.viewer.clear}
+            short={t.viewer.clearShort}
+            shortcut="shift+delete"
+            onClick={() => room.clear()}
+          />
         </div>
         <div class="tool-group">
           <Presets room={room} />
-          <Button icon={SunMoon} label={t.viewer.invert} shortcut="i" pressed={view.inverted.value} disabled={none} onClick={() => view.invert()} />
-          <Button icon={RotateCw} label={t.viewer.rotate} short={t.viewer.rotateShort} shortcut="r" disabled={none} onClick={() => view.rotate(90)} />
+          <Button
+            icon={SunMoon}
+            label={t.viewer.invert}
+            shortcut="i"
+            pressed={view.inverted.value}
+            disabled={none}
+            onClick={() => view.invert()}
+          />
+          <Button
+            icon={RotateCw}
+            label={t.viewer.rotate}
+            short={t.viewer.rotateShort}
+            shortcut="r"
+            disabled={none}
+            onClick={() => view.rotate(90)}
+          />
           <Button
             icon={SquareCenterlineDashedHorizontal}
             label={t.viewer.flipHorizontal}

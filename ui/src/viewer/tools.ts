@@ -99,7 +99,9 @@ function lines(stats: Stats, valueUnit: string): string[] {
     return [
       t.viewer.mean(value(stats.mean)),
       t.viewer.deviation(value(stats.stdDev)),
-      ...(stats.min === undefined || stats.max === undefined ? [] : [t.viewer.range(number(stats.min), value(stats.max))]),
+      ...(stats.min === undefined || stats.max === undefined
+        ? []
+        : [t.viewer.range(number(stats.min), value(stats.max))]),
       t.viewer.area(`${number(stats.area)} ${unitText(stats.areaUnit)}`),
     ];
   }

@@ -334,4 +334,3 @@ export class View {
     if (JSON.stringify(edges) !== JSON.stringify(this.edges.value)) this.edges.value = edges;
   }
 }
-
