@@ -2,7 +2,7 @@
 
 import { z } from '@hono/zod-openapi';
 import type { Context } from 'hono';
-import { LEVEL, type Level } from '../dicom/levels.ts';
+import { LEVEL } from '../dicom/levels.ts';
 import { transferSyntax } from '../dicom/transfer-syntaxes.ts';
 import { IsenError } from '../errors.ts';
 import type { ArchiveOrder } from '../jobs/archive-bytes.ts';
@@ -23,12 +23,11 @@ import { lossyQuality } from './transcoded.ts';
 const LARGEST_BODY = 4 << 20;
 
 const ZIP = 'application/zip';
-const TOOLS_PATH = '/tools/create-';
-const TOOL_FILE = 'Archive.zip';
+const binary = z.string().openapi({ format: 'binary' });
 
 const transcode = Text.openapi({ description: 'UID of the transfer syntax of the files that can be had in it' });
 const filename = Text.openapi({ description: 'Name of the file, for whoever downloads it' });
-const ids = z.string().max(LARGEST_BODY).optional().openapi({ description: 'Public ids, separated by commas' });
+const listed = z.string().max(LARGEST_BODY).optional().openapi({ description: 'Public ids, separated by commas' });
 const chosen = { transcode, 'lossy-quality': lossyQuality, filename };
 
 const bodyFields = {
@@ -38,13 +37,24 @@ const bodyFields = {
   Filename: z.string().optional(),
   Utf8: z.boolean().optional(),
 };
-const answers = {
-  200: { description: 'The archive', type: ZIP, schema: z.string().openapi({ format: 'binary' }) },
-};
+const Quality = z.number().int().min(1).max(100).optional();
 
 /** What a request says about its archive. */
 interface Wanted extends Omit<ArchiveOrder, 'resources'> {
   readonly filename: string;
+}
+
+/** One address, with GET and POST. */
+interface Place extends Pick<ArchiveOrder, 'media' | 'extended'> {
+  readonly path: string;
+  readonly tag: string;
+  readonly summary: string;
+  /** Whether requests list their resources, as those under /tools do. */
+  readonly lists: boolean;
+  /** The resources of a request, which may list `ids`. Throws UnknownResource. */
+  resources(context: Context<Environment>, ids: () => readonly string[]): Promise<readonly Asked[]>;
+  /** What the file is called where nobody says so. */
+  filename(context: Context<Environment>): string;
 }
 
 /** Throws ParameterOutOfRange for a transfer syntax that does not exist. */
@@ -60,169 +70,164 @@ function booleanField(body: Readonly<Record<string, unknown>>, field: string): b
   throw new IsenError('BadFileFormat', `Boolean value expected in field: ${field}`);
 }
 
+/** Throws BadFileFormat, ParameterOutOfRange. */
 function wantedIn(
-  { config }: Services,
   body: Readonly<Record<string, unknown>>,
-  initial: Pick<Wanted, 'media' | 'extended' | 'filename'>,
+  initial: Pick<Wanted, 'media' | 'extended' | 'filename' | 'utf8'>,
 ): Wanted {
   const syntax = textField(body, 'Transcode');
   checkSyntax(syntax);
-  const { LossyQuality } = body;
-  const quality = LossyQuality === undefined ? { success: true, data: undefined } : Quality.safeParse(LossyQuality);
+  const quality = Quality.safeParse(body['LossyQuality']);
   if (!quality.success) throw new IsenError('ParameterOutOfRange', 'LossyQuality is a quality from 1 to 100');
   return {
     media: initial.media,
     extended: booleanField(body, 'Extended') ?? initial.extended,
     filename: textField(body, 'Filename') ?? initial.filename,
-    utf8: booleanField(body, 'Utf8') ?? config.ZipUseUtf8,
+    utf8: booleanField(body, 'Utf8') ?? initial.utf8,
     ...(syntax !== undefined && { transcode: syntax }),
     ...(quality.data !== undefined && { quality: quality.data }),
   };
 }
 
-const Quality = z.number().int().min(1).max(100);
+/** Every address. */
+function places(services: Services): readonly Place[] {
+  const found: Place[] = [];
+  for (const media of [false, true]) {
+    const what = media ? 'A file-set with a DICOMDIR' : 'An archive';
+    for (const level of ['Patient', 'Study', 'Series'] as const) {
+      found.push({
+        path: `/${LEVEL[level].path}/{id}/${media ? 'media' : 'archive'}`,
+        tag: level === 'Patient' ? 'Patients' : level === 'Study' ? 'Studies' : 'Series',
+        summary: `${what} of the files of a ${level.toLowerCase()}`,
+        media,
+        extended: false,
+        lists: false,
+        async resources(context) {
+          const { id } = await findOne(services, level, context.req.param('id') ?? '', { idsOnly: true });
+          return [{ level, id }];
+        },
+        filename: (context) => `${context.req.param('id') ?? ''}.zip`,
+      });
+    }
+    for (const extended of media ? [false, true] : [false]) {
+      found.push({
+        path: `/tools/create-${media ? 'media' : 'archive'}${extended ? '-extended' : ''}`,
+        tag: 'Tools',
+        summary: `${what} of the files of resources of any level`,
+        media,
+        extended,
+        lists: true,
+        async resources(_, ids) {
+          return levelsOf(services.database, ids().map(checkId));
+        },
+        filename: () => 'Archive.zip',
+      });
+    }
+  }
+  return found;
+}
+
+/** The archive itself as the answer. */
+async function sendArchive(
+  services: Services,
+  context: Context<Environment>,
+  resources: readonly Asked[],
+  { filename: name, ...order }: Wanted,
+): Promise<Response> {
+  const headers = { 'Content-Type': ZIP, 'Content-Disposition': disposition(name) };
+  if (context.req.method === 'HEAD') return new Response(null, { headers });
+  const bytes = services.archives.stream({ ...order, resources });
+  if (!services.config.SynchronousZipStream) return sendStored(context, services, bytes, headers);
+  // What is wrong with the first file can still be told.
+  const first = await bytes.next();
+  return new Response(streamed(context, first, bytes), { headers });
+}
+
+function addGet(routes: Routes, place: Place): void {
+  const { path, tag, summary, media, lists } = place;
+  const { services } = routes;
+  routes.add(
+    {
+      method: 'get',
+      path,
+      tag,
+      summary,
+      query: { ...chosen, ...(media && { extended: flag() }), ...(lists && { resources: listed }) },
+      answers: { 200: { description: 'The archive', type: ZIP, schema: binary } },
+    },
+    async (context, query) => {
+      // Where the place knows them not, they are not there.
+      const { extended = false, resources: list = '' } = query as { extended?: boolean; resources?: string };
+      const ids = (): readonly string[] => list.split(',').flatMap((id) => id.trim() || []);
+      const resources = await place.resources(context, ids);
+      checkSyntax(query.transcode);
+      const quality = query['lossy-quality'];
+      return sendArchive(services, context, resources, {
+        media,
+        extended: place.extended || extended,
+        filename: query.filename ?? place.filename(context),
+        utf8: services.config.ZipUseUtf8,
+        ...(query.transcode !== undefined && { transcode: query.transcode }),
+        ...(quality !== undefined && { quality }),
+      });
+    },
+  );
+}
+
+function addPost(routes: Routes, place: Place): void {
+  const { path, tag, summary, media, extended, lists } = place;
+  const { services } = routes;
+  const fields = z.object({
+    ...bodyFields,
+    ...(media && { Extended: z.boolean().optional() }),
+    ...(lists && { Resources: z.array(ResourceId) }),
+  });
+  routes.add(
+    {
+      method: 'post',
+      path,
+      tag,
+      summary: `${summary}; (\`Asynchronous\`) as the output \`archive\` of a job`,
+      body: { 'application/json': lists ? z.union([z.array(ResourceId), fields]) : fields },
+      answers: {
+        200: {
+          description: 'The archive, or (`application/json`) the job',
+          type: ZIP,
+          schema: z.union([z.object({ ID: z.string(), Path: z.string() }), binary]),
+        },
+      },
+    },
+    async (context) => {
+      const value = await jsonBody(context);
+      const isObject = typeof value === 'object' && value !== null && !Array.isArray(value);
+      const body = isObject ? (value as Readonly<Record<string, unknown>>) : {};
+      const { filename: name, ...order } = wantedIn(body, {
+        media,
+        extended,
+        filename: place.filename(context),
+        utf8: services.config.ZipUseUtf8,
+      });
+      const { synchronous, priority, userData } = jobOptions(body, true);
+      const resources = await place.resources(context, () => idsIn(value));
+      if (synchronous) return sendArchive(services, context, resources, { ...order, filename: name });
+      const id = await services.archives.submit({
+        order: { ...order, resources },
+        filename: name,
+        priority,
+        userData,
+      });
+      return answerJob(services, context, id, false);
+    },
+  );
+}
 
 /** Adds the routes of this file. */
 export function addArchives(routes: Routes): void {
-  const { services } = routes;
-  const { archives, config } = services;
-
-  /** The archive itself as the answer. */
-  const sendArchive = async (
-    context: Context<Environment>,
-    resources: readonly Asked[],
-    { filename: name, ...order }: Wanted,
-  ): Promise<Response> => {
-    const headers = { 'Content-Type': ZIP, 'Content-Disposition': disposition(name) };
-    if (context.req.method === 'HEAD') return new Response(null, { headers });
-    const bytes = archives.stream({ ...order, resources });
-    if (!config.SynchronousZipStream) return sendStored(context, services, bytes, headers);
-    // What is wrong with the first file can still be told.
-    const first = await bytes.next();
-    return new Response(streamed(context, first, bytes), { headers });
-  };
-
-  const get = (
-    path: string,
-    tag: string,
-    summary: string,
-    initial: Pick<Wanted, 'media' | 'extended'>,
-    resourcesOf: (context: Context<Environment>, ids: string) => Promise<readonly Asked[]>,
-    fileOf: (context: Context<Environment>) => string,
-  ): void => {
-    routes.add(
-      {
-        method: 'get',
-        path,
-        tag,
-        summary,
-        query: {
-          ...chosen,
-          ...(initial.media && { extended: flag() }),
-          ...(path.startsWith(TOOLS_PATH) && { resources: ids }),
-        },
-        answers,
-      },
-      async (context, query) => {
-        // Where the route knows them not, they are not there.
-        const { extended = false, resources: list = '' } = query as { extended?: boolean; resources?: string };
-        const resources = await resourcesOf(context, list);
-        checkSyntax(query.transcode);
-        const quality = query['lossy-quality'];
-        return sendArchive(context, resources, {
-          media: initial.media,
-          extended: initial.extended || extended,
-          filename: query.filename ?? fileOf(context),
-          utf8: config.ZipUseUtf8,
-          ...(query.transcode !== undefined && { transcode: query.transcode }),
-          ...(quality !== undefined && { quality }),
-        });
-      },
-    );
-  };
-
-  const post = (
-    path: string,
-    tag: string,
-    summary: string,
-    initial: Pick<Wanted, 'media' | 'extended'>,
-    body: z.ZodType,
-    resourcesOf: (context: Context<Environment>, body: unknown) => Promise<readonly Asked[]>,
-    fileOf: (context: Context<Environment>) => string,
-  ): void => {
-    const Begun = z.object({ ID: z.string(), Path: z.string() });
-    routes.add(
-      {
-        method: 'post',
-        path,
-        tag,
-        summary: `${summary}; (\`Asynchronous\`) as the output \`archive\` of a job`,
-        body: { 'application/json': body },
-        answers: {
-          200: {
-            description: 'The archive, or (`application/json`) the job',
-            type: ZIP,
-            schema: z.union([Begun, z.string().openapi({ format: 'binary' })]),
-          },
-        },
-      },
-      async (context) => {
-        const value = await jsonBody(context);
-        const fields = typeof value === 'object' && value !== null && !Array.isArray(value) ? value : {};
-        const wanted = wantedIn(services, fields as Record<string, unknown>, {
-          ...initial,
-          filename: fileOf(context),
-        });
-        const { synchronous, priority, userData } = jobOptions(fields as Record<string, unknown>, true);
-        const resources = await resourcesOf(context, value);
-        if (synchronous) return sendArchive(context, resources, wanted);
-        const { filename: name, ...order } = wanted;
-        const id = await archives.submit({ order: { ...order, resources }, filename: name, priority, userData });
-        return answerJob(services, context, id, false);
-      },
-    );
-  };
-
-  for (const level of ['Patient', 'Study', 'Series'] as const) {
-    const tag = level === 'Patient' ? 'Patients' : level === 'Study' ? 'Studies' : 'Series';
-    const one = async (context: Context<Environment>): Promise<readonly Asked[]> => {
-      const { id } = await findOne(services, level, context.req.param('id') ?? '', { idsOnly: true });
-      return [{ level, id }];
-    };
-    const file = (context: Context<Environment>): string => `${context.req.param('id') ?? ''}.zip`;
-    for (const media of [false, true]) {
-      const path = `/${LEVEL[level].path}/{id}/${media ? 'media' : 'archive'}`;
-      const what = media ? 'A file-set with a DICOMDIR' : 'An archive';
-      const summary = `${what} of the files of a ${(level satisfies Level).toLowerCase()}`;
-      const initial = { media, extended: false };
-      get(path, tag, summary, initial, one, file);
-      const Body = z.object({ ...bodyFields, ...(media && { Extended: z.boolean().optional() }) });
-      post(path, tag, summary, initial, Body, one, file);
-    }
-  }
-
-  const several = async (ids: readonly string[]): Promise<readonly Asked[]> => {
-    for (const id of ids) checkId(id);
-    return levelsOf(services.database, ids);
-  };
-  for (const [name, initial] of Object.entries(TOOLS)) {
-    const path = `${TOOLS_PATH}${name}`;
-    const summary = `${initial.media ? 'A file-set with a DICOMDIR' : 'An archive'} of the files of resources of any level`;
-    const file = (): string => TOOL_FILE;
-    get(path, 'Tools', summary, initial, (_, list) => several(list.split(',').flatMap((id) => id.trim() || [])), file);
-    const Body = z.union([
-      z.array(ResourceId),
-      z.object({ ...bodyFields, Resources: z.array(ResourceId), Extended: z.boolean().optional() }),
-    ]);
-    post(path, 'Tools', summary, initial, Body, (_, body) => several(idsIn(body)), file);
+  for (const place of places(routes.services)) {
+    addGet(routes, place);
+    addPost(routes, place);
   }
 }
-
-const TOOLS: Readonly<Record<string, Pick<Wanted, 'media' | 'extended'>>> = {
-  archive: { media: false, extended: false },
-  media: { media: true, extended: false },
-  'media-extended': { media: true, extended: true },
-};
 
 async function jsonBody(context: Context<Environment>): Promise<unknown> {
   const text = await bodyText(context, LARGEST_BODY);

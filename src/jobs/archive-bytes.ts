@@ -42,7 +42,7 @@ export interface ArchiveTally {
 }
 
 export interface ArchiveRoom {
-  readonly database: Pick<Database, 'find'>;
+  readonly database: Pick<Database, 'find' | 'statistics'>;
   readonly storage: Pick<Storage, 'read' | 'stream' | 'size'>;
   readonly transcoder: Pick<Transcoder, 'transcode'>;
   readonly pool: Pick<Pool<PackTask, Packed>, 'run' | 'threads'>;

@@ -98,7 +98,7 @@ const byIndex = (a: Placed, b: Placed): number =>
 
 /** Walks the files of `resources`. What is deleted meanwhile is left out. */
 export async function* archiveFiles(
-  database: Pick<Database, 'find'>,
+  database: Pick<Database, 'find' | 'statistics'>,
   resources: readonly Asked[],
   utf8: boolean,
 ): AsyncGenerator<ArchiveFile, void> {
@@ -128,10 +128,10 @@ export async function* archiveFiles(
     const pages = children('Instance', series, branch, SERIES_PAGE);
     let some: Placed[] = [];
     let numbered = 0;
-    let ordered = true;
+    let ordered: boolean | undefined;
     const take = function* (): Generator<readonly [Placed, number], void> {
-      if (ordered) some.sort(byIndex);
-      const numbers = ordered && numbered === 0 ? fileNumbers(some.map(({ index }) => index)) : [];
+      if (ordered === true) some.sort(byIndex);
+      const numbers = ordered === true ? fileNumbers(some.map(({ index }) => index)) : [];
       for (const [place, instance] of some.entries()) yield [instance, numbers[place] ?? numbered + place];
       numbered += some.length;
       some = [];
@@ -141,7 +141,8 @@ export async function* archiveFiles(
         const instance = placed(found);
         if (instance !== undefined) some.push(instance);
       }
-      if (some.length > MOST_ORDERED) ordered = false;
+      // Known after the first page: nobody waits for the others in vain.
+      ordered ??= page.length < SERIES_PAGE || ((await database.statistics(series))?.instances ?? 0) <= MOST_ORDERED;
       if (!ordered) yield* take();
     }
     yield* take();

@@ -1,15 +1,16 @@
 /** Owns the proof that a job which is killed while it makes an archive leaves none of it behind. */
 
 import assert from 'node:assert/strict';
-import { type ChildProcess, spawn } from 'node:child_process';
+import type { ChildProcess } from 'node:child_process';
 import { randomBytes } from 'node:crypto';
 import { once } from 'node:events';
-import { readdirSync, statSync, writeFileSync } from 'node:fs';
+import { readdirSync, statSync } from 'node:fs';
 import { join } from 'node:path';
 import { test } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { make } from '../dicom/made.ts';
-import { freePort, ROOT, temporaryFolder } from '../peer.ts';
+import { freePort, temporaryFolder } from '../peer.ts';
+import { startChild } from '../server-child.ts';
 
 const INSTANCES = 50;
 
@@ -17,24 +18,7 @@ test('a server that is killed while it makes an archive begins anew, or forgets 
   const folder = temporaryFolder();
   const port = await freePort();
   const url = `http://127.0.0.1:${port}`;
-  const config = join(folder, 'config.json');
-  const options = { HttpPort: port, StorageDirectory: folder, AuthenticationEnabled: false, DicomServerEnabled: false };
-  const serve = async (more: object = {}): Promise<ChildProcess> => {
-    writeFileSync(config, JSON.stringify({ ...options, ...more }));
-    const child = spawn(process.execPath, [join(ROOT, 'dist', 'src', 'cli.js'), 'serve', config], {
-      stdio: ['ignore', 'ignore', 'inherit'],
-    });
-    for (let tries = 0; tries < 600; tries += 1) {
-      const answers = await fetch(`${url}/system`).then(
-        (answer) => answer.ok,
-        () => false,
-      );
-      if (answers) return child;
-      assert.equal(child.exitCode, null, 'the server ended at its start');
-      await sleep(25);
-    }
-    throw new Error('the server did not start');
-  };
+  const serve = (more: object = {}): Promise<ChildProcess> => startChild(folder, port, more);
   const blobs = (): string[] =>
     readdirSync(folder, { recursive: true })
       .map(String)

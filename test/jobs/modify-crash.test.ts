@@ -4,14 +4,12 @@
  */
 
 import assert from 'node:assert/strict';
-import { type ChildProcess, spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { writeFileSync } from 'node:fs';
-import { join } from 'node:path';
 import { test } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { make } from '../dicom/made.ts';
-import { freePort, ROOT, temporaryFolder } from '../peer.ts';
+import { freePort, temporaryFolder } from '../peer.ts';
+import { startChild } from '../server-child.ts';
 
 const INSTANCES = 500;
 const KILLS = 3;
@@ -20,26 +18,9 @@ test('an anonymisation that is killed again and again makes each instance once',
   const folder = temporaryFolder();
   const port = await freePort();
   const url = `http://127.0.0.1:${port}`;
-  const config = join(folder, 'config.json');
-  writeFileSync(config, JSON.stringify({ HttpPort: port, StorageDirectory: folder, AuthenticationEnabled: false }));
-  const serve = async (): Promise<ChildProcess> => {
-    const child = spawn(process.execPath, [join(ROOT, 'dist', 'src', 'cli.js'), 'serve', config], {
-      stdio: ['ignore', 'ignore', 'inherit'],
-    });
-    for (let tries = 0; tries < 600; tries += 1) {
-      const answers = await fetch(`${url}/system`).then(
-        (answer) => answer.ok,
-        () => false,
-      );
-      if (answers) return child;
-      assert.equal(child.exitCode, null, 'the server ended at its start');
-      await sleep(25);
-    }
-    throw new Error('the server did not start');
-  };
   const get = async <T>(path: string): Promise<T> => (await (await fetch(url + path)).json()) as T;
 
-  let child = await serve();
+  let child = await startChild(folder, port);
   const study = { patientId: 'P', studyUid: '2.25.8' };
   let first = '';
   for (let at = 0; at < INSTANCES; at += 50) {
@@ -73,7 +54,7 @@ test('an anonymisation that is killed again and again makes each instance once',
     assert.ok(seen >= enough && seen < 2 * INSTANCES, `${seen} instances: no kill came while it was at work`);
     child.kill('SIGKILL');
     await once(child, 'close');
-    child = await serve();
+    child = await startChild(folder, port);
   }
   let job: State;
   do {
