@@ -188,7 +188,7 @@ function addUpload(routes: Routes): void {
 export async function createHttp(services: Services): Promise<HttpServer> {
   const { config } = services;
   const ended = new AbortController();
-  const sessions = createSessions(config, services.database, services.ingest.apply);
+  const sessions = createSessions(config, services.database, (operation) => services.ingest.apply(operation));
   const { app, kept } = allRoutes(services, sessions, ended.signal);
   // HTTP/1.0 has requests without a Host.
   const browse = getRequestListener(app.fetch, { hostname: 'localhost' });

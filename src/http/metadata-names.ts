@@ -87,8 +87,11 @@ const BUILT_IN: readonly ContentType[] = [
   { number: 3, name: 'dicom-until-pixel-data', mime: 'application/dicom' },
 ];
 
-function contentTypes({ UserContentType: own }: Config): ContentType[] {
-  return [...BUILT_IN, ...Object.entries(own).map(([name, { code, mime }]) => ({ number: code, name, mime }))];
+function contentTypes(config: Config): ContentType[] {
+  return [
+    ...BUILT_IN,
+    ...Object.entries(config.UserContentType).map(([name, { code, mime }]) => ({ number: code, name, mime })),
+  ];
 }
 
 /** Whether users may write attachments of this content type. */
