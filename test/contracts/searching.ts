@@ -45,7 +45,14 @@ const text = (tag: string, descending = false): Order => ({ tag, as: 'text', des
 
 /** Checks of the contract that are made with `check`. */
 export function searchingContract(check: Check): void {
-  const with_ = (name: string, body: (database: Database) => Promise<void>): void => check(name, body, {}, population);
+  const with_ = (name: string, body: (database: Database) => Promise<void>): void => {
+    const filled = async (database: Database): Promise<void> => {
+      // Of one commit, a backend may take the studies in any order.
+      for (const operation of population) await database.commit([operation]);
+      await body(database);
+    };
+    check(name, filled, {}, []);
+  };
   /** Names of the studies that are found, and that as many are counted. */
   const found = async (database: Database, request: Partial<FindRequest>): Promise<string> => {
     const all = await database.find({ level: 'Study', ...request });
