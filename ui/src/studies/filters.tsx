@@ -7,7 +7,7 @@ import { useFetched } from '../parts/fetched.ts';
 import { Icon } from '../parts/icon.tsx';
 import { Popover } from '../parts/popover.tsx';
 import { t } from '../texts.ts';
-import { clearFilter, type Filter, filter, isNarrowed, narrow, PERIODS } from './filter.ts';
+import { clearFilter, filter, isNarrowed, narrow, PERIODS } from './filter.ts';
 
 /** Milliseconds after the last key until the list follows. */
 const PAUSE = 200;
@@ -34,7 +34,7 @@ function Words({ field, wide = false }: { readonly field: TextField; readonly wi
           const { value } = event.currentTarget;
           setText(value);
           clearTimeout(timer.current);
-          timer.current = setTimeout(() => narrow({ [field]: value } as Partial<Filter>), PAUSE);
+          timer.current = setTimeout(() => narrow({ [field]: value }), PAUSE);
         }}
       />
     </label>

@@ -87,7 +87,7 @@ function modalityValues(samples: NumpyFrame['samples'], { slope, intercept, tabl
     whole: stored.whole && Number.isInteger(m) && Number.isInteger(b),
   };
   if (m === 1 && b === 0 && (samples instanceof Uint8Array || samples instanceof Int16Array))
-    return [samples as Samples, extremes];
+    return [samples, extremes];
   const values = arrayFor(extremes, samples.length);
   for (let at = 0; at < samples.length; at += 1) values[at] = (samples[at] as number) * m + b;
   return [values, extremes];

@@ -49,7 +49,13 @@ const NO_IMAGES = new Set([
 ]);
 
 /** The modality of a series, `''` where it says none. */
-export const modalityOf = ({ MainDicomTags }: Series): string => String(MainDicomTags['Modality'] ?? '');
+export const modalityOf = (series: Series): string => tagOf(series, 'Modality');
+
+/** A main tag of a series as text, `''` where it has none. */
+export function tagOf({ MainDicomTags }: Series, keyword: string): string {
+  const value = MainDicomTags[keyword];
+  return typeof value === 'string' ? value : '';
+}
 
 /** Whether the series may hold images. */
 export const mayShow = (series: Series): boolean => !NO_IMAGES.has(modalityOf(series));

@@ -7,7 +7,7 @@ import { Icon } from '../parts/icon.tsx';
 import { href } from '../router.ts';
 import { t } from '../texts.ts';
 import { SERIES_TYPE } from './cell.tsx';
-import { mayShow, modalityOf, type Room, type Series } from './room.ts';
+import { mayShow, modalityOf, type Room, type Series, tagOf } from './room.ts';
 
 /** Pixels of a thumbnail, for screens of twice the usual density. */
 const SIZE = 160;
@@ -28,9 +28,8 @@ function Thumbnail({ series }: { readonly series: Series }) {
 }
 
 function Entry({ room, series }: { readonly room: Room; readonly series: Series }) {
-  const { MainDicomTags: tags, Instances } = series;
-  const text = (keyword: string): string => String(tags[keyword] ?? '');
-  const name = t.viewer.series(text('SeriesNumber'), text('SeriesDescription'));
+  const { Instances } = series;
+  const name = t.viewer.series(tagOf(series, 'SeriesNumber'), tagOf(series, 'SeriesDescription'));
   const current = room.active.value.series.value === series.ID;
   const button = useRef<HTMLButtonElement>(null);
   useEffect(() => {
@@ -38,9 +37,9 @@ function Entry({ room, series }: { readonly room: Room; readonly series: Series 
   }, [current]);
   const words = (
     <span class="strip-words">
-      <b class="ellipsis">{text('SeriesDescription') || name}</b>
+      <b class="ellipsis">{tagOf(series, 'SeriesDescription') || name}</b>
       <span>
-        {modalityOf(series)} {text('SeriesNumber') !== '' && `#${text('SeriesNumber')}`} ·{' '}
+        {modalityOf(series)} {tagOf(series, 'SeriesNumber') !== '' && `#${tagOf(series, 'SeriesNumber')}`} ·{' '}
         {t.viewer.images(Instances.length)}
       </span>
     </span>
