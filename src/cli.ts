@@ -81,6 +81,9 @@ async function serve(path: string | undefined, flags: ServeFlags): Promise<void>
   for (const warning of loaded.warnings) log.generic.warn(warning);
   const { start } = await import('./main.ts');
   const server = await start(loaded);
+  const { url = 'off', dicomPort } = server;
+  const dicom = dicomPort === undefined ? 'off' : `port ${dicomPort} (AE title ${loaded.config.DicomAet})`;
+  log.generic.info(`Isen ${version()} is ready: REST API ${url}, DICOM ${dicom}`);
   closeOnSignal(server);
 }
 
