@@ -32,6 +32,7 @@ const QueueSchema = z
     Waiting: z.number(),
     Active: z.number(),
     Retrying: z.number(),
+    Held: z.number(),
     Failed: z.number(),
     OldestAge: z.number().nullable(),
     Rate: z.number(),
@@ -88,7 +89,7 @@ export function addQueues(routes: Routes): void {
       answers: {
         200: {
           description:
-            'Counts, rate (instances a second), age of the oldest (seconds), and the entries that are tried again or have failed, ' +
+            'Counts (`Held` are those of paused jobs), rate (instances a second), age of the oldest (seconds), and the entries that are tried again or have failed, ' +
             'page by page: `Last` is the `since` of the next one',
           type: 'application/json',
           schema: QueueSchema,
@@ -105,6 +106,7 @@ export function addQueues(routes: Routes): void {
         Waiting: counts.waiting,
         Active: counts.active,
         Retrying: counts.retrying,
+        Held: counts.paused,
         Failed: counts.failed,
         OldestAge: oldest === undefined ? null : Math.max(0, Math.round((Date.now() - oldest) / 1000)),
         Rate: rate,
@@ -113,7 +115,8 @@ export function addQueues(routes: Routes): void {
         LastError: error,
         Entries: entries.map(show),
         Last: entries.at(-1)?.seq ?? since,
-        Done: entries.length < most,
+        // Who wants no entries is not to ask for more of them.
+        Done: most === 0 || entries.length < most,
       });
     },
   );

@@ -9,6 +9,18 @@ import type { Entry, Settlement } from './queue.ts';
 /** Errors of our own side that pass by themselves; any other says something about the instance. */
 const PASSING: ReadonlySet<string> = new Set(['Busy', 'Timeout', 'DatabaseUnavailable']);
 
+/** How a queue is treated whose modality is gone. */
+export const UNKNOWN_SENDING: Sending = {
+  maximumAssociations: 1,
+  maximumRetries: 0,
+  retryDelay: 0,
+  retryDelayMultiplier: 1,
+  maximumRetryDelay: 0,
+  retryOnWarning: false,
+  rateLimit: 0,
+  schedule: [],
+};
+
 /** Milliseconds before the next attempt after `tries` failed ones. */
 export function retryDelay(sending: Sending, tries: number): number {
   const { retryDelay: first, retryDelayMultiplier, maximumRetryDelay } = sending;

@@ -1,6 +1,6 @@
 /**
- * Owns the draining of one modality's queue: everything that waits for it goes over one association (or as many as it may have),
- * kept open for more. What fails waits and is tried again, and while the modality does not answer nothing else waits for it.
+ * Owns the draining of one queue: everything that waits for a modality goes over one association (or as many as it may have), kept open
+ * for more, in its hours and at its rate.
  */
 
 import { setTimeout as sleep } from 'node:timers/promises';
@@ -13,21 +13,13 @@ import { ContextSet, type Kind, transcodingTargets } from '../scu/contexts.ts';
 import { untilOpen } from '../scu/modalities.ts';
 import type { Modality } from '../scu/modality.ts';
 import { failed, type Prepared, type Sent, StoreSender } from '../scu/send.ts';
-import { afterFailure, afterSending, retryDelay } from './delivery.ts';
+import { Answering, MOST_FAILING } from './answering.ts';
+import { afterSending, UNKNOWN_SENDING } from './delivery.ts';
 import { Feed, type FeedSource, type Ready } from './feed.ts';
-import { modalityQueue, type Order, orderOf } from './order.ts';
+import type { Order } from './order.ts';
+import { Pace } from './pace.ts';
 import type { Entry } from './queue.ts';
 import { Settler } from './settler.ts';
-
-/** Entries taken together at most; fewer where that would be more than {@link AHEAD} of work, so that priorities count. */
-const MOST = 64;
-const AHEAD = 500;
-
-/** Entries that fail together when their modality does not answer. */
-const MOST_FAILING = 1000;
-
-/** Associations lost one after another, nothing sent, after which the modality counts as one that does not answer. */
-const MOST_LOST = 3;
 
 /** Milliseconds after which it is looked again at whether the queue may be drained, and how. */
 const LOOK = 500;
@@ -35,11 +27,19 @@ const LOOK = 500;
 /** Milliseconds until something of our own that failed is tried again. */
 const RETRY = 1000;
 
-/** Milliseconds that a timer sleeps at most: waking early only looks again. */
-const LONGEST = 3_600_000;
+/** Milliseconds after which a queue that may not be drained is looked at again: its modality, or a pause, may have changed anywhere. */
+const LOOK_AGAIN = 2000;
+
+/** Milliseconds after which a drain whose queue has nothing in it ends, where it may. */
+const IDLE = 30_000;
 
 export interface DrainOptions extends FeedSource {
+  /** Of the modality. */
   readonly name: string;
+  /** The queue that is drained: the modality's, or one of another address in its name. */
+  readonly from: string;
+  /** Ends once the queue has been empty for a while; hears of it before anything can be added that would be overlooked. */
+  readonly idle?: () => void;
   readonly modality: () => Promise<Modality | undefined>;
   readonly paused: () => Promise<boolean>;
   /** Opens an association for these contexts. Throws NetworkProtocol, Timeout. */
@@ -54,14 +54,9 @@ export interface DrainOptions extends FeedSource {
   readonly delivered: (instances: readonly string[]) => Promise<void>;
 }
 
-/** What is asked of a peer under one address. */
-const addressOf = ({ localAet, calledAet, host, port, timeout }: Order): string =>
-  JSON.stringify([localAet, calledAet, host, port, timeout]);
-
-/** An open association and whom it is with. */
+/** An open association. */
 interface Line {
   readonly sender: StoreSender;
-  readonly address: string;
   readonly contexts: ContextSet;
   /** The instance that is read while the last one is sent. */
   prepared: { readonly ready: Ready; readonly result: Promise<Prepared> } | undefined;
@@ -78,31 +73,24 @@ export class Drain {
   #running: Promise<void> | undefined;
   /** What associations must carry, remembered from one to the next; as it is for one `targets`. */
   #contexts: { readonly targets: string; readonly set: ContextSet } | undefined;
-  /** Attempts in a row at which the modality did not answer, and when the next one is. */
-  #failures = 0;
-  #next = 0;
-  #lost = 0;
   /** Until when it is not asked again for a further association: other nodes have them. */
   #taken = 0;
-  #lastError = '';
-  /** Milliseconds that sending an instance takes, on average. */
-  #pace = 10;
-  /** When the next instance may go, by the rate. */
-  #slot = 0;
+  readonly #answering: Answering;
+  readonly #pace = new Pace();
+  readonly #feeds = new Set<Feed>();
   #open = 0;
-  /** Instances sent in each of the last seconds. */
-  readonly #sent = new Map<number, number>();
   /** Instances by entry, of what is about to be durable. */
   readonly #delivered = new Map<string, string>();
 
   constructor(options: DrainOptions) {
     this.#options = options;
-    this.#queue = modalityQueue(options.name);
+    this.#queue = options.from;
     this.#settler = new Settler(options.queue, async (ids) => {
       const instances = ids.flatMap((id) => this.#delivered.get(id) ?? []);
       for (const id of ids) this.#delivered.delete(id);
       if (instances.length > 0) await options.delivered(instances);
     });
+    this.#answering = new Answering(options, this.#settler);
   }
 
   /** Instances a second, over the last ten; associations open now; what keeps it from sending. */
@@ -112,14 +100,11 @@ export class Drain {
     readonly next: number;
     readonly error: string;
   } {
-    const now = Math.floor(Date.now() / 1000);
-    let count = 0;
-    for (const [second, sent] of this.#sent) if (second >= now - 10 && second < now) count += sent;
     return {
-      rate: count / 10,
+      rate: this.#pace.rate,
       associations: this.#open,
-      next: this.#failures > 0 ? this.#next : 0,
-      error: this.#lastError,
+      next: this.#answering.down ? this.#answering.next : 0,
+      error: this.#answering.error,
     };
   }
 
@@ -129,9 +114,14 @@ export class Drain {
 
   /** Something changed: configuration, pause, or that somebody waits. `atOnce` ends the wait for a modality that does not answer. */
   wake(atOnce: boolean): void {
-    if (atOnce) this.#next = 0;
+    if (atOnce) this.#answering.hurry();
     this.#changed.abort();
     this.#changed = new AbortController();
+  }
+
+  /** An entry was called off: unless it is just being sent, it stays here. */
+  withdraw(id: string): void {
+    for (const feed of this.#feeds) feed.withdraw(id);
   }
 
   /** Ends the instances under way, releases the associations. */
@@ -142,10 +132,9 @@ export class Drain {
   }
 
   async #run(): Promise<void> {
-    const { queue } = this.#options;
     while (!this.#stop.signal.aborted) {
       try {
-        await queue.wait(this.#queue, this.#stop.signal);
+        if (!(await this.#due())) return;
         await this.#gate();
         if (this.#stop.signal.aborted) break;
         this.#hire();
@@ -160,12 +149,25 @@ export class Drain {
     }
   }
 
+  /** Waits for something to be due; false where the drain is to end, its queue empty. */
+  async #due(): Promise<boolean> {
+    const { idle, queue } = this.#options;
+    const { signal, end } = firstOf([this.#stop.signal], idle && IDLE);
+    await queue.wait(this.#queue, signal);
+    end();
+    if (idle === undefined || !signal.aborted || this.#stop.signal.aborted) return true;
+    const counts = await queue.count({ queue: this.#queue });
+    if (counts.some(({ state }) => state === 'waiting' || state === 'retrying' || state === 'active')) return true;
+    idle();
+    return false;
+  }
+
   /** Milliseconds until sending may go on, 0 now. */
   async #closedFor(): Promise<number> {
-    if (await this.#options.paused()) return LONGEST;
+    if (await this.#options.paused()) return LOOK_AGAIN;
     const modality = await this.#options.modality();
     const hours = modality === undefined ? 0 : untilOpen(modality.sending.schedule, new Date());
-    return Math.max(hours, this.#next - Date.now(), 0);
+    return Math.max(hours, this.#answering.next - Date.now(), 0);
   }
 
   async #gate(): Promise<void> {
@@ -173,13 +175,13 @@ export class Drain {
       const { signal } = this.#changed;
       const wait = await this.#closedFor();
       if (wait <= 0) return;
-      await this.#sleep(wait, signal);
+      await this.#sleep(Math.min(wait, LOOK_AGAIN), signal);
     }
   }
 
   async #sleep(milliseconds: number, changed = this.#changed.signal): Promise<void> {
     const { signal, end } = firstOf([this.#stop.signal, changed]);
-    await sleep(Math.min(milliseconds, LONGEST), undefined, { signal }).catch(() => {});
+    await sleep(milliseconds, undefined, { signal }).catch(() => {});
     end();
   }
 
@@ -187,25 +189,18 @@ export class Drain {
     const worker = this.#work()
       .catch((thrown: unknown) => {
         log.jobs.error({ err: asIsenError(thrown) }, `sending to ${this.#options.name} goes on later`);
-        this.#next = Math.max(this.#next, Date.now() + RETRY);
+        this.#answering.postpone(Date.now() + RETRY);
       })
       .finally(() => this.#workers.delete(worker));
     this.#workers.add(worker);
   }
 
-  /** Entries to take at once. */
-  #limit(sending: Modality['sending']): number {
-    if (this.#failures > 0) return MOST_FAILING;
-    const pace = sending.rateLimit > 0 ? Math.max(this.#pace, 1000 / sending.rateLimit) : this.#pace;
-    // Shared among those that work on it.
-    return Math.max(1, Math.min(MOST, Math.floor(AHEAD / pace / sending.maximumAssociations)));
-  }
-
   /** Works under one of as many leases as the modality may have associations, over all nodes. */
   async #work(): Promise<void> {
-    const { name, queue } = this.#options;
+    const { queue } = this.#options;
     const most = (await this.#options.modality())?.sending.maximumAssociations ?? 1;
-    const lease = await queue.lease(`associations:${name}`, most);
+    // One that goes elsewhere has no part in how many the modality takes.
+    const lease = await queue.lease(`associations:${this.#queue}`, most);
     if (lease === undefined) {
       // Other nodes have them all; the first worker here goes on looking.
       this.#taken = performance.now() + LOOK;
@@ -223,9 +218,14 @@ export class Drain {
   async #send(lost: AbortSignal): Promise<void> {
     const { name, closeDelay, queue } = this.#options;
     let modality = await this.#options.modality();
-    const feed = new Feed(this.#options, this.#queue, () => this.#limit(modality?.sending ?? NONE));
+    const feed = new Feed(this.#options, this.#queue, () =>
+      this.#answering.down ? MOST_FAILING : this.#pace.together(modality?.sending ?? UNKNOWN_SENDING),
+    );
+    this.#feeds.add(feed);
     let line: Line | undefined;
     let [looked, changed] = [performance.now(), this.#changed.signal];
+    /** When the rate lets the next instance through. */
+    let slot: number | undefined;
     try {
       for (;;) {
         if (this.#stop.signal.aborted || lost.aborted) return;
@@ -233,6 +233,17 @@ export class Drain {
           if ((await this.#closedFor()) > 0) return;
           modality = await this.#options.modality();
           [looked, changed] = [performance.now(), this.#changed.signal];
+        }
+        // Before one is taken, so that it is nobody's while it waits.
+        slot ??= Date.now() + this.#pace.reserve(modality?.sending ?? UNKNOWN_SENDING);
+        const wait = slot - Date.now();
+        if (wait > 0) {
+          if (line !== undefined && wait > closeDelay) {
+            await this.#release(line);
+            line = undefined;
+          }
+          await this.#sleep(Math.min(wait, LOOK_AGAIN));
+          continue;
         }
         const ready = await feed.next();
         if (ready === undefined) {
@@ -244,7 +255,7 @@ export class Drain {
         if (feed.ahead.length > 0 && this.#workers.size < most) this.#hire();
         if (modality === undefined) {
           const error = new IsenError('InexistentItem', `No modality with symbolic name: ${name}`);
-          await this.#settle(ready, NONE, failed(error));
+          await this.#settle(ready, UNKNOWN_SENDING, failed(error));
           continue;
         }
         if (ready.outgoing === undefined) {
@@ -253,12 +264,13 @@ export class Drain {
         }
         line = await this.#lineFor(modality, ready, feed, line);
         if (line === undefined) return;
-        await this.#paced(modality);
+        slot = undefined;
         if (!(await this.#deliver(modality, ready, feed, line))) line = undefined;
-        if (this.#failures > 0) return;
+        if (this.#answering.down) return;
       }
     } finally {
       const left = await feed.end();
+      this.#feeds.delete(feed);
       if (left.length > 0)
         await queue.settle(
           left.map(({ entry }) => ({ queue: this.#queue, id: entry.id, state: 'waiting', from: ['active'] })),
@@ -280,12 +292,10 @@ export class Drain {
 
   /** An association that carries `ready`: the one that is open, or a further one. Undefined where none can be had. */
   async #lineFor(modality: Modality, ready: Ready, feed: Feed, open: Line | undefined): Promise<Line | undefined> {
-    const address = addressOf(ready.order);
     const kinds = kindsOf(ready);
     if (open !== undefined) {
       const { association } = open.sender;
-      if (open.address === address && !association.ended.aborted && kinds.every((kind) => open.contexts.has(kind)))
-        return open;
+      if (!association.ended.aborted && kinds.every((kind) => open.contexts.has(kind))) return open;
       await this.#release(open);
     }
     const contexts = this.#contextsFor(modality, ready, feed);
@@ -293,10 +303,10 @@ export class Drain {
       const association = await this.#options.connect(modality, ready.order, contexts);
       this.#open += 1;
       recordAssociation(this.#options.name, 1);
-      await this.#answers();
-      return { sender: new StoreSender(association, this.#targets(modality)), address, contexts, prepared: undefined };
+      await this.#answering.answered();
+      return { sender: new StoreSender(association, this.#targets(modality)), contexts, prepared: undefined };
     } catch (thrown) {
-      await this.#unanswered(modality, [ready, ...(await feed.end())], asIsenError(thrown));
+      await this.#answering.unanswered(modality.sending, [ready, ...(await feed.end())], asIsenError(thrown));
       return undefined;
     }
   }
@@ -320,67 +330,6 @@ export class Drain {
     return new ContextSet(targets);
   }
 
-  /** The modality answered: what waits because it did not is due at once. */
-  async #answers(): Promise<void> {
-    this.#lastError = '';
-    if (this.#failures === 0) return;
-    log.jobs.info(`${this.#options.name} answers again`);
-    this.#failures = 0;
-    this.#next = 0;
-    const { queue } = this.#options;
-    for (let after = 0; ; ) {
-      const page = await queue.list({ queue: this.#queue, states: ['retrying'], after, limit: MOST_FAILING });
-      const last = page.at(-1);
-      if (last === undefined) return;
-      after = last.seq;
-      await queue.settle(
-        page.map(({ id }) => ({ queue: this.#queue, id, state: 'waiting', due: 0, from: ['retrying'] })),
-      );
-    }
-  }
-
-  /** It does not answer: what was taken failed once, the others wait. */
-  async #unanswered(modality: Modality, taken: readonly Ready[], error: IsenError): Promise<void> {
-    this.#failures += 1;
-    this.#lost = 0;
-    this.#lastError = error.details ?? error.message;
-    this.#next = Date.now() + retryDelay(modality.sending, this.#failures);
-    const many = taken.length > 1 ? `, ${taken.length} instances wait` : '';
-    log.jobs.warn(`${this.#options.name} does not answer (attempt ${this.#failures}${many}): ${this.#lastError}`);
-    for (const { entry, order } of taken) {
-      recordDelivery(this.#options.name, 'unanswered', 0, 0);
-      await this.#settler.add(afterFailure(entry, order, modality.sending, error, false), order.once === true);
-    }
-    await this.#giveUp(taken, error);
-  }
-
-  /** What somebody waits for fails whole, not only as far as it was taken. */
-  async #giveUp(taken: readonly Ready[], error: IsenError): Promise<void> {
-    const { queue } = this.#options;
-    const groups = new Set(taken.flatMap(({ entry, order }) => (order.once === true ? [entry.group] : [])));
-    for (const group of groups) {
-      for (;;) {
-        const page = await queue.list({ queue: this.#queue, group, states: ['waiting'], limit: MOST_FAILING });
-        if (page.length === 0) break;
-        await queue.settle(
-          page.map((entry) => ({
-            ...afterFailure(entry, { ...(orderOf(entry.value) ?? NOTHING), once: true }, NONE, error, true),
-            from: ['waiting'],
-          })),
-        );
-      }
-    }
-  }
-
-  /** Until the rate lets the next one through. */
-  async #paced({ sending }: Modality): Promise<void> {
-    if (sending.rateLimit <= 0) return;
-    const now = Date.now();
-    const at = Math.max(now, this.#slot);
-    this.#slot = at + 1000 / sending.rateLimit;
-    if (at > now) await sleep(at - now);
-  }
-
   /** Sends one instance; whether the association goes on. */
   async #deliver(modality: Modality, ready: Ready, feed: Feed, line: Line): Promise<boolean> {
     const { sender } = line;
@@ -390,40 +339,21 @@ export class Drain {
     if (prepared === undefined) return true;
     const current = await prepared;
     const [next] = feed.ahead;
-    line.prepared =
-      next?.outgoing !== undefined && addressOf(next.order) === line.address
-        ? { ready: next, result: sender.prepare(next.outgoing) }
-        : undefined;
+    line.prepared = next?.outgoing === undefined ? undefined : { ready: next, result: sender.prepare(next.outgoing) };
     try {
       const sent = await sender.send(current, ready.order.originator);
       const milliseconds = performance.now() - began;
-      this.#pace += (milliseconds - this.#pace) / 8;
-      this.#lost = 0;
+      this.#pace.took(milliseconds);
+      this.#answering.alive();
       recordDelivery(this.#options.name, sent.status, milliseconds / 1000, sent.bytes);
       // Who waits does so for the last one.
       await this.#settle(ready, modality.sending, sent, next === undefined);
       return !sender.association.ended.aborted;
     } catch (thrown) {
-      await this.#interrupted(modality, ready, line, asIsenError(thrown));
+      this.#closed(line);
+      await this.#answering.interrupted(modality.sending, ready, asIsenError(thrown));
       return false;
     }
-  }
-
-  /** The association is over in the middle of an instance, of which nothing is known then. */
-  async #interrupted(modality: Modality, ready: Ready, line: Line, error: IsenError): Promise<void> {
-    this.#closed(line);
-    this.#lost += 1;
-    if (this.#lost >= MOST_LOST) {
-      await this.#unanswered(modality, [ready], error);
-      return;
-    }
-    this.#lastError = error.details ?? error.message;
-    log.jobs.warn(`the association with ${this.#options.name} ended: ${this.#lastError}`);
-    recordDelivery(this.#options.name, 'interrupted', 0, 0);
-    await this.#settler.add(
-      afterFailure(ready.entry, ready.order, modality.sending, error, false),
-      ready.order.once === true,
-    );
   }
 
   async #settle({ entry, order }: Ready, sending: Modality['sending'], sent: Sent, last = true): Promise<void> {
@@ -440,12 +370,7 @@ export class Drain {
   #count(entry: Entry, order: Order): void {
     // What a job sends was logged when it was asked for.
     if (entry.group === '') this.#delivered.set(entry.id, order.instance);
-    const second = Math.floor(Date.now() / 1000);
-    this.#sent.set(second, (this.#sent.get(second) ?? 0) + 1);
-    for (const old of this.#sent.keys()) {
-      if (old >= second - 10) break;
-      this.#sent.delete(old);
-    }
+    this.#pace.count();
   }
 
   async #release(line: Line): Promise<void> {
@@ -462,20 +387,6 @@ export class Drain {
     recordAssociation(this.#options.name, -1);
   }
 }
-
-const NOTHING: Order = { instance: '' };
-
-/** How a queue is treated whose modality is gone. */
-const NONE: Modality['sending'] = {
-  maximumAssociations: 1,
-  maximumRetries: 0,
-  retryDelay: 0,
-  retryDelayMultiplier: 1,
-  maximumRetryDelay: 0,
-  retryOnWarning: false,
-  rateLimit: 0,
-  schedule: [],
-};
 
 /** The kinds that an instance may be sent as. */
 function kindsOf({ outgoing }: Ready): readonly Kind[] {

@@ -4,12 +4,28 @@ import { z } from 'zod';
 
 const PREFIX = 'modality:';
 
-/** The queue of a modality. */
-export const modalityQueue = (name: string): string => PREFIX + name;
+/** No name of a modality has it. */
+const SEPARATOR = '@';
+
+/** What an order says of how its modality is asked, where that differs from the modality's configuration. */
+type Address = Pick<Order, 'calledAet' | 'host' | 'localAet' | 'port' | 'timeout'>;
+
+/**
+ * The queue of a modality, or (with an address) of what goes elsewhere in its name: that one waits, fails and is tried again by itself, so
+ * that nobody who asks for a wrong address holds up the modality.
+ */
+export function modalityQueue(name: string, { localAet, calledAet, host, port, timeout }: Address = {}): string {
+  const address = [localAet, calledAet, host, port, timeout];
+  const elsewhere = address.some((each) => each !== undefined);
+  return PREFIX + name + (elsewhere ? SEPARATOR + address.map((each) => each ?? '').join(' ') : '');
+}
 
 /** The modality of a queue, or undefined for another kind of queue. */
 export const modalityOf = (queue: string): string | undefined =>
-  queue.startsWith(PREFIX) ? queue.slice(PREFIX.length) : undefined;
+  queue.startsWith(PREFIX) ? queue.slice(PREFIX.length).split(SEPARATOR, 1)[0] : undefined;
+
+/** Whether a queue is for another address than its modality's own. */
+export const isElsewhere = (queue: string): boolean => queue.includes(SEPARATOR);
 
 const OrderSchema = z.object({
   /** Public id. */

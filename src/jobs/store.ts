@@ -11,7 +11,7 @@ import type { Dial } from '../scu/dial.ts';
 import type { Modalities } from '../scu/modality.ts';
 import { Drain } from './drain.ts';
 import type { FeedSource } from './feed.ts';
-import { modalityOf, modalityQueue, type Order, orderOf } from './order.ts';
+import { isElsewhere, modalityOf, modalityQueue, type Order, orderOf } from './order.ts';
 import { CANCELED, type Count, type Entry, type EntryState, type Settlement } from './queue.ts';
 
 /** Entries acted upon in one step. */
@@ -58,7 +58,7 @@ export interface Stores {
   retry(name: string): Promise<number>;
   pause(name: string): Promise<void>;
   resume(name: string): Promise<void>;
-  /** Gives up all that is not under way; answers how many. */
+  /** Gives up everything; answers how many. An instance that is just being sent may arrive still. */
   clear(name: string): Promise<number>;
   close(): Promise<void>;
 }
@@ -71,12 +71,14 @@ export async function openStores(options: StoresOptions): Promise<Stores> {
 
   const flag = (name: string): string => `paused ${modalityQueue(name)}`;
 
-  const drainOf = (name: string): Drain => {
-    let drain = drains.get(name);
+  const drainOf = (from: string, name: string): Drain => {
+    let drain = drains.get(from);
     if (drain === undefined) {
       drain = new Drain({
         ...options,
         name,
+        from,
+        ...(isElsewhere(from) && { idle: () => retire(from, name) }),
         modality: () => modalities.get(name),
         paused: async () => (await queue.position(flag(name))) === PAUSED,
         connect: (modality, { calledAet, host, port, localAet, timeout }, contexts) =>
@@ -93,34 +95,73 @@ export async function openStores(options: StoresOptions): Promise<Stores> {
           await options.commit(sent.map((id) => ({ kind: 'export', level: 'Instance', id, remote: name })));
         },
       });
-      drains.set(name, drain);
+      drains.set(from, drain);
       if (!closed) drain.start();
     }
     return drain;
   };
 
-  /** Settles all entries of a queue in some states. */
+  /** The drain of a queue that is empty has ended, unless something came that it has not seen. */
+  const retire = (from: string, name: string): void => {
+    drains.delete(from);
+    queue.count({ queue: from }).then(
+      (counts) => {
+        if (!closed && counts.some(({ state }) => state === 'waiting')) drainOf(from, name);
+      },
+      () => drainOf(from, name),
+    );
+  };
+
+  /** What stands in all queues of a modality. */
+  const countsOf = async (name: string): Promise<readonly Count[]> =>
+    (await queue.count()).filter(({ queue: of }) => modalityOf(of) === name);
+
+  /** Its queues: its own, and those of other addresses in its name that have something in them. */
+  const queuesOf = async (name: string): Promise<readonly string[]> => [
+    ...new Set([modalityQueue(name), ...(await countsOf(name)).map(({ queue: of }) => of)]),
+  ];
+
+  /** Settles all entries of a modality in some states. */
   const settleAll = async (
     name: string,
     states: readonly EntryState[],
     settle: (entry: Entry) => Settlement | undefined,
   ): Promise<number> => {
     let count = 0;
-    for (let after = 0; ; ) {
-      const page = await queue.list({ queue: modalityQueue(name), states, after, limit: PAGE });
-      const last = page.at(-1);
-      if (last === undefined) return count;
-      after = last.seq;
-      count += (await queue.settle(page.flatMap((entry) => settle(entry) ?? []))).length;
+    for (const of of await queuesOf(name)) {
+      for (let after = 0; ; ) {
+        const page = await queue.list({ queue: of, states, after, limit: PAGE });
+        const last = page.at(-1);
+        if (last === undefined) break;
+        after = last.seq;
+        count += (await queue.settle(page.flatMap((entry) => settle(entry) ?? []))).length;
+      }
     }
+    return count;
+  };
+
+  /** What all drains of a modality say together. */
+  const drained = (name: string): Drain['status'] => {
+    const all = [...drains].filter(([of]) => modalityOf(of) === name).map(([, { status }]) => status);
+    const waits = all.map(({ next }) => next).filter((next) => next > 0);
+    return {
+      rate: all.reduce((sum, { rate }) => sum + rate, 0),
+      associations: all.reduce((sum, { associations }) => sum + associations, 0),
+      next: waits.length === 0 ? 0 : Math.min(...waits),
+      error: all.find(({ error }) => error !== '')?.error ?? '',
+    };
+  };
+
+  const wake = (name: string, atOnce: boolean): void => {
+    for (const [of, drain] of drains) if (modalityOf(of) === name) drain.wake(atOnce);
   };
 
   const forget = async (): Promise<void> => {
     const old = Date.now() - REMEMBERED;
-    for (const { queue: of, state } of await queue.count()) {
-      const name = modalityOf(of);
-      if (name === undefined || state !== 'done') continue;
-      await settleAll(name, ['done'], ({ id, group, added }) =>
+    const names = (await queue.count()).map(({ queue: of, state }) => (state === 'done' ? modalityOf(of) : undefined));
+    for (const name of new Set(names)) {
+      if (name === undefined) continue;
+      await settleAll(name, ['done'], ({ queue: of, id, group, added }) =>
         group === '' && added < old ? { queue: of, id, state: 'removed', from: ['done'] } : undefined,
       );
     }
@@ -128,14 +169,17 @@ export async function openStores(options: StoresOptions): Promise<Stores> {
 
   const stopWatching = queue.watch((entry) => {
     const name = modalityOf(entry.queue);
-    if (name === undefined || closed || entry.state !== 'waiting') return;
-    const drain = drainOf(name);
+    if (name === undefined || closed) return;
+    // One that was removed is told as it was; one that failed while it was taken may have been called off.
+    if (entry.state === 'active' || entry.state === 'failed') drains.get(entry.queue)?.withdraw(entry.id);
+    if (entry.state !== 'waiting') return;
+    const drain = drainOf(entry.queue, name);
     // By hand: the schema would be asked about every entry of every rule.
     if ((entry.value as Partial<Order> | null)?.once === true) drain.wake(true);
   });
   for (const { queue: of } of await queue.count()) {
     const name = modalityOf(of);
-    if (name !== undefined) drainOf(name);
+    if (name !== undefined) drainOf(of, name);
   }
   const forgetting = setInterval(() => {
     forget().catch((thrown: unknown) =>
@@ -146,10 +190,11 @@ export async function openStores(options: StoresOptions): Promise<Stores> {
 
   return {
     async status(name) {
-      const found = await queue.count({ queue: modalityQueue(name) });
-      const of = (state: EntryState): number => found.find((each) => each.state === state)?.count ?? 0;
+      const found = await countsOf(name);
+      const of = (state: EntryState): number =>
+        found.reduce((sum, each) => sum + (each.state === state ? each.count : 0), 0);
       return {
-        ...(drains.get(name)?.status ?? { rate: 0, associations: 0, next: 0, error: '' }),
+        ...drained(name),
         paused: (await queue.position(flag(name))) === PAUSED,
         counts: {
           waiting: of('waiting'),
@@ -162,7 +207,11 @@ export async function openStores(options: StoresOptions): Promise<Stores> {
         oldest: oldestOf(found),
       };
     },
-    entries: (name, states, after, limit) => queue.list({ queue: modalityQueue(name), states, after, limit }),
+    async entries(name, states, after, limit) {
+      const pages: Entry[] = [];
+      for (const of of await queuesOf(name)) pages.push(...(await queue.list({ queue: of, states, after, limit })));
+      return pages.sort((a, b) => a.seq - b.seq).slice(0, limit);
+    },
     async retry(name) {
       const count = await settleAll(name, ['failed', 'retrying'], ({ queue: of, id, value, state, reason }) => {
         const { tries: _tries, failure: _failure, ...order } = orderOf(value) ?? { instance: '' };
@@ -177,19 +226,19 @@ export async function openStores(options: StoresOptions): Promise<Stores> {
           ...(order.instance !== '' && { value: order }),
         };
       });
-      drainOf(name).wake(true);
+      for (const of of await queuesOf(name)) drainOf(of, name).wake(true);
       return count;
     },
     async pause(name) {
       await queue.add([], { name: flag(name), value: PAUSED });
-      drains.get(name)?.wake(false);
+      wake(name, false);
     },
     async resume(name) {
       await queue.add([], { name: flag(name), value: 'no' });
-      drains.get(name)?.wake(true);
+      wake(name, true);
     },
     clear: (name) =>
-      settleAll(name, ['waiting', 'retrying', 'paused', 'failed'], ({ queue: of, id, state }) => ({
+      settleAll(name, ['waiting', 'retrying', 'paused', 'failed', 'active'], ({ queue: of, id, state }) => ({
         queue: of,
         id,
         state: 'removed',

@@ -64,7 +64,7 @@ export async function* deliveriesOf(
   { modality, priority, synchronous, order }: StoreRequest,
 ): AsyncGenerator<Delivery, void> {
   const delivery = (instance: string): Delivery => ({
-    queue: modalityQueue(modality),
+    queue: modalityQueue(modality, order),
     id: instance,
     priority: entryPriority(priority, synchronous),
     due: 0,
