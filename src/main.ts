@@ -157,7 +157,7 @@ export async function start({ config }: StartOptions): Promise<Server> {
       apply: ingest.apply,
     });
     closers.push(() => router.close());
-    const commitments = createCommitments(config.StorageCommitmentReportsSize);
+    const commitments = createCommitments(queue, config.StorageCommitmentReportsSize);
     const jobs = createEngine({
       queue,
       storage,
@@ -177,7 +177,7 @@ export async function start({ config }: StartOptions): Promise<Server> {
     closers.push(() => modifications.close());
     await jobs.start();
     closers.push(() => jobs.close());
-    const queries = createQueries(config.QueryRetrieveSize);
+    const queries = createQueries(queue, config.QueryRetrieveSize);
     let url: string | undefined;
     if (config.HttpServerEnabled) {
       const pictures = createPictures(headers);
