@@ -100,6 +100,9 @@ async function serve(path: string | undefined, flags: ServeFlags): Promise<void>
     for (const warning of loaded.warnings) log.generic.warn(warning);
     const ending = ended();
     const server = await start({ config: loaded.config, onEnding: end });
+    const { url = 'off', dicomPort } = server;
+    const dicom = dicomPort === undefined ? 'off' : `port ${dicomPort} (AE title ${loaded.config.DicomAet})`;
+    log.generic.info(`Isen ${version()} is ready: REST API ${url}, DICOM ${dicom}`);
     const how = await ending;
     try {
       await server.close();

@@ -175,6 +175,17 @@ function describe(name: OptionName, given: Given, error: z.ZodError): string {
   return `${name}: got ${shown}${place === '' ? '' : ` (at ${place})`}; allowed: ${option.allowed} (from ${given.source})`;
 }
 
+/** The value of an option with its files and folders made absolute, relative ones from `folder`. */
+function withPaths({ path, paths = [] }: Option, value: unknown, folder: string): unknown {
+  const absolute = (each: unknown): unknown => (typeof each === 'string' && each !== '' ? resolve(folder, each) : each);
+  if (path) return absolute(value);
+  if (typeof value !== 'object' || value === null) return value;
+  const found = Object.entries(value).filter(([name]) => paths.includes(name));
+  return found.length === 0
+    ? value
+    : { ...value, ...Object.fromEntries(found.map(([name, each]) => [name, absolute(each)])) };
+}
+
 function adviseOnAccess(config: Config, warnings: string[]): void {
   if (!config.HttpServerEnabled) return;
   if (config.RemoteAccessAllowed && !config.AuthenticationEnabled) {
@@ -210,7 +221,7 @@ export function loadConfig(sources: ConfigSources): LoadedConfig {
       if (input && JSON.stringify(value) !== JSON.stringify(option.default)) unused[option.status].push(name);
       continue;
     }
-    values[name] = option.path && value !== '' ? resolve(input?.folder ?? '', String(value)) : value;
+    values[name] = withPaths(option, value, input?.folder ?? '');
   }
   if (problems.length > 0) throw new IsenError('ParameterOutOfRange', problems.join('\n'));
   if (unused.later.length > 0)

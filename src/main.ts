@@ -200,7 +200,7 @@ export async function start({ config: configured, onEnding = () => {} }: StartOp
       apply: ingest.apply,
     });
     closers.push(() => router.close());
-    const commitments = createCommitments(config.StorageCommitmentReportsSize);
+    const commitments = createCommitments(queue, config.StorageCommitmentReportsSize);
     const jobs = createEngine({
       queue,
       storage,
@@ -223,7 +223,7 @@ export async function start({ config: configured, onEnding = () => {} }: StartOp
     closers.push(() => archives.close());
     await jobs.start();
     closers.push(() => jobs.close());
-    const queries = createQueries(config.QueryRetrieveSize);
+    const queries = createQueries(queue, config.QueryRetrieveSize);
     let url: string | undefined;
     if (config.HttpServerEnabled) {
       const pictures = createPictures(headers);

@@ -165,9 +165,12 @@ export function recordOutOfResources(): void {
   if (enabled) outOfResources.inc();
 }
 
+/** What comes after `@` is an address that somebody asked for, of which there may be any number. */
+const shownQueue = (queue: string): string => queue.split('@', 1)[0] ?? '';
+
 /** Entries of a queue of durable work that were taken. */
 export function recordAttempts(queue: string, count: number): void {
-  if (enabled) workAttempts.inc({ queue }, count);
+  if (enabled) workAttempts.inc({ queue: shownQueue(queue) }, count);
 }
 
 /** How much durable work there is now: all of it. `oldest` is when the first was added, milliseconds since the epoch. */
@@ -183,9 +186,13 @@ export function recordWork(
   // What is empty now has no row to say so.
   entries.reset();
   ages.reset();
-  for (const { queue, state, count, oldest } of counts) {
-    entries.set({ queue, state }, count);
-    ages.set({ queue, state }, Math.max(0, Date.now() - oldest) / 1000);
+  const oldests = new Map<string, number>();
+  for (const { queue: name, state, count, oldest } of counts) {
+    const queue = shownQueue(name);
+    const first = Math.min(oldest, oldests.get(`${queue} ${state}`) ?? oldest);
+    oldests.set(`${queue} ${state}`, first);
+    entries.inc({ queue, state }, count);
+    ages.set({ queue, state }, Math.max(0, Date.now() - first) / 1000);
   }
 }
 

@@ -24,6 +24,8 @@ export interface Option<S extends z.ZodType = z.ZodType, T extends OptionStatus 
   readonly meaning: string;
   /** A file or folder: in a configuration file it is relative to that file's folder. */
   readonly path?: true;
+  /** Members of an object that are such a file or folder. */
+  readonly paths?: readonly string[];
   /** Never shown in an error or a log. */
   readonly secret?: true;
 }
@@ -205,6 +207,7 @@ export const OPTIONS = {
     default: null,
     meaning:
       'Keeps the queues and the log of changes in Redis (6.2 or later), so that every server that names it works on the same jobs and shows the same changes. SaveJobs is true then.',
+    paths: ['TlsTrustedCertificates'],
     secret: true as const,
   },
   S3: {
@@ -484,8 +487,8 @@ export const OPTIONS = {
       FilterIssuerAet: z.boolean().default(false),
       LimitAnswers: z.number().int().min(0).default(0),
     }),
-    allowed:
-      'an object of "Enable", "Database" (a folder; relative to where the server was started), "FilterIssuerAet" and "LimitAnswers"',
+    allowed: 'an object of "Enable", "Database" (a folder), "FilterIssuerAet" and "LimitAnswers"',
+    paths: ['Database'],
     default: { Enable: false, Database: 'WorklistsDatabase', FilterIssuerAet: false, LimitAnswers: 0 },
     meaning:
       'The modality worklist: C-FIND over the .wl files of a folder, of which (FilterIssuerAet) a modality sees only those scheduled for its AE title. LimitAnswers 0: no limit.',

@@ -111,14 +111,15 @@ test('serve answers until SIGTERM, takes an import, and exits 0', async () => {
     HttpPort: port,
     StorageDirectory: 'storage',
     StableAge: 1,
-    DicomServerEnabled: false,
+    DicomPort: await freePort(),
   };
   writeFileSync(join(folder, 'config.json'), JSON.stringify(configuration));
   const child = spawn(process.execPath, [program, 'serve', join(folder, 'config.json')], {
     cwd: folder,
-    stdio: 'ignore',
+    stdio: ['ignore', 'ignore', 'pipe'],
   });
   running.push(child);
+  const said = text(child.stderr);
   const ended = new Promise<number | null>((resolve) => child.once('exit', resolve));
   const url = `http://127.0.0.1:${port}`;
   let system: unknown;
@@ -135,6 +136,7 @@ test('serve answers until SIGTERM, takes an import, and exits 0', async () => {
   assert.equal(sent.status, 0);
   child.kill('SIGTERM');
   assert.equal(await ended, 0);
+  assert.match(await said, new RegExp(`REST API ${url}, DICOM port ${configuration.DicomPort} \\(AE title ISEN\\)`));
 });
 
 test('import over HTTPS trusts a self-signed certificate only when told to', { skip: without('openssl') }, async () => {

@@ -58,13 +58,15 @@ test('a file may have comments and trailing commas, and the environment wins ove
   const path = file(
     'commented.json',
     `\uFEFF// \${NOT_ASKED_FOR}
-    { /* ports */ "HttpPort": \${PORT:-8050}, "Name": "\${WHO}", "StorageDirectory": "data", "DicomAet": "FILE", }`,
+    { /* ports */ "HttpPort": \${PORT:-8050}, "Name": "\${WHO}", "StorageDirectory": "data", "DicomAet": "FILE",
+      "Worklists": { "Enable": true, "Database": "lists" } }`,
   );
   const { config } = loadConfig({ path, env: { WHO: 'us', ISEN__DICOM_AET: 'ENV' } });
   assert.equal(config.HttpPort, 8050);
   assert.equal(config.Name, 'us');
   assert.equal(config.DicomAet, 'ENV');
   assert.equal(config.StorageDirectory, join(folder, 'data'));
+  assert.deepEqual([config.Worklists.Enable, config.Worklists.Database], [true, join(folder, 'lists')]);
   assert.match(refusal({ path, env: {} }), /commented\.json: the environment has no WHO/);
 });
 

@@ -13,7 +13,7 @@ export interface Values {
 }
 
 /** Microseconds: of the epoch for dates, of the day for times. Both ends belong to it. */
-interface Interval {
+export interface Interval {
   readonly first: number;
   readonly last: number;
 }
@@ -161,14 +161,14 @@ function dateTimeInterval(text: string): Interval | undefined {
 }
 
 /** The stretch of time that a value of DA, TM or DT means, by its precision; undefined for one that is none. */
-function interval(vr: string, text: string): Interval | undefined {
+export function interval(vr: string, text: string): Interval | undefined {
   const plain = text.trim();
   if (vr === 'DA') return dateInterval(plain);
   return vr === 'TM' ? timeInterval(plain) : dateTimeInterval(plain);
 }
 
-/** The bounds of a range, or undefined for a value that is no range. */
-function rangeOf(vr: string, value: string): { readonly from?: string; readonly to?: string } | undefined {
+/** The bounds of a range of DA, TM or DT, or undefined for a value that is no range. */
+export function rangeOf(vr: string, value: string): { readonly from?: string; readonly to?: string } | undefined {
   const plain = value.trim();
   const [, from, to] = (vr === 'DT' ? DATE_TIME_RANGE : /^([^-]*)-([^-]*)$/).exec(plain) ?? [];
   if (vr === 'DT' && dateTimeInterval(plain) !== undefined) return undefined;

@@ -101,13 +101,13 @@ export async function askCommitment(
 ): Promise<string> {
   const transactionUid = generateUid();
   // Before it is asked: the result may be here first.
-  commitments.expect(transactionUid, modality.aet);
+  await commitments.expect(transactionUid, modality.aet);
   try {
     await over(dial(modality, [REQUEST_CONTEXT], { timeout }), (association) =>
       requestCommitment(association, { transactionUid, references, failed: [] }),
     );
   } catch (thrown) {
-    commitments.forget(transactionUid);
+    await commitments.forget(transactionUid);
     throw thrown;
   }
   return transactionUid;
@@ -134,8 +134,8 @@ function showReport(report: CommitmentReport): Record<string, unknown> {
 /** Adds the routes of this file. */
 export function addCommitments(routes: Routes): void {
   const { services } = routes;
-  const reportOf = (transactionUid: string): CommitmentReport => {
-    const report = services.commitments.get(transactionUid);
+  const reportOf = async (transactionUid: string): Promise<CommitmentReport> => {
+    const report = await services.commitments.get(transactionUid);
     if (report !== undefined) return report;
     throw new IsenError('InexistentItem', `No storage commitment transaction with UID: ${transactionUid}`);
   };
@@ -182,7 +182,7 @@ export function addCommitments(routes: Routes): void {
         },
       },
     },
-    (context) => json(showReport(reportOf(context.req.param('id') ?? ''))),
+    async (context) => json(showReport(await reportOf(context.req.param('id') ?? ''))),
   );
   routes.add(
     {
@@ -195,7 +195,7 @@ export function addCommitments(routes: Routes): void {
     },
     async (context) => {
       const id = context.req.param('id') ?? '';
-      const report = reportOf(id);
+      const report = await reportOf(id);
       if (report.status !== 'Success') {
         const state = report.status === 'Pending' ? 'before the result of' : 'after failure in';
         const details = `Cannot remove DICOM instances ${state} storage commitment transaction: ${id}`;

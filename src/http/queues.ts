@@ -36,6 +36,7 @@ const QueueSchema = z
     Waiting: z.number(),
     Active: z.number(),
     Retrying: z.number(),
+    Held: z.number(),
     Failed: z.number(),
     OldestAge: z.number().nullable(),
     Rate: z.number(),
@@ -119,7 +120,7 @@ function addFamily(routes: Routes, kind: DestinationKind): void {
       answers: {
         200: {
           description:
-            'Counts, rate (things sent a second), age of the oldest (seconds), and the entries that are tried again or have failed, ' +
+            'Counts (`Held` are those of paused jobs), rate (things sent a second), age of the oldest (seconds), and the entries that are tried again or have failed, ' +
             'page by page: `Last` is the `since` of the next one',
           type: 'application/json',
           schema: QueueSchema,
@@ -136,6 +137,7 @@ function addFamily(routes: Routes, kind: DestinationKind): void {
         Waiting: counts.waiting,
         Active: counts.active,
         Retrying: counts.retrying,
+        Held: counts.paused,
         Failed: counts.failed,
         OldestAge: oldest === undefined ? null : Math.max(0, Math.round((Date.now() - oldest) / 1000)),
         Rate: rate,
@@ -144,7 +146,8 @@ function addFamily(routes: Routes, kind: DestinationKind): void {
         LastError: error,
         Entries: entries.map(show),
         Last: entries.at(-1)?.seq ?? since,
-        Done: entries.length < most,
+        // Who wants no entries is not to ask for more of them.
+        Done: most === 0 || entries.length < most,
       });
     },
   );

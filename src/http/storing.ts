@@ -102,9 +102,9 @@ async function submit(services: Services, modality: Modality, body: StoreBody, s
     synchronous,
     order: {
       ...(LocalAet !== undefined && { localAet: LocalAet }),
-      ...(CalledAet !== undefined && { calledAet: CalledAet }),
-      ...(Host !== undefined && { host: Host }),
-      ...(Port !== undefined && { port: Port }),
+      ...(CalledAet !== undefined && CalledAet !== modality.aet && { calledAet: CalledAet }),
+      ...(Host !== undefined && Host !== modality.host && { host: Host }),
+      ...(Port !== undefined && Port !== modality.port && { port: Port }),
       ...(Timeout !== undefined && { timeout: Timeout }),
       ...(originator && { originator }),
     },

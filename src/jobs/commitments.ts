@@ -1,6 +1,6 @@
 /**
- * Owns the storage commitments that this server asked for and what it was told of them: the latest `StorageCommitmentReportsSize`, in
- * memory as in the reference; and the job that answers those it was asked for.
+ * Owns the storage commitments that this server asked for and what it was told of them: the latest `StorageCommitmentReportsSize`, for
+ * thirty days; and the job that answers those it was asked for.
  */
 
 import { z } from 'zod';
@@ -19,6 +19,8 @@ import { type Dial, over } from '../scu/dial.ts';
 import type { Modalities } from '../scu/modality.ts';
 import type { Storage } from '../storage/storage.ts';
 import type { WorkingKind } from './kinds.ts';
+import type { Queue } from './queue.ts';
+import { Shelf } from './shelf.ts';
 
 /** What is known of a commitment that was asked for. */
 export interface CommitmentReport {
@@ -31,34 +33,49 @@ export interface CommitmentReport {
 /** The commitments asked for, by transaction. */
 export interface Commitments {
   /** One was asked for. */
-  expect(transactionUid: string, remoteAet: string): void;
+  expect(transactionUid: string, remoteAet: string): Promise<void>;
   /** One was not asked for after all. */
-  forget(transactionUid: string): void;
+  forget(transactionUid: string): Promise<void>;
   /** What became of one; false for one that is not awaited from this AE title. */
-  report(commitment: Commitment, remoteAet: string): boolean;
-  get(transactionUid: string): CommitmentReport | undefined;
+  report(commitment: Commitment, remoteAet: string): Promise<boolean>;
+  get(transactionUid: string): Promise<CommitmentReport | undefined>;
 }
 
-/** In memory: the oldest goes when there are more than `size` (0: one). */
-export function createCommitments(size: number): Commitments {
-  const reports = new Map<string, CommitmentReport>();
+/** Instances of all reports together. */
+const MAXIMUM_REFERENCES = 1_000_000;
+
+/** Milliseconds: thirty days. A commitment may be answered when the tapes of the weekend are written. */
+const AGE = 30 * 86_400_000;
+
+/** Of all nodes: the oldest goes when there are more than `size` (0: one). */
+export function createCommitments(queue: Queue, size: number): Commitments {
+  const shelf = new Shelf<Pick<CommitmentReport, 'remoteAet' | 'status'>, Reference & Partial<FailedReference>>(queue, {
+    name: 'commitments',
+    size,
+    items: MAXIMUM_REFERENCES,
+    age: AGE,
+  });
   return {
-    expect(transactionUid, remoteAet) {
-      reports.set(transactionUid, { remoteAet, status: 'Pending', success: [], failures: [] });
-      for (const oldest of reports.keys()) {
-        if (reports.size <= Math.max(size, 1)) break;
-        reports.delete(oldest);
-      }
-    },
-    forget: (transactionUid) => void reports.delete(transactionUid),
-    report({ transactionUid, references, failed }, remoteAet) {
-      const known = reports.get(transactionUid);
+    expect: (transactionUid, remoteAet) => shelf.put(transactionUid, { remoteAet, status: 'Pending' }, []),
+    forget: (transactionUid) => shelf.remove(transactionUid),
+    async report({ transactionUid, references, failed }, remoteAet) {
+      const known = (await shelf.get(transactionUid))?.head;
       if (known === undefined || known.remoteAet.toUpperCase() !== remoteAet.toUpperCase()) return false;
       const status = failed.length === 0 ? 'Success' : 'Failure';
-      reports.set(transactionUid, { remoteAet: known.remoteAet, status, success: references, failures: failed });
+      await shelf.put(transactionUid, { remoteAet: known.remoteAet, status }, [...references, ...failed]);
       return true;
     },
-    get: (transactionUid) => reports.get(transactionUid),
+    async get(transactionUid) {
+      const record = await shelf.get(transactionUid);
+      if (record === undefined) return undefined;
+      const success: Reference[] = [];
+      const failures: FailedReference[] = [];
+      for (const { reason, ...reference } of record.items) {
+        if (reason === undefined) success.push(reference);
+        else failures.push({ ...reference, reason });
+      }
+      return { ...record.head, success, failures };
+    },
   };
 }
 

@@ -6,6 +6,18 @@ import type { Outcome } from './line.ts';
 import type { Order } from './order.ts';
 import type { Entry, Settlement } from './queue.ts';
 
+/** How a queue is treated whose destination is gone. */
+export const UNKNOWN_SENDING: Sending = {
+  maximumAssociations: 1,
+  maximumRetries: 0,
+  retryDelay: 0,
+  retryDelayMultiplier: 1,
+  maximumRetryDelay: 0,
+  retryOnWarning: false,
+  rateLimit: 0,
+  schedule: [],
+};
+
 /** Milliseconds before the next attempt after `tries` failed ones. */
 export function retryDelay(sending: Sending, tries: number): number {
   const { retryDelay: first, retryDelayMultiplier, maximumRetryDelay } = sending;

@@ -1,6 +1,6 @@
 /**
- * Owns the draining of one destination's queue: everything that waits for it goes over one line (or as many as it may have), kept
- * open for more. What fails waits and is tried again, and while the destination does not answer nothing else waits for it.
+ * Owns the draining of one queue: everything that waits for a destination goes over one line (or as many as it may have), kept open for
+ * more, in its hours and at its rate.
  */
 
 import { setTimeout as sleep } from 'node:timers/promises';
@@ -10,22 +10,14 @@ import { recordAssociation, recordDelivery } from '../metrics.ts';
 import { firstOf } from '../signals.ts';
 import { untilOpen } from '../scu/modalities.ts';
 import type { Sending } from '../scu/modality.ts';
-import { afterFailure, afterSending, retryDelay } from './delivery.ts';
+import { Answering, MOST_FAILING } from './answering.ts';
+import { afterSending, UNKNOWN_SENDING } from './delivery.ts';
 import { Feed, type FeedSource, type Ready } from './feed.ts';
 import { type Line, type Outcome, type Target, unsent } from './line.ts';
-import { type Destination, type Order, orderOf, queueOf } from './order.ts';
+import type { Destination, Order } from './order.ts';
+import { Pace } from './pace.ts';
 import type { Entry } from './queue.ts';
 import { Settler } from './settler.ts';
-
-/** Entries taken together at most; fewer where that would be more than {@link AHEAD} of work, so that priorities count. */
-const MOST = 64;
-const AHEAD = 500;
-
-/** Entries that fail together when their destination does not answer. */
-const MOST_FAILING = 1000;
-
-/** Lines lost one after another, nothing sent, after which the destination counts as one that does not answer. */
-const MOST_LOST = 3;
 
 /** Milliseconds after which it is looked again at whether the queue may be drained, and how. */
 const LOOK = 500;
@@ -33,11 +25,18 @@ const LOOK = 500;
 /** Milliseconds until something of our own that failed is tried again. */
 const RETRY = 1000;
 
-/** Milliseconds that a timer sleeps at most: waking early only looks again. */
-const LONGEST = 3_600_000;
+/** Milliseconds after which a queue that may not be drained is looked at again: its destination, or a pause, may have changed anywhere. */
+const LOOK_AGAIN = 2000;
+
+/** Milliseconds after which a drain whose queue has nothing in it ends, where it may. */
+const IDLE = 30_000;
 
 export interface DrainOptions extends FeedSource {
   readonly destination: Destination;
+  /** The queue that is drained: the destination's, or one of another address in its name. */
+  readonly from: string;
+  /** Ends once the queue has been empty for a while; hears of it before anything can be added that would be overlooked. */
+  readonly idle?: () => void;
   /** As it is now, or undefined for one that nobody knows any more. */
   readonly target: () => Promise<Target | undefined>;
   readonly paused: () => Promise<boolean>;
@@ -58,33 +57,26 @@ export class Drain {
   #running: Promise<void> | undefined;
   /** What people and metrics call the destination. */
   readonly #name: string;
-  /** Attempts in a row at which the destination did not answer, and when the next one is. */
-  #failures = 0;
-  #next = 0;
-  #lost = 0;
   /** Until when it is not asked again for a further line: other nodes have them. */
   #taken = 0;
-  #lastError = '';
-  /** Milliseconds that sending an instance takes, on average. */
-  #pace = 10;
-  /** When the next instance may go, by the rate. */
-  #slot = 0;
+  readonly #answering: Answering;
+  readonly #pace = new Pace();
+  readonly #feeds = new Set<Feed>();
   readonly #open = new Set<Line>();
-  /** Instances sent in each of the last seconds. */
-  readonly #sent = new Map<number, number>();
   /** Instances by entry, of what is about to be durable. */
   readonly #delivered = new Map<string, string>();
 
   constructor(options: DrainOptions) {
     this.#options = options;
+    this.#queue = options.from;
     const { kind, name } = options.destination;
-    this.#queue = queueOf(options.destination);
-    this.#name = kind === 'modality' ? name : this.#queue;
+    this.#name = kind === 'modality' ? name : `${kind}:${name}`;
     this.#settler = new Settler(options.queue, async (ids) => {
       const instances = ids.flatMap((id) => this.#delivered.get(id) ?? []);
       for (const id of ids) this.#delivered.delete(id);
       if (instances.length > 0) await options.delivered(instances);
     });
+    this.#answering = new Answering({ name: this.#name, from: options.from, queue: options.queue }, this.#settler);
   }
 
   /** Instances a second, over the last ten; lines open now; what keeps it from sending. */
@@ -94,14 +86,11 @@ export class Drain {
     readonly next: number;
     readonly error: string;
   } {
-    const now = Math.floor(Date.now() / 1000);
-    let count = 0;
-    for (const [second, sent] of this.#sent) if (second >= now - 10 && second < now) count += sent;
     return {
-      rate: count / 10,
+      rate: this.#pace.rate,
       lines: this.#open.size,
-      next: this.#failures > 0 ? this.#next : 0,
-      error: this.#lastError,
+      next: this.#answering.down ? this.#answering.next : 0,
+      error: this.#answering.error,
     };
   }
 
@@ -111,9 +100,14 @@ export class Drain {
 
   /** Something changed: configuration, pause, or that somebody waits. `atOnce` ends the wait for a destination that does not answer. */
   wake(atOnce: boolean): void {
-    if (atOnce) this.#next = 0;
+    if (atOnce) this.#answering.hurry();
     this.#changed.abort();
     this.#changed = new AbortController();
+  }
+
+  /** An entry was called off: unless it is just being sent, it stays here. */
+  withdraw(id: string): void {
+    for (const feed of this.#feeds) feed.withdraw(id);
   }
 
   /** Ends what is under way, releases the lines. */
@@ -124,10 +118,9 @@ export class Drain {
   }
 
   async #run(): Promise<void> {
-    const { queue } = this.#options;
     while (!this.#stop.signal.aborted) {
       try {
-        await queue.wait(this.#queue, this.#stop.signal);
+        if (!(await this.#due())) return;
         await this.#gate();
         if (this.#stop.signal.aborted) break;
         this.#hire();
@@ -142,12 +135,25 @@ export class Drain {
     }
   }
 
+  /** Waits for something to be due; false where the drain is to end, its queue empty. */
+  async #due(): Promise<boolean> {
+    const { idle, queue } = this.#options;
+    const { signal, end } = firstOf([this.#stop.signal], idle && IDLE);
+    await queue.wait(this.#queue, signal);
+    end();
+    if (idle === undefined || !signal.aborted || this.#stop.signal.aborted) return true;
+    const counts = await queue.count({ queue: this.#queue });
+    if (counts.some(({ state }) => state === 'waiting' || state === 'retrying' || state === 'active')) return true;
+    idle();
+    return false;
+  }
+
   /** Milliseconds until sending may go on, 0 now. */
   async #closedFor(): Promise<number> {
-    if (await this.#options.paused()) return LONGEST;
+    if (await this.#options.paused()) return LOOK_AGAIN;
     const target = await this.#options.target();
     const hours = target === undefined ? 0 : untilOpen(target.sending.schedule, new Date());
-    return Math.max(hours, this.#next - Date.now(), 0);
+    return Math.max(hours, this.#answering.next - Date.now(), 0);
   }
 
   async #gate(): Promise<void> {
@@ -155,13 +161,13 @@ export class Drain {
       const { signal } = this.#changed;
       const wait = await this.#closedFor();
       if (wait <= 0) return;
-      await this.#sleep(wait, signal);
+      await this.#sleep(Math.min(wait, LOOK_AGAIN), signal);
     }
   }
 
   async #sleep(milliseconds: number, changed = this.#changed.signal): Promise<void> {
     const { signal, end } = firstOf([this.#stop.signal, changed]);
-    await sleep(Math.min(milliseconds, LONGEST), undefined, { signal }).catch(() => {});
+    await sleep(milliseconds, undefined, { signal }).catch(() => {});
     end();
   }
 
@@ -169,24 +175,18 @@ export class Drain {
     const worker = this.#work()
       .catch((thrown: unknown) => {
         log.jobs.error({ err: asIsenError(thrown) }, `sending to ${this.#name} goes on later`);
-        this.#next = Math.max(this.#next, Date.now() + RETRY);
+        this.#answering.postpone(Date.now() + RETRY);
       })
       .finally(() => this.#workers.delete(worker));
     this.#workers.add(worker);
   }
 
-  /** Entries to take at once. */
-  #limit(sending: Sending): number {
-    if (this.#failures > 0) return MOST_FAILING;
-    const pace = sending.rateLimit > 0 ? Math.max(this.#pace, 1000 / sending.rateLimit) : this.#pace;
-    // Shared among those that work on it.
-    return Math.max(1, Math.min(MOST, Math.floor(AHEAD / pace / sending.maximumAssociations)));
-  }
-
   /** Works under one of as many leases as the destination may have lines, over all nodes. */
   async #work(): Promise<void> {
+    const { queue } = this.#options;
     const most = (await this.#options.target())?.sending.maximumAssociations ?? 1;
-    const lease = await this.#options.queue.lease(`lines:${this.#queue}`, most);
+    // What goes elsewhere has no part in how many the modality takes.
+    const lease = await queue.lease(`lines:${this.#queue}`, most);
     if (lease === undefined) {
       // Other nodes have them all; the first worker here goes on looking.
       this.#taken = performance.now() + LOOK;
@@ -204,9 +204,14 @@ export class Drain {
   async #send(lost: AbortSignal): Promise<void> {
     const { destination, closeDelay, queue } = this.#options;
     let target = await this.#options.target();
-    const feed = new Feed(this.#options, this.#queue, () => this.#limit(target?.sending ?? NONE));
+    const feed = new Feed(this.#options, this.#queue, () =>
+      this.#answering.down ? MOST_FAILING : this.#pace.together(target?.sending ?? UNKNOWN_SENDING),
+    );
+    this.#feeds.add(feed);
     let line: Line | undefined;
     let [looked, changed] = [performance.now(), this.#changed.signal];
+    /** When the rate lets the next instance through. */
+    let slot: number | undefined;
     try {
       for (;;) {
         if (this.#stop.signal.aborted || lost.aborted) return;
@@ -214,6 +219,17 @@ export class Drain {
           if ((await this.#closedFor()) > 0) return;
           target = await this.#options.target();
           [looked, changed] = [performance.now(), this.#changed.signal];
+        }
+        // Before one is taken, so that it is nobody's while it waits.
+        slot ??= Date.now() + this.#pace.reserve(target?.sending ?? UNKNOWN_SENDING);
+        const wait = slot - Date.now();
+        if (wait > 0) {
+          if (line !== undefined && wait > closeDelay) {
+            await this.#release(line);
+            line = undefined;
+          }
+          await this.#sleep(Math.min(wait, LOOK_AGAIN));
+          continue;
         }
         const ready = await feed.next();
         if (ready === undefined) {
@@ -226,7 +242,7 @@ export class Drain {
         if (target === undefined) {
           const { kind, name } = destination;
           const error = new IsenError('InexistentItem', `No ${kind} with symbolic name: ${name}`);
-          await this.#settle(ready, NONE, unsent(error, true));
+          await this.#settle(ready, UNKNOWN_SENDING, unsent(error, true));
           continue;
         }
         if (ready.problem !== '') {
@@ -235,12 +251,13 @@ export class Drain {
         }
         line = await this.#lineFor(target, ready, feed, line);
         if (line === undefined) return;
-        await this.#paced(target);
+        slot = undefined;
         if (!(await this.#deliver(target, ready, feed, line))) line = undefined;
-        if (this.#failures > 0) return;
+        if (this.#answering.down) return;
       }
     } finally {
       const left = await feed.end();
+      this.#feeds.delete(feed);
       if (left.length > 0)
         await queue.settle(
           left.map(({ entry }) => ({ queue: this.#queue, id: entry.id, state: 'waiting', from: ['active'] })),
@@ -272,70 +289,9 @@ export class Drain {
       recordAssociation(this.#name, 1);
       return line;
     } catch (thrown) {
-      await this.#unanswered(target, [ready, ...(await feed.end())], asIsenError(thrown));
+      await this.#answering.unanswered(target.sending, [ready, ...(await feed.end())], asIsenError(thrown));
       return undefined;
     }
-  }
-
-  /** The destination answered: what waits because it did not is due at once. */
-  async #answers(): Promise<void> {
-    this.#lastError = '';
-    if (this.#failures === 0) return;
-    log.jobs.info(`${this.#name} answers again`);
-    this.#failures = 0;
-    this.#next = 0;
-    const { queue } = this.#options;
-    for (let after = 0; ; ) {
-      const page = await queue.list({ queue: this.#queue, states: ['retrying'], after, limit: MOST_FAILING });
-      const last = page.at(-1);
-      if (last === undefined) return;
-      after = last.seq;
-      await queue.settle(
-        page.map(({ id }) => ({ queue: this.#queue, id, state: 'waiting', due: 0, from: ['retrying'] })),
-      );
-    }
-  }
-
-  /** It does not answer: what was taken failed once, the others wait. */
-  async #unanswered({ sending }: Target, taken: readonly Ready[], error: IsenError): Promise<void> {
-    this.#failures += 1;
-    this.#lost = 0;
-    this.#lastError = error.details ?? error.message;
-    this.#next = Date.now() + retryDelay(sending, this.#failures);
-    const many = taken.length > 1 ? `, ${taken.length} instances wait` : '';
-    log.jobs.warn(`${this.#name} does not answer (attempt ${this.#failures}${many}): ${this.#lastError}`);
-    for (const { entry, order } of taken) {
-      recordDelivery(this.#name, 'unanswered', 0, 0);
-      await this.#settler.add(afterFailure(entry, order, sending, error, false), order.once === true);
-    }
-    await this.#giveUp(taken, error);
-  }
-
-  /** What somebody waits for fails whole, not only as far as it was taken. */
-  async #giveUp(taken: readonly Ready[], error: IsenError): Promise<void> {
-    const { queue } = this.#options;
-    const groups = new Set(taken.flatMap(({ entry, order }) => (order.once === true ? [entry.group] : [])));
-    for (const group of groups) {
-      for (;;) {
-        const page = await queue.list({ queue: this.#queue, group, states: ['waiting'], limit: MOST_FAILING });
-        if (page.length === 0) break;
-        await queue.settle(
-          page.map((entry) => ({
-            ...afterFailure(entry, { ...(orderOf(entry.value) ?? NOTHING), once: true }, NONE, error, true),
-            from: ['waiting'],
-          })),
-        );
-      }
-    }
-  }
-
-  /** Until the rate lets the next one through. */
-  async #paced({ sending }: Target): Promise<void> {
-    if (sending.rateLimit <= 0) return;
-    const now = Date.now();
-    const at = Math.max(now, this.#slot);
-    this.#slot = at + 1000 / sending.rateLimit;
-    if (at > now) await sleep(at - now);
   }
 
   /** Sends one thing; whether the line goes on. */
@@ -345,9 +301,8 @@ export class Drain {
     try {
       const outcome = await line.send(ready, next);
       const milliseconds = performance.now() - began;
-      await this.#answers();
-      this.#pace += (milliseconds - this.#pace) / 8;
-      this.#lost = 0;
+      await this.#answering.answered();
+      this.#pace.took(milliseconds);
       recordDelivery(this.#name, outcome.status, milliseconds / 1000, outcome.bytes);
       // Who waits does so for the last one.
       await this.#settle(ready, target.sending, outcome, next === undefined);
@@ -356,25 +311,9 @@ export class Drain {
     } catch (thrown) {
       if (!line.ended.aborted) line.abort();
       this.#closed(line);
-      await this.#interrupted(target, ready, asIsenError(thrown));
+      await this.#answering.interrupted(target.sending, ready, asIsenError(thrown));
     }
     return false;
-  }
-
-  /** The line is over in the middle of something, of which nothing is known then. */
-  async #interrupted(target: Target, ready: Ready, error: IsenError): Promise<void> {
-    this.#lost += 1;
-    if (this.#lost >= MOST_LOST) {
-      await this.#unanswered(target, [ready], error);
-      return;
-    }
-    this.#lastError = error.details ?? error.message;
-    log.jobs.warn(`the connection to ${this.#name} ended: ${this.#lastError}`);
-    recordDelivery(this.#name, 'interrupted', 0, 0);
-    await this.#settler.add(
-      afterFailure(ready.entry, ready.order, target.sending, error, false),
-      ready.order.once === true,
-    );
   }
 
   async #settle({ entry, order }: Ready, sending: Sending, outcome: Outcome, last = true): Promise<void> {
@@ -387,12 +326,7 @@ export class Drain {
   #count(entry: Entry, order: Order): void {
     // What a job sends was logged when it was asked for.
     if (entry.group === '') this.#delivered.set(entry.id, order.instance);
-    const second = Math.floor(Date.now() / 1000);
-    this.#sent.set(second, (this.#sent.get(second) ?? 0) + 1);
-    for (const old of this.#sent.keys()) {
-      if (old >= second - 10) break;
-      this.#sent.delete(old);
-    }
+    this.#pace.count();
   }
 
   async #release(line: Line): Promise<void> {
@@ -404,17 +338,3 @@ export class Drain {
     if (this.#open.delete(line)) recordAssociation(this.#name, -1);
   }
 }
-
-const NOTHING: Order = { instance: '' };
-
-/** How a queue is treated whose destination is gone. */
-const NONE: Sending = {
-  maximumAssociations: 1,
-  maximumRetries: 0,
-  retryDelay: 0,
-  retryDelayMultiplier: 1,
-  maximumRetryDelay: 0,
-  retryOnWarning: false,
-  rateLimit: 0,
-  schedule: [],
-};

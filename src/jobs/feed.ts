@@ -35,6 +35,8 @@ export class Feed {
   readonly #limit: () => number;
   readonly #ready: Ready[] = [];
   #taking: Promise<void> | undefined;
+  /** Ids that were withdrawn while entries were being taken, perhaps they. */
+  readonly #withdrawn = new Set<string>();
   #ended = false;
 
   constructor(source: FeedSource, queue: string, limit: () => number) {
@@ -57,6 +59,13 @@ export class Feed {
     return this.#ready;
   }
 
+  /** An entry is not to be sent any more, as far as it was not handed out. */
+  withdraw(id: string): void {
+    if (this.#taking !== undefined) this.#withdrawn.add(id);
+    const at = this.#ready.findIndex(({ entry }) => entry.id === id);
+    if (at >= 0) this.#ready.splice(at, 1);
+  }
+
   /** Takes no more; answers what was taken and not handed out. */
   async end(): Promise<readonly Ready[]> {
     this.#ended = true;
@@ -68,6 +77,7 @@ export class Feed {
     if (this.#ended) return Promise.resolve();
     this.#taking ??= this.#taken().finally(() => {
       this.#taking = undefined;
+      this.#withdrawn.clear();
     });
     return this.#taking;
   }
@@ -92,6 +102,7 @@ export class Feed {
       throw thrown;
     }
     for (const [index, entry] of entries.entries()) {
+      if (this.#withdrawn.has(entry.id)) continue;
       const order = orders[index];
       if (order === undefined) {
         this.#ready.push({ entry, order: { instance: '' }, outgoing: undefined, problem: 'the entry cannot be read' });

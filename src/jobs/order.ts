@@ -14,8 +14,24 @@ export interface Destination {
   readonly name: string;
 }
 
-/** The queue of a destination. */
-export const queueOf = ({ kind, name }: Destination): string => `${kind}:${name}`;
+/** No name of a modality has it. */
+const SEPARATOR = '@';
+
+/** What an order says of how its modality is asked, where that differs from the modality's configuration. */
+type Address = Pick<Order, 'calledAet' | 'host' | 'localAet' | 'port' | 'timeout'>;
+
+/**
+ * The queue of a destination, or (of a modality, with an address) of what goes elsewhere in its name: that one waits, fails and is tried
+ * again by itself, so that nobody who asks for a wrong address holds up the modality.
+ */
+export function queueOf(
+  { kind, name }: Destination,
+  { localAet, calledAet, host, port, timeout }: Address = {},
+): string {
+  const address = [localAet, calledAet, host, port, timeout];
+  const elsewhere = kind === 'modality' && address.some((each) => each !== undefined);
+  return `${kind}:${name}${elsewhere ? SEPARATOR + address.map((each) => each ?? '').join(' ') : ''}`;
+}
 
 /** The queue of a modality. */
 export const modalityQueue = (name: string): string => queueOf({ kind: 'modality', name });
@@ -24,7 +40,9 @@ export const modalityQueue = (name: string): string => queueOf({ kind: 'modality
 export function destinationOf(queue: string): Destination | undefined {
   const colon = queue.indexOf(':');
   const kind = DESTINATION_KINDS.find((each) => each === queue.slice(0, colon));
-  return kind && { kind, name: queue.slice(colon + 1) };
+  if (kind === undefined) return undefined;
+  const name = queue.slice(colon + 1);
+  return { kind, name: kind === 'modality' ? (name.split(SEPARATOR, 1)[0] ?? '') : name };
 }
 
 const ChangeSchema = z.object({

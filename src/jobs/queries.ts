@@ -1,12 +1,14 @@
 /**
  * Owns the queries that were put to modalities and are still remembered with their answers (`/queries`): the latest `QueryRetrieveSize`
- * of them, and no more answers than fit in memory.
+ * of them, for a day.
  */
 
 import { randomUUID } from 'node:crypto';
 import type { Identifier } from '../dicom/identifier.ts';
 import type { Level } from '../dicom/levels.ts';
 import type { FindAnswer } from '../scu/find.ts';
+import type { Queue } from './queue.ts';
+import { Shelf } from './shelf.ts';
 
 /** One query and what was answered to it. */
 export interface StoredQuery {
@@ -17,8 +19,8 @@ export interface StoredQuery {
   readonly keys: Identifier;
   readonly answers: readonly FindAnswer[];
   /** Seconds that the client gave the modality, and the AE title it wanted us to have. */
-  readonly timeout: number | undefined;
-  readonly localAet: string | undefined;
+  readonly timeout?: number | undefined;
+  readonly localAet?: string | undefined;
 }
 
 /** The remembered queries, by id. */
@@ -34,27 +36,28 @@ export interface Queries {
 /** Answers of all queries together; one has about a kilobyte. */
 const MAXIMUM_ANSWERS = 200_000;
 
-/** In memory: the oldest query goes when there are more than `size` (0: one), or too many answers. */
-export function createQueries(size: number): Queries {
-  const queries = new Map<string, StoredQuery>();
-  let answers = 0;
-  const drop = (id: string): void => {
-    answers -= queries.get(id)?.answers.length ?? 0;
-    queries.delete(id);
-  };
+/** Milliseconds: a day. */
+const AGE = 86_400_000;
+
+/** Of all nodes: the oldest query goes when there are more than `size` (0: one), or too many answers. */
+export function createQueries(queue: Queue, size: number, answers: number = MAXIMUM_ANSWERS): Queries {
+  const shelf = new Shelf<Omit<StoredQuery, 'answers'>, FindAnswer>(queue, {
+    name: 'queries',
+    size,
+    items: answers,
+    age: AGE,
+  });
   return {
-    async add(query) {
+    async add({ answers: found, ...query }) {
       const id = randomUUID();
-      queries.set(id, query);
-      answers += query.answers.length;
-      for (const oldest of queries.keys()) {
-        if (oldest === id || (queries.size <= Math.max(size, 1) && answers <= MAXIMUM_ANSWERS)) break;
-        drop(oldest);
-      }
+      await shelf.put(id, query, found);
       return id;
     },
-    get: async (id) => queries.get(id),
-    list: async () => [...queries.keys()],
-    remove: async (id) => drop(id),
+    async get(id) {
+      const record = await shelf.get(id);
+      return record && { ...record.head, answers: record.items };
+    },
+    list: () => shelf.list(),
+    remove: (id) => shelf.remove(id),
   };
 }

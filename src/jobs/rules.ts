@@ -8,6 +8,7 @@ import { z } from 'zod';
 import { CHANGE_TYPES, type ChangeType } from '../database/database.ts';
 import { matchesWildcard, normalise } from '../database/find.ts';
 import { lookup, parseTag, tagName, tagNumber } from '../dicom/dictionary.ts';
+import { interval, type Interval, rangeOf } from '../dicom/match.ts';
 import { LEVELS, type Level } from '../dicom/levels.ts';
 import { transferSyntax } from '../dicom/transfer-syntaxes.ts';
 import { IsenError } from '../errors.ts';
@@ -133,24 +134,102 @@ function addressCondition(name: string, wanted: readonly string[]): Condition {
 const TIMES: ReadonlySet<string> = new Set(['DA', 'TM', 'DT']);
 const NUMBERS: ReadonlySet<string> = new Set(['IS', 'DS', 'US', 'SS', 'UL', 'SL', 'UV', 'SV', 'FL', 'FD']);
 const NUMBER_RANGE = /^\s*([+-]?[\d.]+(?:e[+-]?\d+)?)?\s*-\s*([+-]?[\d.]+(?:e[+-]?\d+)?)?\s*$/i;
+const AGE = /^(\d{3})([DWMY])$/;
+const AGE_RANGE = /^(\d{3}[DWMY])?-(\d{3}[DWMY])?$/;
+const DAYS: Readonly<Record<string, number>> = { D: 1, W: 7, M: 365.25 / 12, Y: 365.25 };
 
-/** What one wanted value of a tag matches: a range for dates, times and numbers, else text with wildcards. */
-function matcher(vr: string, wanted: string): (value: string) => boolean {
+type Matcher = (value: string) => boolean;
+
+/** What is wrong with a wanted value. */
+class Wrong extends Error {}
+
+/** A stretch of time whose parts exist: there is no 31st of February, and no 25th hour. */
+function timeOf(vr: string, text: string): Interval | undefined {
+  const found = interval(vr, text);
+  const digits = text.replaceAll(/[.:]/g, '');
+  const [month, day] = vr === 'TM' ? [] : [Number(digits.slice(4, 6)), Number(digits.slice(6, 8))];
+  const clock = vr === 'TM' ? digits : vr === 'DT' ? (text.split(/[+-]/, 1)[0] ?? '').slice(8) : '';
+  const [hour, minute, second] = [0, 2, 4].map((at) => Number(clock.slice(at, at + 2)));
+  if (Number(hour) > 23 || Number(minute) > 59 || Number(second) > 60) return undefined;
+  if (month !== undefined && digits.length > 4 && (month < 1 || month > 12)) return undefined;
+  const last = month === undefined ? 31 : new Date(Date.UTC(Number(digits.slice(0, 4)), month, 0)).getUTCDate();
+  if (day !== undefined && digits.length > 6 && (day < 1 || day > last)) return undefined;
+  return found;
+}
+
+/** Dates and times: a range, a pattern, or one of any precision. */
+function timeMatcher(vr: string, pattern: string): Matcher {
+  if (/[*?]/.test(pattern)) {
+    if (/[^\d*?.:+-]/.test(pattern)) throw new Wrong(`a pattern of ${vr} has digits, * and ?`);
+    return (value) => matchesWildcard(value, pattern);
+  }
+  const named = (text: string): Interval => {
+    const found = timeOf(vr, text);
+    if (found === undefined) throw new Wrong(`${text} is no value of ${vr}`);
+    return found;
+  };
+  const range = rangeOf(vr, pattern);
+  if (range === undefined) {
+    const wanted = named(pattern);
+    return (value) => {
+      const found = interval(vr, value);
+      return found !== undefined && found.first >= wanted.first && found.last <= wanted.last;
+    };
+  }
+  const from = range.from === undefined ? undefined : named(range.from);
+  const to = range.to === undefined ? undefined : named(range.to);
+  if (from === undefined && to === undefined) throw new Wrong('the range has no bound');
+  if (from !== undefined && to !== undefined && from.first > to.last)
+    throw new Wrong('the range ends before it begins');
+  // The end includes what begins with it: all of a day, or of a minute.
+  return (value) => {
+    const found = interval(vr, value);
+    if (found === undefined) return false;
+    return (from === undefined || found.last >= from.first) && (to === undefined || found.first <= to.last);
+  };
+}
+
+/** Ages (AS): a range, a pattern, or one. */
+function ageMatcher(pattern: string): Matcher {
+  const days = (text: string): number => {
+    const [, number, unit = ''] = AGE.exec(text) ?? [];
+    return Number(number) * (DAYS[unit] ?? Number.NaN);
+  };
+  const range = AGE_RANGE.exec(pattern);
+  if (range === null) {
+    if (!/[*?]/.test(pattern) && !AGE.test(pattern)) throw new Wrong('an age is written as 018Y, 006M, 002W or 010D');
+    return (value) => matchesWildcard(value, pattern);
+  }
+  const [from = 0, to = Number.POSITIVE_INFINITY] = range.slice(1).map((each) => (each ? days(each) : undefined));
+  if (pattern === '-') throw new Wrong('the range has no bound');
+  if (from > to) throw new Wrong('the range ends before it begins');
+  return (value) => days(value) >= from && days(value) <= to;
+}
+
+/** Numbers: a range, a pattern, or one in any spelling. */
+function numberMatcher(pattern: string): Matcher {
+  const range = NUMBER_RANGE.exec(pattern);
+  if (!Number.isNaN(Number(pattern))) return (value) => value !== '' && Number(value) === Number(pattern);
+  if (range === null || (range[1] === undefined && range[2] === undefined)) {
+    if (!/[*?]/.test(pattern)) throw new Wrong(`${JSON.stringify(pattern)} is no number`);
+    return (value) => matchesWildcard(value, pattern);
+  }
+  const from = range[1] === undefined ? Number.NEGATIVE_INFINITY : Number(range[1]);
+  const to = range[2] === undefined ? Number.POSITIVE_INFINITY : Number(range[2]);
+  if (Number.isNaN(from) || Number.isNaN(to)) throw new Wrong(`${JSON.stringify(pattern)} is no range of numbers`);
+  if (from > to) throw new Wrong('the range ends before it begins');
+  return (value) => value !== '' && Number(value) >= from && Number(value) <= to;
+}
+
+/** What one wanted value of a tag matches: ranges for dates, times, ages and numbers, else text with wildcards. Throws {@link Wrong}. */
+function matcher(vr: string, wanted: string): Matcher {
   const pattern = normalise(wanted);
-  if (TIMES.has(vr) && /^[\d.:]*-[\d.:]*$/.test(pattern) && pattern !== '-') {
-    const [from = '', to = ''] = pattern.split('-');
-    // The end includes what begins with it: all of a day, or of a minute.
-    return (value) =>
-      value !== '' && (from === '' || value >= from) && (to === '' || value <= to || value.startsWith(to));
+  // Nothing is asked for but that it is empty.
+  if (pattern !== '') {
+    if (TIMES.has(vr)) return timeMatcher(vr, pattern);
+    if (vr === 'AS') return ageMatcher(pattern);
+    if (NUMBERS.has(vr)) return numberMatcher(pattern);
   }
-  const range = NUMBERS.has(vr) ? NUMBER_RANGE.exec(pattern) : null;
-  if (range !== null && (range[1] !== undefined || range[2] !== undefined) && Number.isNaN(Number(pattern))) {
-    const from = range[1] === undefined ? Number.NEGATIVE_INFINITY : Number(range[1]);
-    const to = range[2] === undefined ? Number.POSITIVE_INFINITY : Number(range[2]);
-    return (value) => value !== '' && Number(value) >= from && Number(value) <= to;
-  }
-  if (NUMBERS.has(vr) && pattern !== '' && !Number.isNaN(Number(pattern)))
-    return (value) => value !== '' && Number(value) === Number(pattern);
   return (value) => matchesWildcard(value, pattern);
 }
 
@@ -158,7 +237,16 @@ function tagCondition(name: string, key: string, wanted: readonly string[]): Tag
   const tag = parseTag(key);
   if (tag === undefined) throw bad(name, `Tags: ${JSON.stringify(key)} is no tag`);
   const vr = lookup(tagNumber(tag))?.vr ?? 'UN';
-  const matchers = wanted.flatMap((each) => each.split('\\')).map((each) => matcher(vr, each));
+  const matchers = wanted
+    .flatMap((each) => each.split('\\'))
+    .map((each) => {
+      try {
+        return matcher(vr, each);
+      } catch (thrown) {
+        if (thrown instanceof Wrong) throw bad(name, `Tags: ${key}: ${thrown.message}`);
+        throw thrown;
+      }
+    });
   return {
     tag,
     holds(value) {

@@ -60,7 +60,7 @@ export interface Stores {
   retry(destination: Destination): Promise<number>;
   pause(destination: Destination): Promise<void>;
   resume(destination: Destination): Promise<void>;
-  /** Gives up all that is not under way; answers how many. */
+  /** Gives up everything; answers how many. What is just being sent may arrive still. */
   clear(destination: Destination): Promise<number>;
   close(): Promise<void>;
 }
@@ -73,12 +73,14 @@ export async function openStores(options: StoresOptions): Promise<Stores> {
 
   const flag = (destination: Destination): string => `paused ${queueOf(destination)}`;
 
-  const drainOf = (destination: Destination): Drain => {
-    let drain = drains.get(queueOf(destination));
+  const drainOf = (from: string, destination: Destination): Drain => {
+    let drain = drains.get(from);
     if (drain === undefined) {
       drain = new Drain({
         ...options,
         destination,
+        from,
+        ...(from !== queueOf(destination) && { idle: () => retire(from, destination) }),
         target: targets[destination.kind](destination.name),
         paused: async () => (await queue.position(flag(destination))) === PAUSED,
         closeDelay: config.DicomAssociationCloseDelay * 1000,
@@ -88,33 +90,74 @@ export async function openStores(options: StoresOptions): Promise<Stores> {
           await options.commit(sent.map((id) => ({ kind: 'export', level: 'Instance', id, remote })));
         },
       });
-      drains.set(queueOf(destination), drain);
+      drains.set(from, drain);
       if (!closed) drain.start();
     }
     return drain;
   };
 
-  /** Settles all entries of a queue in some states. */
+  /** The drain of a queue that is empty has ended, unless something came that it has not seen. */
+  const retire = (from: string, destination: Destination): void => {
+    drains.delete(from);
+    queue.count({ queue: from }).then(
+      (counts) => {
+        if (!closed && counts.some(({ state }) => state === 'waiting')) drainOf(from, destination);
+      },
+      () => drainOf(from, destination),
+    );
+  };
+
+  /** What stands in all queues of a destination. */
+  const countsOf = async (destination: Destination): Promise<readonly Count[]> =>
+    (await queue.count()).filter(({ queue: of }) => isOf(of, destination));
+
+  /** Its queues: its own, and those of other addresses in its name that have something in them. */
+  const queuesOf = async (destination: Destination): Promise<readonly string[]> => [
+    ...new Set([queueOf(destination), ...(await countsOf(destination)).map(({ queue: of }) => of)]),
+  ];
+
+  /** Settles all entries of a destination in some states. */
   const settleAll = async (
-    of: string,
+    destination: Destination,
     states: readonly EntryState[],
     settle: (entry: Entry) => Settlement | undefined,
   ): Promise<number> => {
     let count = 0;
-    for (let after = 0; ; ) {
-      const page = await queue.list({ queue: of, states, after, limit: PAGE });
-      const last = page.at(-1);
-      if (last === undefined) return count;
-      after = last.seq;
-      count += (await queue.settle(page.flatMap((entry) => settle(entry) ?? []))).length;
+    for (const of of await queuesOf(destination)) {
+      for (let after = 0; ; ) {
+        const page = await queue.list({ queue: of, states, after, limit: PAGE });
+        const last = page.at(-1);
+        if (last === undefined) break;
+        after = last.seq;
+        count += (await queue.settle(page.flatMap((entry) => settle(entry) ?? []))).length;
+      }
     }
+    return count;
+  };
+
+  /** What all drains of a destination say together. */
+  const drained = (destination: Destination): Drain['status'] => {
+    const all = [...drains].filter(([of]) => isOf(of, destination)).map(([, { status }]) => status);
+    const waits = all.map(({ next }) => next).filter((next) => next > 0);
+    return {
+      rate: all.reduce((sum, { rate }) => sum + rate, 0),
+      lines: all.reduce((sum, { lines }) => sum + lines, 0),
+      next: waits.length === 0 ? 0 : Math.min(...waits),
+      error: all.find(({ error }) => error !== '')?.error ?? '',
+    };
+  };
+
+  const wake = (destination: Destination, atOnce: boolean): void => {
+    for (const [of, drain] of drains) if (isOf(of, destination)) drain.wake(atOnce);
   };
 
   const forget = async (): Promise<void> => {
     const old = Date.now() - REMEMBERED;
-    for (const { queue: of, state } of await queue.count()) {
-      if (destinationOf(of) === undefined || state !== 'done') continue;
-      await settleAll(of, ['done'], ({ id, group, added }) =>
+    const done = (await queue.count()).filter(({ state }) => state === 'done');
+    const destinations = new Map(done.map(({ queue: of }) => [of, destinationOf(of)]));
+    for (const destination of destinations.values()) {
+      if (destination === undefined) continue;
+      await settleAll(destination, ['done'], ({ queue: of, id, group, added }) =>
         group === '' && added < old ? { queue: of, id, state: 'removed', from: ['done'] } : undefined,
       );
     }
@@ -122,14 +165,17 @@ export async function openStores(options: StoresOptions): Promise<Stores> {
 
   const stopWatching = queue.watch((entry) => {
     const destination = destinationOf(entry.queue);
-    if (destination === undefined || closed || entry.state !== 'waiting') return;
-    const drain = drainOf(destination);
+    if (destination === undefined || closed) return;
+    // One that was removed is told as it was; one that failed while it was taken may have been called off.
+    if (entry.state === 'active' || entry.state === 'failed') drains.get(entry.queue)?.withdraw(entry.id);
+    if (entry.state !== 'waiting') return;
+    const drain = drainOf(entry.queue, destination);
     // By hand: the schema would be asked about every entry of every rule.
     if ((entry.value as Partial<Order> | null)?.once === true) drain.wake(true);
   });
   for (const { queue: of } of await queue.count()) {
     const destination = destinationOf(of);
-    if (destination !== undefined) drainOf(destination);
+    if (destination !== undefined) drainOf(of, destination);
   }
   const forgetting = setInterval(() => {
     forget().catch((thrown: unknown) =>
@@ -140,11 +186,11 @@ export async function openStores(options: StoresOptions): Promise<Stores> {
 
   return {
     async status(destination) {
-      const of = queueOf(destination);
-      const found = await queue.count({ queue: of });
-      const counted = (state: EntryState): number => found.find((each) => each.state === state)?.count ?? 0;
+      const found = await countsOf(destination);
+      const counted = (state: EntryState): number =>
+        found.reduce((sum, each) => sum + (each.state === state ? each.count : 0), 0);
       return {
-        ...(drains.get(of)?.status ?? { rate: 0, lines: 0, next: 0, error: '' }),
+        ...drained(destination),
         paused: (await queue.position(flag(destination))) === PAUSED,
         counts: {
           waiting: counted('waiting'),
@@ -157,38 +203,39 @@ export async function openStores(options: StoresOptions): Promise<Stores> {
         oldest: oldestOf(found),
       };
     },
-    entries: (destination, states, after, limit) => queue.list({ queue: queueOf(destination), states, after, limit }),
+    async entries(destination, states, after, limit) {
+      const pages: Entry[] = [];
+      for (const of of await queuesOf(destination))
+        pages.push(...(await queue.list({ queue: of, states, after, limit })));
+      return pages.sort((a, b) => a.seq - b.seq).slice(0, limit);
+    },
     async retry(destination) {
-      const count = await settleAll(
-        queueOf(destination),
-        ['failed', 'retrying'],
-        ({ queue: of, id, value, state, reason }) => {
-          const { tries: _tries, failure: _failure, ...order } = orderOf(value) ?? { instance: '' };
-          // A person called it off, or was told that it failed and may have sent it again.
-          if (reason === CANCELED || order.once === true) return undefined;
-          return {
-            queue: of,
-            id,
-            state: 'waiting',
-            due: 0,
-            from: [state],
-            ...(order.instance !== '' && { value: order }),
-          };
-        },
-      );
-      drainOf(destination).wake(true);
+      const count = await settleAll(destination, ['failed', 'retrying'], ({ queue: of, id, value, state, reason }) => {
+        const { tries: _tries, failure: _failure, ...order } = orderOf(value) ?? { instance: '' };
+        // A person called it off, or was told that it failed and may have sent it again.
+        if (reason === CANCELED || order.once === true) return undefined;
+        return {
+          queue: of,
+          id,
+          state: 'waiting',
+          due: 0,
+          from: [state],
+          ...(order.instance !== '' && { value: order }),
+        };
+      });
+      for (const of of await queuesOf(destination)) drainOf(of, destination).wake(true);
       return count;
     },
     async pause(destination) {
       await queue.add([], { name: flag(destination), value: PAUSED });
-      drains.get(queueOf(destination))?.wake(false);
+      wake(destination, false);
     },
     async resume(destination) {
       await queue.add([], { name: flag(destination), value: 'no' });
-      drains.get(queueOf(destination))?.wake(true);
+      wake(destination, true);
     },
     clear: (destination) =>
-      settleAll(queueOf(destination), ['waiting', 'retrying', 'paused', 'failed'], ({ queue: of, id, state }) => ({
+      settleAll(destination, ['waiting', 'retrying', 'paused', 'failed', 'active'], ({ queue: of, id, state }) => ({
         queue: of,
         id,
         state: 'removed',
@@ -201,6 +248,12 @@ export async function openStores(options: StoresOptions): Promise<Stores> {
       await Promise.all([...drains.values()].map((drain) => drain.close()));
     },
   };
+}
+
+/** Whether a queue is a destination's: its own, or that of another address in its name. */
+function isOf(queue: string, { kind, name }: Destination): boolean {
+  const destination = destinationOf(queue);
+  return destination?.kind === kind && destination.name === name;
 }
 
 function oldestOf(counts: readonly Count[]): number | undefined {

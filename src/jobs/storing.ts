@@ -67,7 +67,7 @@ export async function* deliveriesOf(
   { to, priority, synchronous, order }: StoreRequest,
 ): AsyncGenerator<Delivery, void> {
   const delivery = (instance: string): Delivery => ({
-    queue: queueOf(to),
+    queue: queueOf(to, order),
     id: instance,
     priority: entryPriority(priority, synchronous),
     due: 0,

@@ -97,8 +97,8 @@ async function takeRequest({ jobs }: CommitmentServiceRoom, exchange: Exchange):
   return STATUS.success;
 }
 
-function takeResult({ commitments }: CommitmentServiceRoom, exchange: Exchange): number {
+async function takeResult({ commitments }: CommitmentServiceRoom, exchange: Exchange): Promise<number> {
   const commitment = commitmentIn(exchange);
   if (commitment === undefined) return STATUS.invalidArgument;
-  return commitments.report(commitment, exchange.peer.callingAet) ? STATUS.success : STATUS.invalidArgument;
+  return (await commitments.report(commitment, exchange.peer.callingAet)) ? STATUS.success : STATUS.invalidArgument;
 }

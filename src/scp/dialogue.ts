@@ -40,6 +40,8 @@ export class Dialogue {
   #waiter: Waiter | undefined;
   /** Nothing is answered any more. */
   #over = false;
+  /** The peer asked for the release: it says nothing more. */
+  #released = false;
   #current: Current | undefined;
   /** Wakes whoever waits for a request, or for room for one. */
   #wake: (() => void) | undefined;
@@ -50,7 +52,10 @@ export class Dialogue {
     connection.ended.addEventListener('abort', () => this.#current?.cancel.abort(), { once: true });
   }
 
-  /** Has `serve` answer every request, one after the other, until the association is over. Throws what `serve` or the association throws. */
+  /**
+   * Has `serve` answer every request, one after the other, until the association is over: those that came before a release too, and
+   * then the release. Throws what `serve` or the association throws.
+   */
   async run(serve: (request: Request) => Promise<void>): Promise<void> {
     let over = false;
     const heard = this.#listen().finally(() => {
@@ -65,8 +70,11 @@ export class Dialogue {
         if (message !== undefined) {
           this.#wake?.();
           await this.#answer(message, serve);
-        } else if (over) return await heard;
-        else await this.#change();
+        } else if (over) {
+          await heard;
+          await this.#connection.release();
+          return;
+        } else await this.#change();
       }
     } finally {
       this.#over = true;
@@ -106,7 +114,8 @@ export class Dialogue {
         throw thrown;
       }
       if (message === undefined) {
-        this.#waiter?.resolve(undefined);
+        this.#released = true;
+        if (this.#waiter !== undefined) this.#unanswered(this.#waiter);
         return;
       }
       const { command } = message;
@@ -120,6 +129,12 @@ export class Dialogue {
         while (this.#requests.length >= MOST_REQUESTS) await this.#change();
       }
     }
+  }
+
+  /** The response that is waited for never comes. */
+  #unanswered({ resolve }: Pick<Waiter, 'resolve'>): void {
+    this.#current?.cancel.abort();
+    resolve(undefined);
   }
 
   #cancel(command: Command): void {
@@ -163,7 +178,8 @@ export class Dialogue {
     // Now the peer is waited for: its silence counts.
     this.#connection.attentive = true;
     return new Promise((resolve, reject) => {
-      this.#waiter = { resolve, reject };
+      if (this.#released) this.#unanswered({ resolve });
+      else this.#waiter = { resolve, reject };
     });
   }
 }

@@ -11,6 +11,9 @@ import { Gathered } from './gathered.ts';
 /** Bytes of a data set that is kept in memory. */
 const MAXIMUM_IN_MEMORY = 16 << 20;
 
+/** Fragments without a byte that may follow one another: they cost time and bring nothing forward, so nothing else would end them. */
+const MOST_EMPTY = 256;
+
 /** A message whose command is whole, and where its data set goes. */
 interface Incoming {
   readonly context: PresentationContext;
@@ -38,6 +41,8 @@ export class Assembler {
   readonly #command = new Gathered(MAXIMUM_COMMAND);
   /** The context of the command that is coming; 0 is none. */
   #commandContext = 0;
+  /** Empty fragments since the last one with content. */
+  #empty = 0;
   #incoming: Incoming | undefined;
 
   constructor(options: AssemblerOptions) {
@@ -60,6 +65,8 @@ export class Assembler {
 
   /** Takes a part of a fragment, as a PduReader tells it. Throws PduFault, or NetworkProtocol for a command set that is none. */
   fragment(contextId: number, isCommand: boolean, last: boolean, part: Buffer, ended: boolean): void {
+    this.#empty = part.length === 0 ? this.#empty + 1 : 0;
+    if (this.#empty > MOST_EMPTY) throw broken(`more than ${MOST_EMPTY} empty fragments in a row`);
     const context = this.#options.context(contextId);
     if (context === undefined) throw broken(`presentation context ${contextId} was not accepted`);
     const incoming = this.#incoming;

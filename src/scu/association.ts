@@ -66,13 +66,13 @@ export interface Association {
     dataSet?: readonly Uint8Array[] | AsyncIterable<Uint8Array>,
   ): Promise<void>;
   /**
-   * The next message, in order; undefined when the peer asked for the release (which has been answered then). `patience` in milliseconds;
-   * the association's own when absent. Throws NetworkProtocol when the association is aborted or lost, Timeout when nothing came.
+   * The next message, in order; undefined when the peer asked for the release. The side that asked for the association has answered that
+   * then; the other may send what it still owes, and answers by {@link release}. `patience` in milliseconds; the association's own when absent. Throws NetworkProtocol when the association is aborted or lost, Timeout when nothing came.
    */
   receive(patience?: number): Promise<Message | undefined>;
   /** Aborted when the association is over, whoever ended it. */
   readonly ended: AbortSignal;
-  /** Releases in order (A-RELEASE), within the deadline, or aborts. Never throws. */
+  /** Releases in order (A-RELEASE), within the deadline, or aborts; answers the release that the peer asked for. Never throws. */
   release(): Promise<void>;
   /** Ends it at once (A-ABORT). */
   abort(): void;

@@ -215,7 +215,7 @@ export class Connection implements Association, PduReceiver {
       this.#resume();
       return Promise.resolve(message);
     }
-    if (this.#end === 'released') return Promise.resolve(undefined);
+    if (this.#end === 'released' || this.#state === RELEASING) return Promise.resolve(undefined);
     if (this.#end !== undefined) return Promise.reject(this.#end);
     if (this.#receiver !== undefined) {
       return Promise.reject(new IsenError('BadSequenceOfCalls', 'the association is being received from already'));
@@ -228,6 +228,13 @@ export class Connection implements Association, PduReceiver {
   }
 
   async release(): Promise<void> {
+    if (this.#state === RELEASING) {
+      // After the last byte of what is still being sent.
+      await this.#sending;
+      this.#finish('released');
+      this.#happen('A-RELEASE response');
+      return;
+    }
     if (transition(this.#state, 'A-RELEASE request', this.#isRequestor) === undefined) {
       this.abort();
       return;
@@ -325,9 +332,13 @@ export class Connection implements Association, PduReceiver {
         // The fragments follow.
         break;
       case 'indicate release':
-        this.#finish('released');
-        // As requestor of a collision, and without one, the answer goes at once; as acceptor it waits for the peer's (Sta12).
-        this.#happen('A-RELEASE response');
+        // Requests that came before it are answered first; `release` answers it.
+        if (this.#state === RELEASING && !this.#isRequestor) this.#heardRelease();
+        else {
+          this.#finish('released');
+          // As requestor of a collision, and without one, the answer goes at once; as acceptor it waits for the peer's (Sta12).
+          this.#happen('A-RELEASE response');
+        }
         break;
       case 'confirm release':
         this.#finish('released');
@@ -372,6 +383,15 @@ export class Connection implements Association, PduReceiver {
     return this.#end instanceof IsenError
       ? this.#end
       : new IsenError('NetworkProtocol', this.#end === 'released' ? 'the association was released' : 'no association');
+  }
+
+  /** No message comes any more, but those that came may be answered. */
+  #heardRelease(): void {
+    clearTimeout(this.#silence);
+    this.#assembler.abandon();
+    const receiver = this.#receiver;
+    this.#receiver = undefined;
+    receiver?.resolve(undefined);
   }
 
   /** There is no association any more: whoever waits hears of it. */
@@ -549,6 +569,9 @@ export class Connection implements Association, PduReceiver {
 }
 
 const NOTHING = Buffer.alloc(0);
+
+/** The peer asked for the release, and is not answered yet. */
+const RELEASING: State = 8;
 
 /** The numeric address of the peer; IPv4 as such where it came over IPv6. */
 function addressOf(socket: Socket): string {

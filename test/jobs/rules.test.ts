@@ -17,6 +17,9 @@ const TAGS: Readonly<Record<string, string>> = {
   '0008,0008': 'ORIGINAL\\PRIMARY\\AXIAL',
   '0018,0050': '1.25',
   '0008,0050': 'A-17',
+  '0010,1010': '006M',
+  '0008,0030': '134501.250',
+  '0008,002a': '20260615134501+0200',
 };
 
 const FACTS: Facts = {
@@ -57,6 +60,15 @@ const YES: readonly object[] = [
   { Tags: { SliceThickness: '1-' } },
   { Tags: { SliceThickness: '1.250' } },
   { Tags: { AccessionNumber: 'A-17' } },
+  { Tags: { StudyDate: '2026*' } },
+  { Tags: { StudyDate: '202606' } },
+  { Tags: { StudyDate: ['', '20260615'] } },
+  { Tags: { PatientAge: '-018Y' } },
+  { Tags: { PatientAge: '010D-001Y' } },
+  { Tags: { PatientAge: '006M' } },
+  { Tags: { StudyTime: '0800-1345' } },
+  { Tags: { StudyTime: '13' } },
+  { Tags: { AcquisitionDateTime: '20260615-20260616' } },
   { Tags: { SOPClassUID: '1.2.840.10008.5.1.4.1.1.2' } },
   { Tags: { BodyPartExamined: '' } },
 ];
@@ -74,6 +86,8 @@ const NO: readonly object[] = [
   { Tags: { StudyDate: '20260616-' } },
   { Tags: { StudyDate: '-20260614' } },
   { Tags: { SliceThickness: '2-3' } },
+  { Tags: { PatientAge: '018Y-065Y' } },
+  { Tags: { StudyTime: '1400-' } },
   { Tags: { Modality: 'CT', BodyPartExamined: '?*' } },
 ];
 
@@ -119,6 +133,15 @@ test('a rule that is none is refused, and says why', () => {
     [{ To: 'pacs', When: { Level: 'Image' } }, /Image/],
     [{ To: 'pacs', When: { RemoteIp: '10.0.0.0/40' } }, /RemoteIp/],
     [{ To: 'pacs', When: { Tags: { Nonsense: 'x' } } }, /Nonsense/],
+    ...[
+      ...['2026-01-01', '20261301', '20260231', '20261231-20260101', 'yesterday', '20260101-x', '-', '202-'].map(
+        (value) => ({ StudyDate: value }),
+      ),
+      ...['2500', '1261', '10-09', 'noon'].map((value) => ({ StudyTime: value })),
+      ...['20260231', '2026061525'].map((value) => ({ AcquisitionDateTime: value })),
+      ...['18', '18Y', '065Y-018Y', 'old'].map((value) => ({ PatientAge: value })),
+      ...['thin', '3-1', '1-2-3'].map((value) => ({ SliceThickness: value })),
+    ].map((Tags): [object, RegExp] => [{ To: 'pacs', When: { Tags } }, /Tags: \w+: /]),
     [{ To: 'pacs', Transcode: '1.2.3' }, /Transcode/],
     [{ To: 'pacs', Modify: { Replace: {} } }, /Modify/],
     [{ To: 'pacs', Name: 'other' }, /other/],

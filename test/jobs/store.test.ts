@@ -335,3 +335,118 @@ test('an instance that was deleted meanwhile fails with that reason', async (con
   assert.match(Entries[0]?.Reason ?? '', /not stored any more/);
   assert.notEqual(stays, gone);
 });
+
+test('what is sent to another address in the name of a modality neither waits for it nor holds it up', async (context) => {
+  const elsewhere = await receive();
+  const gone = await freePort();
+  const { server, receiver } = await withReceiver(context, { sending: { RetryDelay: 30 } });
+  context.after(() => elsewhere.close());
+  const [id = ''] = await Promise.all(images(1).map((file) => upload(server, file)));
+  await until('it came', () => receiver.received.length === 1);
+  const store = (more: object): Promise<unknown> =>
+    ask(server, 'POST', '/modalities/pacs/store', JSON.stringify({ Resources: [id], Asynchronous: true, ...more }));
+  // Nobody is there: the modality itself goes on.
+  await store({ Port: gone });
+  await until('that is noticed', async () => (await queueOf(server, 'pacs')).Retrying === 1);
+  assert.match((await queueOf(server, 'pacs')).LastError, /refused/);
+  await upload(server, make({ sopUid: '1.2.3.50' }));
+  await until('the rule is served', () => receiver.received.length === 2);
+  // The modality is gone: the other address is served.
+  await receiver.close();
+  await upload(server, make({ sopUid: '1.2.3.51' }));
+  await until('that is noticed too', async () => (await queueOf(server, 'pacs')).Retrying === 2);
+  await store({ Port: elsewhere.port, CalledAet: 'OTHER' });
+  await until('it came there', () => elsewhere.received.length === 1);
+  assert.equal(elsewhere.received[0]?.calledAet, 'OTHER');
+  // All of it is one queue to people.
+  const { Entries } = await queueOf(server, 'pacs');
+  assert.equal(Entries.length, 2);
+  assert.deepEqual(await ask(server, 'DELETE', '/modalities/pacs/queue'), { Count: 2 });
+  assert.equal((await queueOf(server, 'pacs')).Retrying, 0);
+});
+
+test('an emptied queue sends nothing more than what was just being sent', async (context) => {
+  const { server, receiver } = await withReceiver(context, {
+    answer: async () => {
+      await sleep(200);
+      return 0;
+    },
+  });
+  await Promise.all(images(20).map((file) => upload(server, file)));
+  await until('some are taken', async () => (await queueOf(server, 'pacs')).Active > 2);
+  const { Count } = await ask<{ Count: number }>(server, 'DELETE', '/modalities/pacs/queue');
+  assert.ok(Count > 15, `${Count} given up`);
+  const came = receiver.received.length;
+  await sleep(700);
+  assert.ok(receiver.received.length <= came + 1, `${receiver.received.length - came} more came`);
+  const { Waiting, Active, Failed } = await queueOf(server, 'pacs');
+  assert.deepEqual([Waiting, Active, Failed], [0, 0, 0]);
+});
+
+test('a cancelled job sends nothing more, and the retry of its queue leaves it alone', async (context) => {
+  const { server, receiver } = await withReceiver(context, {
+    answer: async () => {
+      await sleep(200);
+      return 0;
+    },
+    server: { Routes: [] },
+  });
+  const ids = await Promise.all(images(20).map((file) => upload(server, file)));
+  const body = JSON.stringify({ Resources: ids, Asynchronous: true });
+  const { ID } = await ask<{ ID: string }>(server, 'POST', '/modalities/pacs/store', body);
+  await until('some are taken', async () => (await queueOf(server, 'pacs')).Active > 2);
+  await ask(server, 'POST', `/jobs/${ID}/cancel`);
+  const came = receiver.received.length;
+  await sleep(700);
+  assert.ok(receiver.received.length <= came + 1, `${receiver.received.length - came} more came`);
+  assert.ok((await queueOf(server, 'pacs')).Failed > 15);
+  assert.deepEqual(await ask(server, 'POST', '/modalities/pacs/queue/retry'), { Count: 0 });
+  await sleep(300);
+  assert.ok(receiver.received.length <= came + 1);
+});
+
+test('the entries of a paused job are counted, and a page of none is the last', async (context) => {
+  const { server } = await withReceiver(context, { server: { Routes: [] } });
+  await ask(server, 'POST', '/modalities/pacs/queue/pause');
+  const ids = await Promise.all(images(3).map((file) => upload(server, file)));
+  const body = JSON.stringify({ Resources: ids, Asynchronous: true });
+  const { ID } = await ask<{ ID: string }>(server, 'POST', '/modalities/pacs/store', body);
+  await ask(server, 'POST', `/jobs/${ID}/pause`);
+  const queue = await ask<{ Waiting: number; Held: number }>(server, 'GET', '/modalities/pacs/queue');
+  assert.deepEqual([queue.Waiting, queue.Held], [0, 3]);
+  const none = await ask<{ Entries: unknown[]; Done: boolean }>(server, 'GET', '/modalities/pacs/queue?limit=0');
+  assert.deepEqual([none.Entries, none.Done], [[], true]);
+});
+
+test('a rate of one in many seconds does not hold up the end', async (context) => {
+  const { server, receiver } = await withReceiver(context, { sending: { RateLimit: 0.01 } });
+  await Promise.all(images(3).map((file) => upload(server, file)));
+  await until('the first came', () => receiver.received.length === 1);
+  await until('the others wait', async () => {
+    const { Waiting, Active } = await queueOf(server, 'pacs');
+    return Waiting + Active === 2;
+  });
+  const began = performance.now();
+  await server.close();
+  assert.ok(performance.now() - began < 5000);
+});
+
+test('nothing is sent outside the hours of a schedule', async (context) => {
+  const hour = (offset: number): string => {
+    const at = new Date(Date.now() + offset * 3_600_000);
+    return `${String(at.getHours()).padStart(2, '0')}:${String(at.getMinutes()).padStart(2, '0')}`;
+  };
+  const { server, receiver } = await withReceiver(context, { sending: { Schedule: `${hour(2)}-${hour(4)}` } });
+  await upload(server, make({}));
+  await until('it waits', async () => (await queueOf(server, 'pacs')).Waiting === 1);
+  await sleep(300);
+  assert.equal(receiver.associations, 0);
+  const description = {
+    AET: 'PACS',
+    Host: '127.0.0.1',
+    Port: receiver.port,
+    Schedule: [`${hour(2)}-${hour(4)}`, `${hour(-1)}-${hour(1)}`],
+  };
+  await ask(server, 'PUT', '/modalities/pacs', JSON.stringify(description));
+  await until('it came', () => receiver.received.length === 1);
+});

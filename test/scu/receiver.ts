@@ -82,7 +82,7 @@ export async function receive(options: ReceiverOptions = {}, port?: number): Pro
     try {
       for (;;) {
         const message = await connection.receive();
-        if (message === undefined) return;
+        if (message === undefined) return await connection.release();
         const { command, context, dataSet = new Uint8Array() } = message;
         count += 1;
         const one: Received = {
