@@ -6,6 +6,7 @@
 import { readFileSync } from 'node:fs';
 import { hostname } from 'node:os';
 import { join } from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
 import type { Answer } from './answer.ts';
 import type { Changes } from './changes/changes.ts';
 import { createEmbeddedChanges } from './changes/embedded.ts';
@@ -71,7 +72,7 @@ export interface Server {
   readonly url: string | undefined;
   /** Where DICOM associations are accepted; undefined when none are. */
   readonly dicomPort: number | undefined;
-  /** Takes nothing new, finishes what was accepted, closes every file. */
+  /** Is not ready any more for `ShutdownDelay` seconds, then takes nothing new, finishes what was accepted, closes every file. */
   close(): Promise<void>;
 }
 
@@ -79,6 +80,7 @@ export interface Server {
 export async function start({ config }: StartOptions): Promise<Server> {
   /** In order of opening. */
   const closers: (() => Promise<void>)[] = [];
+  const leaving = new AbortController();
   const close = async (): Promise<void> => {
     for (let closer = closers.pop(); closer !== undefined; closer = closers.pop()) await closer();
   };
@@ -200,6 +202,7 @@ export async function start({ config }: StartOptions): Promise<Server> {
         commitments,
         stores,
         router,
+        leaving: leaving.signal,
         version: version(),
       });
       const { port } = await http.listen();
@@ -221,7 +224,15 @@ export async function start({ config }: StartOptions): Promise<Server> {
       dicomPort = (await dicom.listen()).port;
       closers.push(() => dicom.close(GRACE));
     }
-    return { url, dicomPort, close };
+    return {
+      url,
+      dicomPort,
+      async close() {
+        leaving.abort();
+        await sleep(config.ShutdownDelay * 1000);
+        await close();
+      },
+    };
   } catch (thrown) {
     await close();
     throw thrown;

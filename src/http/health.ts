@@ -59,22 +59,25 @@ export function addHealth(routes: Routes): void {
   const schema = z.object({
     Ready: z.boolean(),
     Engines: z.object({ Database: z.boolean(), Changes: z.boolean(), Queue: z.boolean() }),
+    Leaving: z.literal(true).optional().openapi({ description: 'The server is about to stop' }),
   });
   routes.add(
     {
       method: 'get',
       path: '/health/ready',
       tag,
-      summary: 'Whether every engine answers',
+      summary: 'Whether requests should come here: every engine answers, and the server is not about to stop',
       answers: {
         200: { description: 'Every one does', type: 'application/json', schema },
-        503: { description: 'One does not: `Engines` says which', type: 'application/json', schema },
+        503: { description: 'They should not: `Engines` says which is missing', type: 'application/json', schema },
       },
     },
     async () => {
       const found = await engines(routes.services);
-      const ready = Object.values(found).every(Boolean);
-      const answer = json({ Ready: ready, Engines: found }, ready ? {} : { 'Retry-After': '1' });
+      const leaving = routes.services.leaving.aborted;
+      const ready = !leaving && Object.values(found).every(Boolean);
+      const said = { Ready: ready, Engines: found, ...(leaving && { Leaving: true }) };
+      const answer = json(said, ready ? {} : { 'Retry-After': '1' });
       return ready ? answer : new Response(answer.body, { status: 503, headers: answer.headers });
     },
   );

@@ -37,6 +37,8 @@ export interface Services {
   readonly commitments: Commitments;
   readonly stores: Stores;
   readonly router: Router;
+  /** Aborts when the server is about to stop: a balancer is to send requests elsewhere. */
+  readonly leaving: AbortSignal;
   /** Isen's own version. */
   readonly version: string;
 }
