@@ -49,6 +49,8 @@ export interface NativeOptions {
   readonly without?: readonly string[];
   /** Options of Isen (`ISEN__…`) over those of the file. */
   readonly env?: Readonly<Record<string, string>>;
+  /** The folder stays when all is ended. */
+  readonly keep?: boolean;
   /** Settings of PostgreSQL over those of the file, as `name=value`. */
   readonly postgres?: readonly string[];
 }
@@ -66,7 +68,7 @@ export interface NativeCluster {
   address(service: string, port: number): string;
   /** `Authorization` of the REST API. */
   readonly authorization: string;
-  /** Ends everything, and removes the folder. */
+  /** Ends everything, and removes the folder unless it was to stay. */
   stop(): Promise<void>;
 }
 
@@ -91,7 +93,7 @@ export async function startCluster(options: NativeOptions = {}): Promise<NativeC
     const isNode = ({ name }: Program): boolean => name.startsWith('isen-');
     await Promise.all(all.filter(isNode).map(async (node) => node.end('SIGTERM').catch(() => node.end('SIGKILL'))));
     await Promise.all(all.map(async (program) => program.end('SIGKILL')));
-    rmSync(folder, { recursive: true, force: true });
+    if (options.keep !== true) rmSync(folder, { recursive: true, force: true });
   };
   process.once('exit', () => {
     for (const program of programs.values()) program.signal('SIGKILL');

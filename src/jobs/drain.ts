@@ -4,7 +4,7 @@
  */
 
 import { setTimeout as sleep } from 'node:timers/promises';
-import { asIsenError, IsenError } from '../errors.ts';
+import { asIsenError, IsenError, isAway } from '../errors.ts';
 import { log } from '../log.ts';
 import { recordAssociation, recordDelivery } from '../metrics.ts';
 import { firstOf } from '../signals.ts';
@@ -153,8 +153,10 @@ export class Drain {
         await this.#settler.drain();
       } catch (thrown) {
         const error = asIsenError(thrown);
-        const away = error.code === 'DatabaseUnavailable';
-        log.jobs[away ? 'debug' : 'error']({ err: error }, `the queue of ${this.#options.name} is tried again`);
+        log.jobs[isAway(error) ? 'debug' : 'error'](
+          { err: error },
+          `the queue of ${this.#options.name} is tried again`,
+        );
         await this.#sleep(RETRY);
       }
     }
@@ -186,7 +188,8 @@ export class Drain {
   #hire(): void {
     const worker = this.#work()
       .catch((thrown: unknown) => {
-        log.jobs.error({ err: asIsenError(thrown) }, `sending to ${this.#options.name} goes on later`);
+        const error = asIsenError(thrown);
+        log.jobs[isAway(error) ? 'debug' : 'error']({ err: error }, `sending to ${this.#options.name} goes on later`);
         this.#next = Math.max(this.#next, Date.now() + RETRY);
       })
       .finally(() => this.#workers.delete(worker));
@@ -221,10 +224,16 @@ export class Drain {
 
   /** One association after another, until nothing is left to send or `lost` aborts. */
   async #send(lost: AbortSignal): Promise<void> {
-    const { name, closeDelay, queue } = this.#options;
+    const { name, closeDelay } = this.#options;
     let modality = await this.#options.modality();
-    const feed = new Feed(this.#options, this.#queue, () => this.#limit(modality?.sending ?? NONE));
+    const feed = new Feed(
+      this.#options,
+      this.#queue,
+      () => this.#limit(modality?.sending ?? NONE),
+      async (entries) => this.#giveBack(entries),
+    );
     let line: Line | undefined;
+    let ready: Ready | undefined;
     let [looked, changed] = [performance.now(), this.#changed.signal];
     try {
       for (;;) {
@@ -234,7 +243,7 @@ export class Drain {
           modality = await this.#options.modality();
           [looked, changed] = [performance.now(), this.#changed.signal];
         }
-        const ready = await feed.next();
+        ready = await feed.next();
         if (ready === undefined) {
           if (line === undefined || !(await this.#more(line, closeDelay))) return;
           continue;
@@ -258,13 +267,17 @@ export class Drain {
         if (this.#failures > 0) return;
       }
     } finally {
-      const left = await feed.end();
-      if (left.length > 0)
-        await queue.settle(
-          left.map(({ entry }) => ({ queue: this.#queue, id: entry.id, state: 'waiting', from: ['active'] })),
-        );
+      // The one at hand is settled before, unless something failed: then it waits again like those behind it.
+      const left = [...(ready === undefined ? [] : [ready]), ...(await feed.end())];
+      await this.#giveBack(left.map(({ entry }) => entry));
       if (line !== undefined) await this.#release(line);
     }
+  }
+
+  /** Lets entries wait again that were taken, and not sent. */
+  async #giveBack(entries: readonly Entry[]): Promise<void> {
+    for (const { id } of entries)
+      await this.#settler.add({ queue: this.#queue, id, state: 'waiting', from: ['active'] }, true);
   }
 
   /** Waits for more to send on an open association; false when it is to be released. */

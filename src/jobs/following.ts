@@ -4,7 +4,7 @@
  */
 
 import { setTimeout as sleep } from 'node:timers/promises';
-import { asError, IsenError } from '../errors.ts';
+import { asError, IsenError, isAway } from '../errors.ts';
 import { log } from '../log.ts';
 import { JOBS, preciseNow, type StoredJob, storedJob } from './job.ts';
 import type { FollowingKind, Tally } from './kinds.ts';
@@ -19,6 +19,9 @@ const JOBS_TOGETHER = 64;
 /** Milliseconds between attempts to act where another node does, and for all of them. */
 const AGAIN = 20;
 const PATIENCE = 30_000;
+
+/** Milliseconds after which jobs that could not be looked at are looked at again. */
+const RETRY = 1000;
 
 /** The queues that hold entries in one of the states. */
 const queuesOf = (counts: readonly Count[], ...states: readonly EntryState[]): readonly string[] => [
@@ -46,18 +49,30 @@ export class Followings {
     this.#moved.add(group);
     if (this.#looking) return;
     this.#looking = true;
-    this.alone(async () => {
-      try {
-        while (this.#moved.size > 0) {
-          const some = [...this.#moved].slice(0, JOBS_TOGETHER);
-          for (const each of some) this.#moved.delete(each);
-          await this.#look(some);
-        }
-      } finally {
+    this.#lookAtMoved()
+      .catch(async (thrown: unknown) => {
+        log.jobs[isAway(thrown) ? 'debug' : 'error']({ err: asError(thrown) }, 'jobs are followed again later');
+        await sleep(RETRY);
+      })
+      .finally(() => {
         this.#looking = false;
+        const [next] = this.#moved;
+        if (next !== undefined) this.moved(next);
+      });
+  }
+
+  async #lookAtMoved(): Promise<void> {
+    await this.alone(async () => {
+      while (this.#moved.size > 0) {
+        const some = [...this.#moved].slice(0, JOBS_TOGETHER);
+        for (const each of some) this.#moved.delete(each);
+        try {
+          await this.#look(some);
+        } catch (thrown) {
+          for (const each of some) this.#moved.add(each);
+          throw thrown;
+        }
       }
-    }).catch((thrown: unknown) => {
-      log.jobs.error({ err: asError(thrown) }, 'jobs are not followed until their entries move again');
     });
   }
 

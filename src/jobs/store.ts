@@ -23,6 +23,9 @@ const REMEMBERED = 7 * 86_400_000;
 /** Milliseconds between two looks at what need not be remembered any more. */
 const FORGETTING = 3_600_000;
 
+/** Milliseconds between two looks for queues that nobody told of. */
+const LOOK = 5000;
+
 const PAUSED = 'yes';
 
 export interface StoresOptions extends FeedSource {
@@ -133,10 +136,18 @@ export async function openStores(options: StoresOptions): Promise<Stores> {
     // By hand: the schema would be asked about every entry of every rule.
     if ((entry.value as Partial<Order> | null)?.once === true) drain.wake(true);
   });
-  for (const { queue: of } of await queue.count()) {
-    const name = modalityOf(of);
-    if (name !== undefined) drainOf(name);
-  }
+  const drainAll = async (): Promise<void> => {
+    for (const { queue: of } of await queue.count()) {
+      const name = modalityOf(of);
+      if (name !== undefined && !closed) drainOf(name);
+    }
+  };
+  await drainAll();
+  // What was added by a node that died before the others heard of it.
+  const looking = setInterval(() => {
+    drainAll().catch((thrown: unknown) => log.jobs.debug({ err: asIsenError(thrown) }, 'queues are looked for later'));
+  }, LOOK);
+  looking.unref();
   const forgetting = setInterval(() => {
     forget().catch((thrown: unknown) =>
       log.jobs.error({ err: asIsenError(thrown) }, 'what was sent is not forgotten yet'),
@@ -199,6 +210,7 @@ export async function openStores(options: StoresOptions): Promise<Stores> {
       closed = true;
       stopWatching();
       clearInterval(forgetting);
+      clearInterval(looking);
       await Promise.all([...drains.values()].map((drain) => drain.close()));
     },
   };
