@@ -29,6 +29,7 @@ import { openEmbeddedQueue } from './jobs/embedded.ts';
 import { configuredModalities, storedModalities } from './jobs/modalities.ts';
 import { openRouter } from './jobs/route.ts';
 import { openStores } from './jobs/store.ts';
+import { openSettings } from './jobs/settings.ts';
 import { storeKind } from './jobs/storing.ts';
 import { createModifications } from './jobs/modify.ts';
 import { setMetricsEnabled } from './metrics.ts';
@@ -127,9 +128,13 @@ export async function start({ config }: StartOptions): Promise<Server> {
         ? await openEmbeddedQueue({ database, commit: ingest.applyAll, capacity: QUEUE_CAPACITY })
         : await openBullQueue({ redis, capacity: QUEUE_CAPACITY });
     closers.push(() => queue.close());
+    const settings = await openSettings({ database, apply: ingest.apply, queue });
+    closers.push(() => settings.close());
+    const stored = { database, apply: ingest.apply, queue };
+    const inMemory = database.shared ? undefined : configuredModalities(config.DicomModalities);
     const modalities = config.DicomModalitiesInDatabase
-      ? storedModalities(database, ingest.apply)
-      : configuredModalities(config.DicomModalities);
+      ? storedModalities(stored)
+      : (inMemory ?? storedModalities({ ...stored, configured: config.DicomModalities }));
     const storeService = createStore(ingest, config);
     const dial = createDial({
       connect: requestAssociation,
@@ -202,6 +207,7 @@ export async function start({ config }: StartOptions): Promise<Server> {
         commitments,
         stores,
         router,
+        settings,
         leaving: leaving.signal,
         version: version(),
       });
@@ -313,7 +319,13 @@ async function openChanges(
 /** Where blobs are kept: the folder, or the bucket that the configuration names. */
 async function openStorage(config: Config): Promise<Storage> {
   const bucket = config.S3 ?? config.AwsS3Storage;
-  if (bucket === null) return openFilesystem({ root: config.StorageDirectory, sync: config.SyncStorageArea });
+  if (bucket === null) {
+    return openFilesystem({
+      root: config.StorageDirectory,
+      sync: config.SyncStorageArea,
+      ...(config.NodeName !== '' && { node: config.NodeName }),
+    });
+  }
   const { AccessKey: accessKeyId, SecretKey: secretAccessKey, Prefix: prefix } = bucket;
   // Loading the client takes longer than starting the server: only who uses it waits.
   const { openS3 } = await import('./storage/s3.ts');

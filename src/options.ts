@@ -227,7 +227,11 @@ export const OPTIONS = {
     secret: true as const,
   },
   NodeName: {
-    ...text('read', '', 'Name of this server among those that share its storage; the same after each restart.'),
+    ...text(
+      'read',
+      '',
+      'Name of this server among those that share its storage, which each of them needs; the same after each restart.',
+    ),
     defaultMeaning: 'the name of the machine',
   },
   MaximumStorageSize: whole('read', 0, 'Most disk space the attachments may take, in MB. 0 means no limit.'),

@@ -3,6 +3,7 @@
 import { z } from '@hono/zod-openapi';
 import { asIsenError, IsenError } from '../errors.ts';
 import { log } from '../log.ts';
+import type { Storage } from '../storage/storage.ts';
 import { json } from './answers.ts';
 import type { Routes } from './routes.ts';
 import type { Services } from './services.ts';
@@ -32,13 +33,23 @@ async function answers(engine: string, question: Promise<unknown>): Promise<bool
   }
 }
 
-async function engines({ database, changes, queue }: Services): Promise<Readonly<Record<string, boolean>>> {
-  const [index, log_, queues] = await Promise.all([
+/** Of no blob: a storage that answers does not have it. */
+const NOTHING = '00000000-0000-4000-8000-000000000000';
+
+async function asked(storage: Storage): Promise<void> {
+  await storage.size(NOTHING).catch((thrown: unknown) => {
+    if (!(thrown instanceof IsenError) || thrown.code !== 'InexistentFile') throw thrown;
+  });
+}
+
+async function engines({ database, storage, changes, queue }: Services): Promise<Readonly<Record<string, boolean>>> {
+  const [index, blobs, log_, queues] = await Promise.all([
     answers('the index', database.lastSeq()),
+    answers('the storage', asked(storage)),
     answers('the log of changes', changes.last()),
     answers('the queue', queue.position('health')),
   ]);
-  return { Database: index, Changes: log_, Queue: queues };
+  return { Database: index, Storage: blobs, Changes: log_, Queue: queues };
 }
 
 /** Adds the routes of this file. */
@@ -58,7 +69,7 @@ export function addHealth(routes: Routes): void {
   );
   const schema = z.object({
     Ready: z.boolean(),
-    Engines: z.object({ Database: z.boolean(), Changes: z.boolean(), Queue: z.boolean() }),
+    Engines: z.object({ Database: z.boolean(), Storage: z.boolean(), Changes: z.boolean(), Queue: z.boolean() }),
     Leaving: z.literal(true).optional().openapi({ description: 'The server is about to stop' }),
   });
   routes.add(

@@ -15,6 +15,7 @@ import type { Modifications } from '../jobs/modify.ts';
 import type { Queue } from '../jobs/queue.ts';
 import type { Queries } from '../jobs/queries.ts';
 import type { Router } from '../jobs/route.ts';
+import type { Settings } from '../jobs/settings.ts';
 import type { Stores } from '../jobs/store.ts';
 import type { Storage } from '../storage/storage.ts';
 
@@ -37,6 +38,7 @@ export interface Services {
   readonly commitments: Commitments;
   readonly stores: Stores;
   readonly router: Router;
+  readonly settings: Settings;
   /** Aborts when the server is about to stop: a balancer is to send requests elsewhere. */
   readonly leaving: AbortSignal;
   /** Isen's own version. */

@@ -5,8 +5,8 @@ import { z } from '@hono/zod-openapi';
 import { generateUid } from '../dicom/ids.ts';
 import { TRANSFER_SYNTAXES } from '../dicom/transfer-syntaxes.ts';
 import { IsenError } from '../errors.ts';
-import { LOG_CATEGORIES, LOG_LEVELS, type LogCategory, type LogLevel, logLevel, setLogLevel } from '../log.ts';
-import { metricsEnabled, metricsText, recordWork, setMetricsEnabled } from '../metrics.ts';
+import { LOG_CATEGORIES, LOG_LEVELS, type LogCategory, type LogLevel, logLevel } from '../log.ts';
+import { metricsEnabled, metricsText, recordWork } from '../metrics.ts';
 import { timestamp } from '../timestamp.ts';
 import { empty, json, text } from './answers.ts';
 import { bodyBoolean, bodyText } from './body.ts';
@@ -62,6 +62,7 @@ function addIdentifiers(routes: Routes): void {
 }
 
 function addLogLevels(routes: Routes): void {
+  const { services } = routes;
   const rows: [string, LogCategory | undefined][] = [
     ['/tools/log-level', undefined],
     ...LOG_CATEGORIES.map((category): [string, LogCategory] => [`/tools/log-level-${category}`, category]),
@@ -86,7 +87,7 @@ function addLogLevels(routes: Routes): void {
           const rule = 'Verbosity can be "default", "verbose" or "trace"';
           throw new IsenError('ParameterOutOfRange', `${rule}: ${wanted.slice(0, 64)}`);
         }
-        setLogLevel(wanted as LogLevel, category);
+        await services.settings.setLogLevel(wanted as LogLevel, category === undefined ? LOG_CATEGORIES : [category]);
         return text('');
       },
     );
@@ -141,7 +142,7 @@ function addMetrics(routes: Routes): void {
       answers: plain('Done'),
     },
     async (context) => {
-      setMetricsEnabled(await bodyBoolean(context));
+      await services.settings.setMetrics(await bodyBoolean(context));
       return text('');
     },
   );

@@ -4,21 +4,18 @@
  */
 
 import { setTimeout as sleep } from 'node:timers/promises';
-import { asError, IsenError, isAway } from '../errors.ts';
+import { asError, isAway } from '../errors.ts';
 import { log } from '../log.ts';
 import { JOBS, preciseNow, type StoredJob, storedJob } from './job.ts';
 import type { FollowingKind, Tally } from './kinds.ts';
-import type { Count, Entry, EntryState, Lease, Queue, Settlement } from './queue.ts';
+import { alone } from './lease.ts';
+import type { Count, Entry, EntryState, Queue, Settlement } from './queue.ts';
 
 /** Entries that are moved together. */
 const PAGE = 500;
 
 /** Jobs that are looked at together. */
 const JOBS_TOGETHER = 64;
-
-/** Milliseconds between attempts to act where another node does, and for all of them. */
-const AGAIN = 20;
-const PATIENCE = 30_000;
 
 /** Milliseconds after which jobs that could not be looked at are looked at again. */
 const RETRY = 1000;
@@ -78,26 +75,9 @@ export class Followings {
 
   /** Does `work` while nothing else, on any node, looks at or acts on jobs that follow. Throws Busy after half a minute. */
   async alone<Result>(work: () => Promise<Result>): Promise<Result> {
-    const turn = this.#turn.then(async () => {
-      const lease = await this.#lease();
-      try {
-        return await work();
-      } finally {
-        await lease.release();
-      }
-    });
+    const turn = this.#turn.then(async () => alone(this.#queue, 'followings', work));
     this.#turn = turn.catch(() => {});
     return turn;
-  }
-
-  async #lease(): Promise<Lease> {
-    const end = Date.now() + PATIENCE;
-    for (;;) {
-      const lease = await this.#queue.lease('followings', 1);
-      if (lease !== undefined) return lease;
-      if (Date.now() > end) throw new IsenError('Busy', 'another server acts on jobs');
-      await sleep(AGAIN);
-    }
   }
 
   /** Moves every entry of a group that is in one of the states. */

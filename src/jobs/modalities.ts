@@ -1,15 +1,20 @@
 /**
- * Owns the known modalities while the server runs: those of the configuration, changed in memory only, or
- * (`DicomModalitiesInDatabase`) those of the index.
+ * Owns the known modalities while the server runs: those of the configuration, changed in memory only; those of the index
+ * (`DicomModalitiesInDatabase`); or, where servers share an index, those of the configuration with the changes of any of them.
  */
 
 import type { Database } from '../database/database.ts';
 import type { Ingest } from '../ingest/ingest.ts';
 import { describeModality, readModality } from '../scu/modalities.ts';
 import type { Modalities, Modality } from '../scu/modality.ts';
+import { alone } from './lease.ts';
+import type { Queue } from './queue.ts';
 
 /** The property of the index that holds them: their descriptions by name. */
 const PROPERTY = 'DicomModalities';
+
+/** The property that holds the changes to those of the configuration: descriptions by name, null of one that was removed. */
+const CHANGES = 'ChangedDicomModalities';
 
 const byName = (modalities: ReadonlyMap<string, Modality>): readonly Modality[] =>
   [...modalities.values()].sort((a, b) => (a.name < b.name ? -1 : 1));
@@ -33,41 +38,54 @@ export function configuredModalities(configured: Readonly<Record<string, unknown
   };
 }
 
-/** Those of the index, on whichever node they were set. */
-export function storedModalities(database: Pick<Database, 'property'>, apply: Ingest['apply']): Modalities {
+export interface StoredModalitiesOptions {
+  readonly database: Pick<Database, 'property'>;
+  readonly apply: Ingest['apply'];
+  readonly queue: Pick<Queue, 'lease'>;
+  /** `DicomModalities`, over which those of the index are put; undefined where the index has all of them. */
+  readonly configured?: Readonly<Record<string, unknown>>;
+}
+
+/** Those of the index, on whichever node they were set. Throws as {@link readModality} does. */
+export function storedModalities({ database, apply, queue, configured }: StoredModalitiesOptions): Modalities {
+  const name = configured === undefined ? PROPERTY : CHANGES;
+  const base = Object.entries(configured ?? {});
+  type Descriptions = Readonly<Record<string, unknown>>;
+  const over = (stored: Descriptions): Map<string, Modality> =>
+    readAll(Object.fromEntries([...base, ...Object.entries(stored)].filter(([, description]) => description !== null)));
   let text = '{}';
-  let modalities: ReadonlyMap<string, Modality> = new Map();
+  let stored: Descriptions = {};
+  let modalities: ReadonlyMap<string, Modality> = over(stored);
   const read = async (): Promise<ReadonlyMap<string, Modality>> => {
-    const current = (await database.property(PROPERTY)) ?? '{}';
+    const current = (await database.property(name)) ?? '{}';
     if (current !== text) {
-      modalities = readAll(JSON.parse(current) as Record<string, unknown>);
+      stored = JSON.parse(current) as Descriptions;
+      modalities = over(stored);
       text = current;
     }
     return modalities;
   };
-  const write = async (changed: ReadonlyMap<string, Modality>): Promise<void> => {
-    const descriptions = byName(changed).map((modality) => [modality.name, describeModality(modality)] as const);
-    await apply({ kind: 'property', name: PROPERTY, value: JSON.stringify(Object.fromEntries(descriptions)) });
-  };
-  let turn: Promise<unknown> = Promise.resolve();
-  /** One change at a time, each upon what the last one left. */
-  const inTurn = <Result>(change: () => Promise<Result>): Promise<Result> => {
-    const result = turn.then(change);
-    turn = result.catch(() => {});
-    return result;
-  };
+  /** One change at a time over all nodes, each upon what the last one left. */
+  const change = async (changed: (stored: Descriptions) => Descriptions): Promise<void> =>
+    alone(queue, 'modalities', async () => {
+      await read();
+      await apply({ kind: 'property', name, value: JSON.stringify(changed(stored)) });
+    });
   return {
-    get: async (name) => (await read()).get(name),
+    get: async (of) => (await read()).get(of),
     list: async () => byName(await read()),
-    put: (name, description) => {
-      return inTurn(async () => write(new Map([...(await read()), [name, readModality(name, description)]])));
+    async put(of, description) {
+      const modality = describeModality(readModality(of, description));
+      await change((before) => ({ ...before, [of]: modality }));
     },
-    remove: (name) =>
-      inTurn(async () => {
-        const changed = new Map(await read());
-        const known = changed.delete(name);
-        if (known) await write(changed);
-        return known;
-      }),
+    async remove(of) {
+      let known = false;
+      await change((before) => {
+        known = modalities.has(of);
+        const { [of]: _, ...others } = before;
+        return base.some(([each]) => each === of) ? { ...others, [of]: null } : others;
+      });
+      return known;
+    },
   };
 }

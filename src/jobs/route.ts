@@ -13,6 +13,7 @@ import type { Ingest } from '../ingest/ingest.ts';
 import { log } from '../log.ts';
 import { firstOf } from '../signals.ts';
 import type { Modalities } from '../scu/modality.ts';
+import { alone } from './lease.ts';
 import { entryPriority, modalityQueue, type Order } from './order.ts';
 import type { Lease, NewEntry, Queue } from './queue.ts';
 import { type Facts, readRule, reasonsAgainst, type Rule } from './rules.ts';
@@ -23,6 +24,9 @@ const PROPERTY = 'Routes';
 /** Name of the stored position: a Seq of the log, or {@link END} while no rule is enabled. */
 const POSITION = 'routing';
 const END = 'end';
+
+/** Name of the Seq that some node waits for to be looked at: the one that follows stores its position when it is there. */
+const WANTED = 'routing wanted';
 
 /** Changes looked at together. */
 const PAGE = 1000;
@@ -45,7 +49,7 @@ const RETRY = 1000;
 export interface RouterOptions {
   /** `Routes`: rules by name, or a list of rules with their names. */
   readonly configured: Readonly<Record<string, unknown>> | readonly unknown[];
-  readonly database: Pick<Database, 'find' | 'property'>;
+  readonly database: Pick<Database, 'find' | 'property' | 'shared'>;
   readonly changes: Changes;
   readonly queue: Queue;
   readonly modalities: Pick<Modalities, 'get'>;
@@ -165,17 +169,32 @@ class FollowingRouter implements Router {
 
   async caughtUp(): Promise<void> {
     const last = await this.#options.changes.last();
-    for (const end = Date.now() + PATIENCE; this.#at !== undefined && this.#at < last; await sleep(GATHERING)) {
+    const end = Date.now() + PATIENCE;
+    while (!(await this.#hasSeen(last))) {
       if (Date.now() > end) throw new IsenError('Busy', 'the routing rules are behind with the log');
+      await sleep(GATHERING);
     }
+  }
+
+  /** Whether the node that follows has looked at the log up to `seq`; another one is asked to store how far it is. */
+  async #hasSeen(seq: number): Promise<boolean> {
+    const { queue } = this.#options;
+    if (this.#isLeading()) return this.#at === undefined || this.#at >= seq;
+    const position = await queue.position(POSITION);
+    if (position === undefined || position === END || Number(position) >= seq) return true;
+    if (Number((await queue.position(WANTED)) ?? 0) < seq) await queue.add([], { name: WANTED, value: String(seq) });
+    return false;
+  }
+
+  #isLeading(): boolean {
+    return this.#lease !== undefined && !this.#lease.lost.aborted;
   }
 
   async close(): Promise<void> {
     this.#stop.abort();
     await this.#running;
     await this.#turn;
-    const leads = this.#lease !== undefined && !this.#lease.lost.aborted;
-    if (leads && this.#at !== undefined && this.#stored !== String(this.#at))
+    if (this.#isLeading() && this.#at !== undefined && this.#stored !== String(this.#at))
       await this.#store(String(this.#at)).catch(() => {});
     await this.#lease?.release();
   }
@@ -187,9 +206,9 @@ class FollowingRouter implements Router {
     }
   }
 
-  /** Changes the rules that were set, one change at a time. */
+  /** Changes the rules that were set, one change at a time over all nodes. */
   #change(name: string, change: (rules: Map<string, Rule>) => void): Promise<void> {
-    const done = this.#turn.then(async () => {
+    const changing = async (): Promise<void> => {
       if (this.#configured.has(name))
         throw new IsenError('ForbiddenAccess', `the route ${name} is one of the configuration file`);
       const before = await this.list();
@@ -205,7 +224,8 @@ class FollowingRouter implements Router {
       await this.#options.apply({ kind: 'property', name: PROPERTY, value });
       this.#changed.abort();
       this.#changed = new AbortController();
-    });
+    };
+    const done = this.#turn.then(async () => alone(this.#options.queue, 'routes', changing));
     this.#turn = done.catch(() => {});
     return done;
   }
@@ -238,6 +258,7 @@ class FollowingRouter implements Router {
           await sleep(RETRY, undefined, { signal }).catch(() => {});
           continue;
         }
+        await this.#checkStored();
         const rules = (await this.list()).filter(({ enabled }) => enabled);
         if (rules.length === 0) await this.#turnOver([]);
         else if (this.#at === undefined) {
@@ -246,7 +267,10 @@ class FollowingRouter implements Router {
           await this.#turnOver(rules);
         }
         if (this.#at === undefined) await this.#sleep();
-        else if (!(await this.#step(rules, this.#at))) await this.#news(this.#at);
+        else if (!(await this.#step(rules, this.#at))) {
+          await this.#storeWanted(this.#at);
+          await this.#news(this.#at);
+        }
       } catch (thrown) {
         const error = asIsenError(thrown);
         if (error.code !== 'Busy' && error.code !== 'DatabaseUnavailable')
@@ -256,9 +280,29 @@ class FollowingRouter implements Router {
     }
   }
 
+  /** An engine that lost its last second has lost the last entries with their position: these are queued again. */
+  async #checkStored(): Promise<void> {
+    if (!this.#options.database.shared || this.#at === undefined) return;
+    const position = await this.#options.queue.position(POSITION);
+    if (position === this.#stored) return;
+    log.jobs.warn(
+      `routing goes back from change ${this.#stored} to ${position ?? this.#stored}: the queues lost what came after`,
+    );
+    // All of it is lost where there is no position any more: at least nothing is left out from here on.
+    if (position === undefined) this.#at = Number(this.#stored);
+    else this.#at = undefined;
+  }
+
+  /** Stores the position where another node waits for it. */
+  async #storeWanted(at: number): Promise<void> {
+    if (!this.#options.database.shared || this.#stored === String(at)) return;
+    const wanted = Number((await this.#options.queue.position(WANTED)) ?? 0);
+    if (wanted > Number(this.#stored)) await this.#store(String(at));
+  }
+
   /** Whether this is the node that follows the log for all of them: from the position that the last one stored. */
   async #leads(): Promise<boolean> {
-    if (this.#lease !== undefined && !this.#lease.lost.aborted) return true;
+    if (this.#isLeading()) return true;
     this.#lease = await this.#options.queue.lease('routing', 1);
     if (this.#lease === undefined) {
       this.#at = undefined;
@@ -280,7 +324,8 @@ class FollowingRouter implements Router {
 
   /** Until there are changes after `since`, gathered for a moment; or as {@link #sleep}. */
   async #news(since: number): Promise<void> {
-    const { signal, end } = firstOf([this.#stop.signal, this.#changed.signal]);
+    const patience = this.#options.database.shared ? RETRY : undefined;
+    const { signal, end } = firstOf([this.#stop.signal, this.#changed.signal], patience);
     const changes = this.#options.changes.follow(since, signal)[Symbol.asyncIterator]();
     await changes.next();
     await changes.return?.();
