@@ -109,6 +109,11 @@ export class IsenError extends Error {
   }
 }
 
+/** Whether an engine is away: its connection says so once, and nobody else needs to. */
+export function isAway(thrown: unknown): boolean {
+  return thrown instanceof IsenError && thrown.code === 'DatabaseUnavailable';
+}
+
 /** Any thrown thing as an {@link IsenError}; what is not one becomes InternalError with the original as `cause`. */
 export function asIsenError(thrown: unknown): IsenError {
   if (thrown instanceof IsenError) return thrown;

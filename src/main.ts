@@ -6,6 +6,7 @@
 import { readFileSync } from 'node:fs';
 import { hostname } from 'node:os';
 import { join } from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
 import type { Answer } from './answer.ts';
 import type { Changes } from './changes/changes.ts';
 import { createEmbeddedChanges } from './changes/embedded.ts';
@@ -29,7 +30,7 @@ import { openBullQueue } from './jobs/bullmq.ts';
 import { createTranscoder } from './ingest/transcoder.ts';
 import { openEmbeddedQueue } from './jobs/embedded.ts';
 import { AssociationLines } from './jobs/association-line.ts';
-import { configuredModalities, storedModalities } from './jobs/modalities.ts';
+import { openModalities } from './jobs/modalities.ts';
 import { peerTarget } from './jobs/peer-line.ts';
 import { openPeers } from './jobs/peers.ts';
 import { openRouter } from './jobs/route.ts';
@@ -82,7 +83,7 @@ export interface Server {
   readonly url: string | undefined;
   /** Where DICOM associations are accepted; undefined when none are. */
   readonly dicomPort: number | undefined;
-  /** Takes nothing new, finishes what was accepted, closes every file. */
+  /** Is not ready any more for `ShutdownDelay` seconds, then takes nothing new, finishes what was accepted, closes every file. */
   close(): Promise<void>;
 }
 
@@ -90,6 +91,7 @@ export interface Server {
 export async function start({ config: configured, onEnding = () => {} }: StartOptions): Promise<Server> {
   /** In order of opening. */
   const closers: (() => Promise<void>)[] = [];
+  const leaving = new AbortController();
   const close = async (): Promise<void> => {
     for (let closer = closers.pop(); closer !== undefined; closer = closers.pop()) await closer();
   };
@@ -129,11 +131,6 @@ export async function start({ config: configured, onEnding = () => {} }: StartOp
       ...(transcoding && { transcoding }),
     });
     closers.push(() => ingest.close());
-    // Several nodes may share an index in PostgreSQL: what is changed on one of them counts on all.
-    const isShared = configured.PostgreSQL?.EnableIndex === true;
-    const settings = await openSettings(configured, isShared ? { database, apply: ingest.apply } : undefined);
-    closers.push(async () => settings.close());
-    const { config } = settings;
     const headers = createHeaders(storage);
     closers.push(() => headers.close());
     const queue =
@@ -141,9 +138,11 @@ export async function start({ config: configured, onEnding = () => {} }: StartOp
         ? await openEmbeddedQueue({ database, commit: ingest.applyAll, capacity: QUEUE_CAPACITY })
         : await openBullQueue({ redis, capacity: QUEUE_CAPACITY });
     closers.push(() => queue.close());
-    const modalities = config.DicomModalitiesInDatabase
-      ? storedModalities(database, ingest.apply)
-      : configuredModalities(config.DicomModalities);
+    const shared = { database, apply: ingest.apply, queue };
+    const settings = await openSettings({ ...shared, configured });
+    closers.push(async () => settings.close());
+    const { config } = settings;
+    const modalities = openModalities({ ...shared, config });
     const storeService = createStore(ingest, config);
     const dial = createDial({
       connect: requestAssociation,
@@ -152,7 +151,7 @@ export async function start({ config: configured, onEnding = () => {} }: StartOp
       maximumPdu: config.MaximumPduLength,
       tls: clientTls(config),
     });
-    const peers = openPeers(config, database, ingest.apply);
+    const peers = openPeers({ ...shared, config });
     const outgoing = createHttpClient(config);
     const allowed = config.OutgoingHttpAllowed;
     const webhooks = await openWebhooks({
@@ -262,6 +261,7 @@ export async function start({ config: configured, onEnding = () => {} }: StartOp
         webhooks,
         outgoing,
         settings,
+        leaving: leaving.signal,
         end: onEnding,
         version: version(),
       });
@@ -284,7 +284,15 @@ export async function start({ config: configured, onEnding = () => {} }: StartOp
       dicomPort = (await dicom.listen()).port;
       closers.push(() => dicom.close(GRACE));
     }
-    return { url, dicomPort, close };
+    return {
+      url,
+      dicomPort,
+      async close() {
+        leaving.abort();
+        await sleep(config.ShutdownDelay * 1000);
+        await close();
+      },
+    };
   } catch (thrown) {
     await close();
     throw thrown;
@@ -365,7 +373,13 @@ async function openChanges(
 /** Where blobs are kept: the folder, or the bucket that the configuration names. */
 async function openStorage(config: Config): Promise<Storage> {
   const bucket = config.S3 ?? config.AwsS3Storage;
-  if (bucket === null) return openFilesystem({ root: config.StorageDirectory, sync: config.SyncStorageArea });
+  if (bucket === null) {
+    return openFilesystem({
+      root: config.StorageDirectory,
+      sync: config.SyncStorageArea,
+      ...(config.NodeName !== '' && { node: config.NodeName }),
+    });
+  }
   const { AccessKey: accessKeyId, SecretKey: secretAccessKey, Prefix: prefix } = bucket;
   // Loading the client takes longer than starting the server: only who uses it waits.
   const { openS3 } = await import('./storage/s3.ts');

@@ -230,7 +230,11 @@ export const OPTIONS = {
     secret: true as const,
   },
   NodeName: {
-    ...text('read', '', 'Name of this server among those that share its storage; the same after each restart.'),
+    ...text(
+      'read',
+      '',
+      'Name of this server among those that share its storage, which each of them needs; the same after each restart.',
+    ),
     defaultMeaning: 'the name of the machine',
   },
   MaximumStorageSize: whole('read', 0, 'Most disk space the attachments may take, in MB. 0 means no limit.'),
@@ -387,6 +391,13 @@ export const OPTIONS = {
   KeepAlive: flag('read', true, 'Whether connections stay open between requests.'),
   KeepAliveTimeout: whole('read', 1, 'Seconds that an idle connection stays open.', 0, 86400),
   HttpRequestTimeout: whole('read', 30, 'Seconds that a client may stay silent in the middle of a request.', 1, 86400),
+  ShutdownDelay: whole(
+    'read',
+    0,
+    'Seconds between the signal to stop and its beginning, in which /health/ready answers 503: a balancer sends requests to other servers from then on.',
+    0,
+    3600,
+  ),
   MaximumRequestBodySizeMB: whole('read', 8192, 'Largest body of a request, in MB. 0 means no limit.'),
   MaximumInFlightMB: whole(
     'read',

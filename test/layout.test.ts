@@ -63,7 +63,7 @@ test('workers import dicom, imaging and the writer of SQLite only', () => {
 });
 
 test('no file has a name that says nothing', () => {
-  for (const folder of ['src', 'workers', 'test', 'bench']) {
+  for (const folder of ['src', 'workers', 'test', 'bench', 'deploy']) {
     for (const file of sources(folder)) {
       const name =
         file

@@ -21,6 +21,9 @@ const FOLDERS = ['/usr/lib/postgresql', '/usr/local/pgsql', '/usr/pgsql']
   .reverse();
 const BIN = FOLDERS.find((folder) => existsSync(join(folder, 'initdb')));
 
+/** Folder of the programs; empty where there are none. */
+export const POSTGRES_PROGRAMS = BIN ?? '';
+
 /** `false` when PostgreSQL is installed, else the reason to skip (a thrown error under CI=true). */
 export function withoutPostgres(): string | false {
   if (BIN !== undefined) return false;
@@ -30,7 +33,7 @@ export function withoutPostgres(): string | false {
 }
 
 /** The server refuses to run as root: the user that its package made, when this is root. */
-function owner(): { uid: number; gid: number } | undefined {
+export function postgresUser(): { uid: number; gid: number } | undefined {
   if (process.getuid?.() !== 0) return undefined;
   const id = (flag: string): number => Number(execFileSync('id', [flag, 'postgres'], { encoding: 'utf8' }));
   return { uid: id('-u'), gid: id('-g') };
@@ -49,8 +52,8 @@ export interface PostgresServer {
 
 /** Starts a server. `settings` are over its own, as `name=value`. */
 export async function startPostgres(settings: readonly string[] = []): Promise<PostgresServer> {
-  const bin = BIN ?? '';
-  const user = owner();
+  const bin = POSTGRES_PROGRAMS;
+  const user = postgresUser();
   const folder = mkdtempSync(join(tmpdir(), 'isen-postgres-'));
   const data = join(folder, 'data');
   const secret = join(folder, 'password');

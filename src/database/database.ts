@@ -530,6 +530,8 @@ export interface Database {
   nextWork(queue: string): Promise<number | undefined>;
   /** `more` says that the limit cut the list. */
   exports(request: ExportsRequest): Promise<{ readonly exports: readonly Export[]; readonly more: boolean }>;
+  /** Whether other processes may write to it. */
+  readonly shared: boolean;
   /**
    * A number that is another one once anything was committed: what was read before and after two equal ones is the same.
    * Undefined where knowing it costs as much as reading.

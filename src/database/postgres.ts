@@ -45,6 +45,7 @@ export async function openPostgres({ connection, limits, connections, patience }
   }
   const reader = new Reader(readers);
   return {
+    shared: true,
     async commit(operations: readonly Operation[]) {
       for (const operation of operations) {
         if (operation.kind === 'attachment' && operation.contentType === DICOM_ATTACHMENT && !operation.attachment) {

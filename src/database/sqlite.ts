@@ -75,6 +75,7 @@ export async function openSqlite({ path, limits }: SqliteOptions): Promise<Datab
   };
 
   return {
+    shared: false,
     async commit(operations: readonly Operation[]): Promise<Committed> {
       for (const operation of operations) {
         if (operation.kind === 'attachment' && operation.contentType === DICOM_ATTACHMENT && !operation.attachment) {

@@ -3,6 +3,7 @@
 import { z } from '@hono/zod-openapi';
 import { asIsenError, IsenError } from '../errors.ts';
 import { log } from '../log.ts';
+import type { Storage } from '../storage/storage.ts';
 import { json } from './answers.ts';
 import type { Routes } from './routes.ts';
 import type { Services } from './services.ts';
@@ -32,13 +33,23 @@ async function answers(engine: string, question: Promise<unknown>): Promise<bool
   }
 }
 
-async function engines({ database, changes, queue }: Services): Promise<Readonly<Record<string, boolean>>> {
-  const [index, log_, queues] = await Promise.all([
+/** Of no blob: a storage that answers does not have it. */
+const NOTHING = '00000000-0000-4000-8000-000000000000';
+
+async function asked(storage: Storage): Promise<void> {
+  await storage.size(NOTHING).catch((thrown: unknown) => {
+    if (!(thrown instanceof IsenError) || thrown.code !== 'InexistentFile') throw thrown;
+  });
+}
+
+async function engines({ database, storage, changes, queue }: Services): Promise<Readonly<Record<string, boolean>>> {
+  const [index, blobs, log_, queues] = await Promise.all([
     answers('the index', database.lastSeq()),
+    answers('the storage', asked(storage)),
     answers('the log of changes', changes.last()),
     answers('the queue', queue.position('health')),
   ]);
-  return { Database: index, Changes: log_, Queue: queues };
+  return { Database: index, Storage: blobs, Changes: log_, Queue: queues };
 }
 
 /** Adds the routes of this file. */
@@ -58,23 +69,26 @@ export function addHealth(routes: Routes): void {
   );
   const schema = z.object({
     Ready: z.boolean(),
-    Engines: z.object({ Database: z.boolean(), Changes: z.boolean(), Queue: z.boolean() }),
+    Engines: z.object({ Database: z.boolean(), Storage: z.boolean(), Changes: z.boolean(), Queue: z.boolean() }),
+    Leaving: z.literal(true).optional().openapi({ description: 'The server is about to stop' }),
   });
   routes.add(
     {
       method: 'get',
       path: '/health/ready',
       tag,
-      summary: 'Whether every engine answers',
+      summary: 'Whether requests should come here: every engine answers, and the server is not about to stop',
       answers: {
         200: { description: 'Every one does', type: 'application/json', schema },
-        503: { description: 'One does not: `Engines` says which', type: 'application/json', schema },
+        503: { description: 'They should not: `Engines` says which is missing', type: 'application/json', schema },
       },
     },
     async () => {
       const found = await engines(routes.services);
-      const ready = Object.values(found).every(Boolean);
-      const answer = json({ Ready: ready, Engines: found }, ready ? {} : { 'Retry-After': '1' });
+      const leaving = routes.services.leaving.aborted;
+      const ready = !leaving && Object.values(found).every(Boolean);
+      const said = { Ready: ready, Engines: found, ...(leaving && { Leaving: true }) };
+      const answer = json(said, ready ? {} : { 'Retry-After': '1' });
       return ready ? answer : new Response(answer.body, { status: 503, headers: answer.headers });
     },
   );

@@ -58,6 +58,8 @@ export interface Services {
   readonly outgoing: HttpClient;
   /** Ends this server, and (`reset`) starts it again with its configuration read anew. */
   readonly end: (how: Ending) => void;
+  /** Aborts when the server is about to stop: a balancer is to send requests elsewhere. */
+  readonly leaving: AbortSignal;
   /** Isen's own version. */
   readonly version: string;
 }

@@ -6,6 +6,9 @@
 /** Milliseconds that a timer sleeps at most: waking early only looks again. */
 const LONGEST = 3_600_000;
 
+/** Milliseconds between two looks at what other nodes may have left. */
+const LOOK = 5000;
+
 export class Background {
   readonly #step: () => Promise<number | undefined>;
   readonly #retry: number;
@@ -13,14 +16,16 @@ export class Background {
   #again = false;
   #closed = false;
   #timer: NodeJS.Timeout | undefined;
+  readonly #looking: NodeJS.Timeout | undefined;
 
   /**
    * `step` answers in how many milliseconds more is due, or undefined: when woken. It is tried again `retry` milliseconds
-   * after a failure.
+   * after a failure. With `shared` others may leave something to do and die, so that it wakes by itself.
    */
-  constructor(step: () => Promise<number | undefined>, retry: number) {
+  constructor(step: () => Promise<number | undefined>, retry: number, shared: boolean) {
     this.#step = step;
     this.#retry = retry;
+    if (shared) this.#looking = setInterval(() => this.wake(), LOOK);
   }
 
   /** There may be something to do, unless it sleeps until then already. */
@@ -33,6 +38,7 @@ export class Background {
   async close(): Promise<void> {
     this.#closed = true;
     clearTimeout(this.#timer);
+    clearInterval(this.#looking);
     await this.#running;
   }
 

@@ -19,11 +19,12 @@ export function createRemoval(
   storage: Storage,
   forget: (uuids: readonly string[]) => Promise<void>,
 ): Background {
-  return new Background(async () => {
+  const step = async (): Promise<number | undefined> => {
     const uuids = await database.removals(BATCH);
     if (uuids.length === 0) return undefined;
     await Promise.all(uuids.map((uuid) => storage.remove(uuid)));
     await forget(uuids);
     return 0;
-  }, RETRY);
+  };
+  return new Background(step, RETRY, database.shared);
 }

@@ -20,12 +20,13 @@ export function createStability(
   database: Database,
   stabilize: (now: number, limit: number) => Promise<number>,
 ): Background {
-  return new Background(async () => {
+  const step = async (): Promise<number | undefined> => {
     const next = await database.nextStable();
     if (next === undefined) return undefined;
     const wait = next - Date.now();
     // A little late rather than early.
     if (wait > 0) return wait + 5;
     return (await stabilize(Date.now(), LIMIT)) === 0 ? RETRY : 0;
-  }, RETRY);
+  };
+  return new Background(step, RETRY, database.shared);
 }

@@ -226,12 +226,19 @@ class BullQueue implements Queue {
       ...(value !== undefined && { value: jsonOf(value) }),
     }));
     const args = [this.#redis.prefix, this.#node, Date.now(), JSON.stringify(list)];
-    const settled = entriesOf(await SETTLE.run(this.#redis.client, [], args));
-    for (const { queue, id, state } of settlements) {
-      if (state !== 'active') this.#held.get(queue)?.delete(jobIdOf(id));
+    const letGo = (done: (state: Settlement['state']) => boolean): void => {
+      for (const { queue, id, state } of settlements) if (done(state)) this.#held.get(queue)?.delete(jobIdOf(id));
+    };
+    try {
+      const settled = entriesOf(await SETTLE.run(this.#redis.client, [], args));
+      letGo((state) => state !== 'active');
+      this.#announce(settled);
+      return settled;
+    } catch (thrown) {
+      // What was to wait again does so when its lock ends, which nobody renews any more.
+      letGo((state) => state === 'waiting');
+      throw thrown;
     }
-    this.#announce(settled);
-    return settled;
   }
 
   async list({ queue, id, group, states = ALL, after, descending = false, limit }: Parameters<Queue['list']>[0]) {

@@ -4,7 +4,7 @@
  */
 
 import { setTimeout as sleep } from 'node:timers/promises';
-import { asIsenError, IsenError } from '../errors.ts';
+import { asIsenError, IsenError, isAway } from '../errors.ts';
 import { log } from '../log.ts';
 import { recordAssociation, recordDelivery } from '../metrics.ts';
 import { firstOf } from '../signals.ts';
@@ -128,8 +128,7 @@ export class Drain {
         await this.#settler.drain();
       } catch (thrown) {
         const error = asIsenError(thrown);
-        const away = error.code === 'DatabaseUnavailable';
-        log.jobs[away ? 'debug' : 'error']({ err: error }, `the queue of ${this.#name} is tried again`);
+        log.jobs[isAway(error) ? 'debug' : 'error']({ err: error }, `the queue of ${this.#name} is tried again`);
         await this.#sleep(RETRY);
       }
     }
@@ -174,7 +173,8 @@ export class Drain {
   #hire(): void {
     const worker = this.#work()
       .catch((thrown: unknown) => {
-        log.jobs.error({ err: asIsenError(thrown) }, `sending to ${this.#name} goes on later`);
+        const error = asIsenError(thrown);
+        log.jobs[isAway(error) ? 'debug' : 'error']({ err: error }, `sending to ${this.#name} goes on later`);
         this.#answering.postpone(Date.now() + RETRY);
       })
       .finally(() => this.#workers.delete(worker));
@@ -202,13 +202,17 @@ export class Drain {
 
   /** One line after another, until nothing is left to send or `lost` aborts. */
   async #send(lost: AbortSignal): Promise<void> {
-    const { destination, closeDelay, queue } = this.#options;
+    const { destination, closeDelay } = this.#options;
     let target = await this.#options.target();
-    const feed = new Feed(this.#options, this.#queue, () =>
-      this.#answering.down ? MOST_FAILING : this.#pace.together(target?.sending ?? UNKNOWN_SENDING),
+    const feed = new Feed(
+      this.#options,
+      this.#queue,
+      () => (this.#answering.down ? MOST_FAILING : this.#pace.together(target?.sending ?? UNKNOWN_SENDING)),
+      async (entries) => this.#giveBack(entries),
     );
     this.#feeds.add(feed);
     let line: Line | undefined;
+    let ready: Ready | undefined;
     let [looked, changed] = [performance.now(), this.#changed.signal];
     /** When the rate lets the next instance through. */
     let slot: number | undefined;
@@ -231,7 +235,7 @@ export class Drain {
           await this.#sleep(Math.min(wait, LOOK_AGAIN));
           continue;
         }
-        const ready = await feed.next();
+        ready = await feed.next();
         if (ready === undefined) {
           if (line === undefined || !(await this.#more(line, closeDelay))) return;
           continue;
@@ -256,14 +260,18 @@ export class Drain {
         if (this.#answering.down) return;
       }
     } finally {
-      const left = await feed.end();
+      // The one at hand is settled before, unless something failed: then it waits again like those behind it.
+      const left = [...(ready === undefined ? [] : [ready]), ...(await feed.end())];
       this.#feeds.delete(feed);
-      if (left.length > 0)
-        await queue.settle(
-          left.map(({ entry }) => ({ queue: this.#queue, id: entry.id, state: 'waiting', from: ['active'] })),
-        );
+      await this.#giveBack(left.map(({ entry }) => entry));
       if (line !== undefined) await this.#release(line);
     }
+  }
+
+  /** Lets entries wait again that were taken, and not sent. */
+  async #giveBack(entries: readonly Entry[]): Promise<void> {
+    for (const { id } of entries)
+      await this.#settler.add({ queue: this.#queue, id, state: 'waiting', from: ['active'] }, true);
   }
 
   /** Waits for more to send over an open line; false when it is to be released. */

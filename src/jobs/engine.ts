@@ -7,7 +7,7 @@
 import { randomUUID } from 'node:crypto';
 import { availableParallelism } from 'node:os';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { IsenError } from '../errors.ts';
+import { IsenError, isAway } from '../errors.ts';
 import { log } from '../log.ts';
 import type { Storage } from '../storage/storage.ts';
 import { Followings } from './following.ts';
@@ -37,6 +37,12 @@ const TOGETHER = 500;
 
 /** Milliseconds before the queue is asked again when it failed. */
 const RETRY = 1000;
+
+/** Milliseconds between two looks at what nobody may have said: an engine was away, or a node died before it told the others. */
+const LOOK = 5000;
+
+/** Jobs that are looked at then, the oldest first. */
+const LOOKED_AT = 1000;
 
 export interface EngineOptions {
   readonly queue: Queue;
@@ -90,6 +96,32 @@ export function createEngine({ queue, storage, ...options }: EngineOptions): Job
     history.trim(Object.keys(storedJob(entry).outputs).length > 0);
   });
 
+  /** Lets a job wait again whose run could not be settled; the end of the server does so as well. */
+  const giveBack = async ({ id }: Entry): Promise<void> => {
+    while (!closing.signal.aborted) {
+      try {
+        await queue.settle([{ queue: JOBS, id, state: 'waiting', due: 0, from: ['active'] }]);
+        return;
+      } catch (thrown) {
+        if (!isAway(thrown)) throw thrown;
+        await sleep(RETRY, undefined, { signal: closing.signal }).catch(() => {});
+      }
+    }
+  };
+
+  /** Looks at jobs whose entries may have moved, and whose end may have come, without a word of it. */
+  const look = async (): Promise<void> => {
+    const unfinished = await queue.list({ queue: JOBS, states: UNFINISHED, limit: LOOKED_AT });
+    for (const entry of unfinished) {
+      if (storedJob(entry).following?.total !== undefined) followings.moved(entry.id);
+    }
+    for (const [id, waiting] of waiters) {
+      const [entry] = await queue.list({ queue: JOBS, id, limit: 1 });
+      if (entry !== undefined && FINISHED.includes(entry.state)) for (const waiter of waiting) waiter(entry);
+    }
+  };
+  let looking: Promise<void> = Promise.resolve();
+
   const begin = (entry: Entry): void => {
     const { type } = storedJob(entry);
     const kind = kinds.get(type);
@@ -97,7 +129,10 @@ export function createEngine({ queue, storage, ...options }: EngineOptions): Job
     running.set(entry.id, run);
     const end = run
       .run()
-      .catch((thrown: unknown) => log.jobs.error({ err: thrown }, `job ${entry.id} is left for the next start`))
+      .catch(async (thrown: unknown) => {
+        log.jobs[isAway(thrown) ? 'debug' : 'error']({ err: thrown }, `job ${entry.id} is run again`);
+        await giveBack(entry);
+      })
       .finally(() => {
         running.delete(entry.id);
         ending.delete(end);
@@ -131,9 +166,7 @@ export function createEngine({ queue, storage, ...options }: EngineOptions): Job
       try {
         await takeSome();
       } catch (thrown) {
-        // An engine that is away is said by its connection, once.
-        const away = thrown instanceof IsenError && thrown.code === 'DatabaseUnavailable';
-        log.jobs[away ? 'debug' : 'error']({ err: thrown }, 'the queue of jobs fails');
+        log.jobs[isAway(thrown) ? 'debug' : 'error']({ err: thrown }, 'the queue of jobs fails');
         await new Promise((resolve) => setTimeout(resolve, RETRY));
       }
     }
@@ -236,6 +269,12 @@ export function createEngine({ queue, storage, ...options }: EngineOptions): Job
       }
       history.trim(false);
       working = work();
+      looking = (async () => {
+        for (;;) {
+          await sleep(LOOK, undefined, { signal: closing.signal, ref: false });
+          await look().catch((thrown: unknown) => log.jobs.debug({ err: thrown }, 'jobs are looked at later'));
+        }
+      })().catch(() => {});
     },
     async submit(submission) {
       const job = newJob(submission);
@@ -377,7 +416,7 @@ export function createEngine({ queue, storage, ...options }: EngineOptions): Job
       closing.abort();
       for (const run of running.values()) run.breakOff();
       slotFree();
-      await working;
+      await Promise.all([working, looking]);
       for (const run of running.values()) run.breakOff();
       await Promise.all(ending);
       await followings.close();

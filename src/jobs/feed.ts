@@ -33,16 +33,24 @@ export class Feed {
   readonly #queue: string;
   /** Entries to take at once, as things are. */
   readonly #limit: () => number;
+  readonly #giveBack: (entries: readonly Entry[]) => Promise<void>;
   readonly #ready: Ready[] = [];
   #taking: Promise<void> | undefined;
   /** Ids that were withdrawn while entries were being taken, perhaps they. */
   readonly #withdrawn = new Set<string>();
   #ended = false;
 
-  constructor(source: FeedSource, queue: string, limit: () => number) {
+  /** `giveBack` lets those wait again that were taken in vain; it does so until that is durable. */
+  constructor(
+    source: FeedSource,
+    queue: string,
+    limit: () => number,
+    giveBack: (entries: readonly Entry[]) => Promise<void>,
+  ) {
     this.#source = source;
     this.#queue = queue;
     this.#limit = limit;
+    this.#giveBack = giveBack;
   }
 
   /** The next entry, or undefined when none is due. Throws as the queue and the index do. */
@@ -96,9 +104,7 @@ export class Feed {
       found = new Map(instances.map((each) => [each.id, each]));
     } catch (thrown) {
       // They were taken all the same, and must not stay so.
-      await this.#source.queue.settle(
-        entries.map(({ id }) => ({ queue: this.#queue, id, state: 'waiting', from: ['active'] })),
-      );
+      await this.#giveBack(entries);
       throw thrown;
     }
     for (const [index, entry] of entries.entries()) {

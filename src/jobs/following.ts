@@ -4,11 +4,12 @@
  */
 
 import { setTimeout as sleep } from 'node:timers/promises';
-import { asError, IsenError } from '../errors.ts';
+import { asError, isAway } from '../errors.ts';
 import { log } from '../log.ts';
 import { JOBS, preciseNow, type StoredJob, storedJob } from './job.ts';
 import type { FollowingKind, Tally } from './kinds.ts';
-import type { Count, Entry, EntryState, Lease, Queue, Settlement } from './queue.ts';
+import { alone } from './lease.ts';
+import type { Count, Entry, EntryState, Queue, Settlement } from './queue.ts';
 
 /** Entries that are moved together. */
 const PAGE = 500;
@@ -16,9 +17,8 @@ const PAGE = 500;
 /** Jobs that are looked at together. */
 const JOBS_TOGETHER = 64;
 
-/** Milliseconds between attempts to act where another node does, and for all of them. */
-const AGAIN = 20;
-const PATIENCE = 30_000;
+/** Milliseconds after which jobs that could not be looked at are looked at again. */
+const RETRY = 1000;
 
 /** The queues that hold entries in one of the states. */
 const queuesOf = (counts: readonly Count[], ...states: readonly EntryState[]): readonly string[] => [
@@ -46,43 +46,38 @@ export class Followings {
     this.#moved.add(group);
     if (this.#looking) return;
     this.#looking = true;
-    this.alone(async () => {
-      try {
-        while (this.#moved.size > 0) {
-          const some = [...this.#moved].slice(0, JOBS_TOGETHER);
-          for (const each of some) this.#moved.delete(each);
-          await this.#look(some);
-        }
-      } finally {
+    this.#lookAtMoved()
+      .catch(async (thrown: unknown) => {
+        log.jobs[isAway(thrown) ? 'debug' : 'error']({ err: asError(thrown) }, 'jobs are followed again later');
+        await sleep(RETRY);
+      })
+      .finally(() => {
         this.#looking = false;
+        const [next] = this.#moved;
+        if (next !== undefined) this.moved(next);
+      });
+  }
+
+  async #lookAtMoved(): Promise<void> {
+    await this.alone(async () => {
+      while (this.#moved.size > 0) {
+        const some = [...this.#moved].slice(0, JOBS_TOGETHER);
+        for (const each of some) this.#moved.delete(each);
+        try {
+          await this.#look(some);
+        } catch (thrown) {
+          for (const each of some) this.#moved.add(each);
+          throw thrown;
+        }
       }
-    }).catch((thrown: unknown) => {
-      log.jobs.error({ err: asError(thrown) }, 'jobs are not followed until their entries move again');
     });
   }
 
   /** Does `work` while nothing else, on any node, looks at or acts on jobs that follow. Throws Busy after half a minute. */
   async alone<Result>(work: () => Promise<Result>): Promise<Result> {
-    const turn = this.#turn.then(async () => {
-      const lease = await this.#lease();
-      try {
-        return await work();
-      } finally {
-        await lease.release();
-      }
-    });
+    const turn = this.#turn.then(async () => alone(this.#queue, 'followings', work));
     this.#turn = turn.catch(() => {});
     return turn;
-  }
-
-  async #lease(): Promise<Lease> {
-    const end = Date.now() + PATIENCE;
-    for (;;) {
-      const lease = await this.#queue.lease('followings', 1);
-      if (lease !== undefined) return lease;
-      if (Date.now() > end) throw new IsenError('Busy', 'another server acts on jobs');
-      await sleep(AGAIN);
-    }
   }
 
   /** Moves every entry of a group that is in one of the states. */

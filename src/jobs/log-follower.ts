@@ -15,6 +15,9 @@ import type { Lease, NewEntry, Queue } from './queue.ts';
 /** The stored position while nobody wants the log to be followed; else it is a Seq of it. */
 const END = 'end';
 
+/** Name of the Seq that some node waits for to be looked at: the one that follows stores its position when it is there. */
+const wantedOf = (name: string): string => `${name} wanted`;
+
 /** Changes looked at together. */
 const PAGE = 1000;
 
@@ -38,6 +41,8 @@ export interface LogFollowerOptions {
   readonly name: string;
   readonly changes: Changes;
   readonly queue: Queue;
+  /** Whether other nodes may follow the same log. */
+  readonly shared: boolean;
   /** Whether there is anybody whom the log is followed for, on whichever node they were set. */
   readonly isWanted: () => Promise<boolean>;
   /** What some changes lead to, in parts. The same changes lead to the same names of entries. */
@@ -84,17 +89,31 @@ export class LogFollower {
   /** Resolves when all that is in the log now was looked at. Throws Busy where that takes long. */
   async caughtUp(): Promise<void> {
     const last = await this.#options.changes.last();
-    for (const end = Date.now() + PATIENCE; this.#at !== undefined && this.#at < last; await sleep(GATHERING)) {
+    for (const end = Date.now() + PATIENCE; !(await this.#hasSeen(last)); await sleep(GATHERING)) {
       if (Date.now() > end) throw new IsenError('Busy', `${this.#options.name} is behind with the log`);
     }
+  }
+
+  /** Whether the node that follows has looked at the log up to `seq`; another one is asked to store how far it is. */
+  async #hasSeen(seq: number): Promise<boolean> {
+    const { name, queue } = this.#options;
+    if (this.#isLeading()) return this.#at === undefined || this.#at >= seq;
+    const position = await queue.position(name);
+    if (position === undefined || position === END || Number(position) >= seq) return true;
+    if (Number((await queue.position(wantedOf(name))) ?? 0) < seq)
+      await queue.add([], { name: wantedOf(name), value: String(seq) });
+    return false;
+  }
+
+  #isLeading(): boolean {
+    return this.#lease !== undefined && !this.#lease.lost.aborted;
   }
 
   /** Stores the position. */
   async close(): Promise<void> {
     this.#stop.abort();
     await this.#running;
-    const leads = this.#lease !== undefined && !this.#lease.lost.aborted;
-    if (leads && this.#at !== undefined && this.#stored !== String(this.#at))
+    if (this.#isLeading() && this.#at !== undefined && this.#stored !== String(this.#at))
       await this.#store(String(this.#at)).catch(() => {});
     await this.#lease?.release();
   }
@@ -127,12 +146,16 @@ export class LogFollower {
           await sleep(RETRY, undefined, { signal }).catch(() => {});
           continue;
         }
+        await this.#checkStored();
         const wanted = await this.#options.isWanted();
         if (!wanted) await this.#turnOver(false);
         // Another node has the first who wants it.
         else if (this.#at === undefined) await this.begin();
         if (this.#at === undefined) await this.#sleep();
-        else if (!(await this.#step(this.#at))) await this.#news(this.#at);
+        else if (!(await this.#step(this.#at))) {
+          await this.#storeWanted(this.#at);
+          await this.#news(this.#at);
+        }
       } catch (thrown) {
         const error = asIsenError(thrown);
         if (error.code !== 'Busy' && error.code !== 'DatabaseUnavailable')
@@ -142,9 +165,31 @@ export class LogFollower {
     }
   }
 
+  /** An engine that lost its last second has lost the last entries with their position: these are queued again. */
+  async #checkStored(): Promise<void> {
+    const { name, queue, shared } = this.#options;
+    if (!shared || this.#at === undefined) return;
+    const position = await queue.position(name);
+    if (position === this.#stored) return;
+    log.jobs.warn(
+      `${name} goes back from change ${this.#stored} to ${position ?? this.#stored}: the queues lost what came after`,
+    );
+    // All of it is lost where there is no position any more: at least nothing is left out from here on.
+    if (position === undefined) this.#at = Number(this.#stored);
+    else this.#at = undefined;
+  }
+
+  /** Stores the position where another node waits for it. */
+  async #storeWanted(at: number): Promise<void> {
+    const { name, queue, shared } = this.#options;
+    if (!shared || this.#stored === String(at)) return;
+    const wanted = Number((await queue.position(wantedOf(name))) ?? 0);
+    if (wanted > Number(this.#stored)) await this.#store(String(at));
+  }
+
   /** Whether this is the node that follows the log for all of them: from the position that the last one stored. */
   async #leads(): Promise<boolean> {
-    if (this.#lease !== undefined && !this.#lease.lost.aborted) return true;
+    if (this.#isLeading()) return true;
     this.#lease = await this.#options.queue.lease(this.#options.name, 1);
     if (this.#lease === undefined) {
       this.#at = undefined;
@@ -166,7 +211,8 @@ export class LogFollower {
 
   /** Until there are changes after `since`, gathered for a moment; or as {@link #sleep}. */
   async #news(since: number): Promise<void> {
-    const { signal, end } = firstOf([this.#stop.signal, this.#changed.signal]);
+    const patience = this.#options.shared ? RETRY : undefined;
+    const { signal, end } = firstOf([this.#stop.signal, this.#changed.signal], patience);
     const changes = this.#options.changes.follow(since, signal)[Symbol.asyncIterator]();
     await changes.next();
     await changes.return?.();

@@ -8,7 +8,8 @@ import type { Ingest } from '../ingest/ingest.ts';
 import { type HttpTarget, isAllowed } from '../outgoing.ts';
 import { checkName, describeSending, readSending, SENDING, SENDING_OPTIONS } from '../scu/modalities.ts';
 import type { Sending } from '../scu/modality.ts';
-import { configuredRegister, type Notation, type Register, type Source, storedRegister } from './register.ts';
+import type { Queue } from './queue.ts';
+import { type Notation, openRegister, type Register, type Source } from './register.ts';
 
 /** One peer. */
 export interface Peer extends HttpTarget {
@@ -207,15 +208,22 @@ const NOTATION: Notation<Peer> = {
   describe: describePeer,
 };
 
+export interface PeersOptions {
+  readonly config: Pick<Config, 'OrthancPeers' | 'OrthancPeersInDatabase' | 'OutgoingHttpAllowed'>;
+  readonly database: Pick<Database, 'property' | 'shared'>;
+  readonly apply: Ingest['apply'];
+  readonly queue: Pick<Queue, 'lease'>;
+}
+
 /** Those of `OrthancPeers`, or (`OrthancPeersInDatabase`) of the index. Throws for a configured one that is none. */
-export function openPeers(
-  config: Pick<Config, 'OrthancPeers' | 'OrthancPeersInDatabase' | 'OutgoingHttpAllowed'>,
-  database: Pick<Database, 'property'>,
-  apply: Ingest['apply'],
-): Peers {
-  const register = config.OrthancPeersInDatabase
-    ? storedRegister('OrthancPeers', NOTATION, database, apply)
-    : configuredRegister(config.OrthancPeers, NOTATION);
+export function openPeers({ config, ...stored }: PeersOptions): Peers {
+  const register = openRegister({
+    ...stored,
+    property: 'OrthancPeers',
+    notation: NOTATION,
+    configured: config.OrthancPeers,
+    inDatabase: config.OrthancPeersInDatabase,
+  });
   return {
     ...register,
     async put(name, description) {

@@ -8,6 +8,7 @@ import type { Headers } from '../ingest/header.ts';
 import type { Ingest } from '../ingest/ingest.ts';
 import { log } from '../log.ts';
 import type { Modalities } from '../scu/modality.ts';
+import { alone } from './lease.ts';
 import { LogFollower } from './log-follower.ts';
 import { type Destination, entryPriority, type Order, queueOf } from './order.ts';
 import type { Peers } from './peers.ts';
@@ -23,7 +24,7 @@ const PAGE = 1000;
 export interface RouterOptions {
   /** `Routes`: rules by name, or a list of rules with their names. */
   readonly configured: Readonly<Record<string, unknown>> | readonly unknown[];
-  readonly database: Pick<Database, 'find' | 'property'>;
+  readonly database: Pick<Database, 'find' | 'property' | 'shared'>;
   readonly changes: Changes;
   readonly queue: Queue;
   readonly modalities: Pick<Modalities, 'get'>;
@@ -90,6 +91,7 @@ class FollowingRouter implements Router {
       name: 'routing',
       changes,
       queue,
+      shared: options.database.shared,
       isWanted: async () => (await this.list()).some(({ enabled }) => enabled),
       entries: (page) => this.#entries(page),
     });
@@ -163,9 +165,9 @@ class FollowingRouter implements Router {
     return (await this.#options.peers.get(name)) === undefined ? undefined : { kind: 'peer', name };
   }
 
-  /** Changes the rules that were set, one change at a time. */
+  /** Changes the rules that were set, one change at a time over all nodes. */
   #change(name: string, change: (rules: Map<string, Rule>) => void): Promise<void> {
-    const done = this.#turn.then(async () => {
+    const changing = async (): Promise<void> => {
       if (this.#configured.has(name))
         throw new IsenError('ForbiddenAccess', `the route ${name} is one of the configuration file`);
       const before = await this.list();
@@ -177,7 +179,8 @@ class FollowingRouter implements Router {
       const value = JSON.stringify(Object.fromEntries([...rules].map(([key, rule]) => [key, rule.description])));
       await this.#options.apply({ kind: 'property', name: PROPERTY, value });
       this.#follower.wake();
-    });
+    };
+    const done = this.#turn.then(async () => alone(this.#options.queue, 'routes', changing));
     this.#turn = done.catch(() => {});
     return done;
   }

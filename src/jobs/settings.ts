@@ -11,6 +11,8 @@ import type { Ingest } from '../ingest/ingest.ts';
 import { LOG_CATEGORIES, LOG_LEVELS, type LogCategory, type LogLevel, log, setLogLevel } from '../log.ts';
 import { setMetricsEnabled } from '../metrics.ts';
 import { OPTIONS } from '../options.ts';
+import { alone } from './lease.ts';
+import type { Queue } from './queue.ts';
 
 /** The property of the index that holds what was changed. */
 const PROPERTY = 'Settings';
@@ -53,11 +55,15 @@ export interface Settings {
   close(): void;
 }
 
-/** `shared`: where what is changed is kept for the other nodes, if there may be any. */
-export async function openSettings(
-  config: Config,
-  shared?: { readonly database: Pick<Database, 'property'>; readonly apply: Ingest['apply'] },
-): Promise<Settings> {
+export interface SettingsOptions {
+  readonly configured: Config;
+  readonly database: Pick<Database, 'property' | 'shared'>;
+  readonly apply: Ingest['apply'];
+  readonly queue: Pick<Queue, 'lease'>;
+}
+
+/** Takes what other nodes have changed, and goes on to do so. */
+export async function openSettings({ configured: config, database, apply, queue }: SettingsOptions): Promise<Settings> {
   let changed: Changed = {};
   let text = '';
   const take = (next: Changed): void => {
@@ -69,7 +75,7 @@ export async function openSettings(
     }
   };
   const look = async (): Promise<void> => {
-    const current = (await shared?.database.property(PROPERTY)) ?? '';
+    const current = (database.shared ? await database.property(PROPERTY) : undefined) ?? '';
     if (current === text) return;
     text = current;
     const parsed = ChangedSchema.safeParse(current === '' ? {} : JSON.parse(current));
@@ -78,27 +84,23 @@ export async function openSettings(
   };
   await look();
   setMetricsEnabled(changed.MetricsEnabled ?? config.MetricsEnabled);
-  let turn: Promise<unknown> = Promise.resolve();
-  /** One change at a time, each upon what the last one left. */
-  const change = (make: (before: Changed) => Changed): Promise<void> => {
-    const done = turn.then(async () => {
+  /** One change at a time over all nodes, each upon what the last one left. */
+  const change = async (make: (before: Changed) => Changed): Promise<void> => {
+    if (!database.shared) {
+      take(make(changed));
+      return;
+    }
+    await alone(queue, PROPERTY, async () => {
       await look();
-      const after = make(changed);
-      if (shared !== undefined) {
-        const value = JSON.stringify(after);
-        await shared.apply({ kind: 'property', name: PROPERTY, value });
-        text = value;
-      }
-      take(after);
+      await apply({ kind: 'property', name: PROPERTY, value: JSON.stringify(make(changed)) });
+      await look();
     });
-    turn = done.catch(() => {});
-    return done;
   };
   const looking = setInterval(() => {
     look().catch((thrown: unknown) => log.generic.debug({ err: asError(thrown) }, 'settings are looked at later'));
   }, LOOK);
   looking.unref();
-  if (shared === undefined) clearInterval(looking);
+  if (!database.shared) clearInterval(looking);
 
   const view = { ...config };
   for (const name of LIVE)

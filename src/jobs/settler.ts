@@ -1,7 +1,7 @@
 /** Owns how the ends of deliveries become durable: many in one step, in order, tried until they are. */
 
 import { setTimeout as sleep } from 'node:timers/promises';
-import { asIsenError } from '../errors.ts';
+import { asIsenError, isAway } from '../errors.ts';
 import { log } from '../log.ts';
 import type { Queue, Settlement } from './queue.ts';
 
@@ -70,7 +70,8 @@ export class Settler {
         this.#pending.splice(0, batch.length);
         await this.#settled(batch.map(({ id }) => id));
       } catch (thrown) {
-        log.jobs.error({ err: asIsenError(thrown) }, 'what was sent cannot be noted, trying again');
+        const error = asIsenError(thrown);
+        log.jobs[isAway(error) ? 'debug' : 'error']({ err: error }, 'what was sent cannot be noted, trying again');
         if (this.#closing) break;
         await sleep(RETRY);
       }

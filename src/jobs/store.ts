@@ -22,6 +22,9 @@ const REMEMBERED = 7 * 86_400_000;
 /** Milliseconds between two looks at what need not be remembered any more. */
 const FORGETTING = 3_600_000;
 
+/** Milliseconds between two looks for queues that nobody told of. */
+const LOOK = 5000;
+
 const PAUSED = 'yes';
 
 export interface StoresOptions extends FeedSource {
@@ -173,10 +176,18 @@ export async function openStores(options: StoresOptions): Promise<Stores> {
     // By hand: the schema would be asked about every entry of every rule.
     if ((entry.value as Partial<Order> | null)?.once === true) drain.wake(true);
   });
-  for (const { queue: of } of await queue.count()) {
-    const destination = destinationOf(of);
-    if (destination !== undefined) drainOf(of, destination);
-  }
+  const drainAll = async (): Promise<void> => {
+    for (const { queue: of } of await queue.count()) {
+      const destination = destinationOf(of);
+      if (destination !== undefined && !closed) drainOf(of, destination);
+    }
+  };
+  await drainAll();
+  // What was added by a node that died before the others heard of it.
+  const looking = setInterval(() => {
+    drainAll().catch((thrown: unknown) => log.jobs.debug({ err: asIsenError(thrown) }, 'queues are looked for later'));
+  }, LOOK);
+  looking.unref();
   const forgetting = setInterval(() => {
     forget().catch((thrown: unknown) =>
       log.jobs.error({ err: asIsenError(thrown) }, 'what was sent is not forgotten yet'),
@@ -245,6 +256,7 @@ export async function openStores(options: StoresOptions): Promise<Stores> {
       closed = true;
       stopWatching();
       clearInterval(forgetting);
+      clearInterval(looking);
       await Promise.all([...drains.values()].map((drain) => drain.close()));
     },
   };

@@ -53,7 +53,7 @@ export interface WebhooksOptions {
   readonly configured: Readonly<Record<string, unknown>>;
   /** `OutgoingHttpAllowed`. */
   readonly allowed: readonly string[];
-  readonly database: Pick<Database, 'property'>;
+  readonly database: Pick<Database, 'property' | 'shared'>;
   readonly changes: Changes;
   readonly queue: Queue;
   readonly client: HttpClient;
@@ -133,7 +133,7 @@ export async function openWebhooks(options: WebhooksOptions): Promise<Webhooks> 
   const configured = new Map(
     Object.entries(descriptions).map(([name, each]) => [name, readWebhook(name, each, 'configuration')] as const),
   );
-  const set = storedRegister('Webhooks', NOTATION, database, apply);
+  const set = storedRegister({ property: 'Webhooks', notation: NOTATION, database, apply, queue });
   const get = async (name: string): Promise<Webhook | undefined> => configured.get(name) ?? set.get(name);
   const list = async (): Promise<readonly Webhook[]> => {
     const all = new Map([...(await set.list()).map((each) => [each.name, each] as const), ...configured]);
@@ -148,6 +148,7 @@ export async function openWebhooks(options: WebhooksOptions): Promise<Webhooks> 
     name: 'webhooks',
     changes,
     queue,
+    shared: database.shared,
     isWanted,
     async *entries(page) {
       const webhooks = (await list()).filter(({ enabled }) => enabled);

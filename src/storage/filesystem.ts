@@ -6,7 +6,7 @@
  * provisional blobs has a marker in `open/`: a restart looks for what a crash left in those few folders alone.
  */
 
-import { randomInt, randomUUID } from 'node:crypto';
+import { createHash, randomInt, randomUUID } from 'node:crypto';
 import {
   closeSync,
   constants,
@@ -43,6 +43,8 @@ export interface FilesystemOptions {
   readonly root: string;
   /** Whether `put` waits for the disk (`SyncStorageArea`). Without it a power cut loses acknowledged images. */
   readonly sync: boolean;
+  /** This node's own name among those that share the folder, the same after a restart: what is provisional belongs to a node. */
+  readonly node?: string;
 }
 
 /** A folder that may hold provisional blobs. */
@@ -66,12 +68,14 @@ function writeError(thrown: unknown): IsenError {
 }
 
 /** Opens (making it when missing) a folder of blobs. Throws CannotWriteFile when it cannot be written. */
-export async function openFilesystem({ root, sync }: FilesystemOptions): Promise<Storage> {
-  const markers = join(root, 'open');
+export async function openFilesystem({ root, sync, node }: FilesystemOptions): Promise<Storage> {
+  const markers = join(root, 'open', ...(node === undefined ? [] : [`node-${encodeURIComponent(node)}`]));
+  /** Digits that the names of this node have after those of their folder, where other nodes may use the same folder. */
+  const own = node === undefined ? '' : createHash('md5').update(node).digest('hex').slice(0, 4);
   try {
     makeFolder(markers);
     // A new folder is durable only once its parent is.
-    for (const folder of [markers, root, dirname(root)]) await syncFolder(folder);
+    for (const folder of [markers, dirname(markers), root, dirname(root)]) await syncFolder(folder);
   } catch (thrown) {
     const details = `the storage folder ${root} cannot be written: ${asError(thrown).message}`;
     throw new IsenError('CannotWriteFile', details, { cause: thrown });
@@ -169,7 +173,7 @@ export async function openFilesystem({ root, sync }: FilesystemOptions): Promise
         next = begin(number + 1);
       }
       current.names -= 1;
-      const uuid = current.digits + randomUUID().slice(4);
+      const uuid = current.digits + own + randomUUID().slice(4 + own.length);
       current.provisional.add(uuid);
       return uuid;
     },
@@ -284,7 +288,7 @@ export async function openFilesystem({ root, sync }: FilesystemOptions): Promise
         const held = open.get(digits) ?? reopen(digits);
         const names = await fs.readdir(folderOf(digits)).catch(() => []);
         for (const name of names) {
-          if (!UUID.test(name) || !name.startsWith(digits)) continue;
+          if (!UUID.test(name) || !name.startsWith(digits + own)) continue;
           held.provisional.add(name);
           found.push(name);
         }

@@ -126,7 +126,7 @@ test('redis: a server without its Redis says so, stores all the same, and goes o
   const server = await serve({ Redis: { Url: own.target.url } });
   assert.deepEqual(await get(`${server.url}/health/ready`), {
     Ready: true,
-    Engines: { Database: true, Changes: true, Queue: true },
+    Engines: { Database: true, Storage: true, Changes: true, Queue: true },
   });
   await store(server, 1);
   await own.kill();
@@ -134,7 +134,8 @@ test('redis: a server without its Redis says so, stores all the same, and goes o
     const answer = await fetch(`${server.url}${path}`, { signal: AbortSignal.timeout(10_000) });
     assert.deepEqual([path, answer.status, answer.headers.get('retry-after')], [path, 503, '1']);
     const body = (await answer.json()) as { readonly Engines?: unknown };
-    if (path === '/health/ready') assert.deepEqual(body.Engines, { Database: true, Changes: false, Queue: false });
+    if (path === '/health/ready')
+      assert.deepEqual(body.Engines, { Database: true, Storage: true, Changes: false, Queue: false });
   }
   assert.deepEqual(await get(`${server.url}/health/live`), { Live: true });
   await store(server, 2);
