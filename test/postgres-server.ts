@@ -1,10 +1,9 @@
 /** Owns a real PostgreSQL server for the suites: made in a temporary folder, on a free port, as an unprivileged user. */
 
-import { type ChildProcess, execFileSync, spawn } from 'node:child_process';
+import { type ChildProcess, execFile, execFileSync, spawn } from 'node:child_process';
 import { randomUUID } from 'node:crypto';
 import { once } from 'node:events';
 import { chownSync, existsSync, mkdtempSync, readdirSync, rmSync, writeFileSync } from 'node:fs';
-import { connect } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
@@ -90,7 +89,7 @@ export async function startPostgres(settings: readonly string[] = []): Promise<P
       stdio: 'ignore',
     });
     const deadline = Date.now() + PATIENCE;
-    while (!(await answers(port))) {
+    while (!(await answers(bin, port))) {
       if (Date.now() > deadline || child.exitCode !== null) throw new Error('PostgreSQL does not start');
       await sleep(50);
     }
@@ -112,16 +111,10 @@ export async function startPostgres(settings: readonly string[] = []): Promise<P
   };
 }
 
-/** Whether the server takes connections; the first ones of a start it may still refuse by message. */
-async function answers(port: number): Promise<boolean> {
+/** Whether the server takes connections and no longer refuses them by message, as it does while it recovers. */
+async function answers(bin: string, port: number): Promise<boolean> {
   return new Promise((resolve) => {
-    const socket = connect(port, '127.0.0.1');
-    const done = (answer: boolean): void => {
-      socket.destroy();
-      resolve(answer);
-    };
-    socket.once('connect', () => done(true));
-    socket.once('error', () => done(false));
-    socket.setTimeout(1000, () => done(false));
+    const args = ['-q', '-t', '1', '-h', '127.0.0.1', '-p', String(port)];
+    execFile(join(bin, 'pg_isready'), args, { timeout: 5000 }, (error) => resolve(error === null));
   });
 }

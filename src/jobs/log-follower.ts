@@ -76,8 +76,9 @@ export class LogFollower {
    * moment on changes count.
    */
   async begin(): Promise<void> {
-    this.#stored = await this.#options.queue.position(this.#options.name);
-    await this.#turnOver(true);
+    const last = await this.#options.changes.last();
+    await this.#store(String(last));
+    if (this.#isLeading()) this.#at = last;
   }
 
   /** To be told whenever {@link LogFollowerOptions.isWanted} may answer something else. */
@@ -150,7 +151,10 @@ export class LogFollower {
         const wanted = await this.#options.isWanted();
         if (!wanted) await this.#turnOver(false);
         // Another node has the first who wants it.
-        else if (this.#at === undefined) await this.begin();
+        else if (this.#at === undefined) {
+          this.#stored = await this.#options.queue.position(this.#options.name);
+          await this.#turnOver(true);
+        }
         if (this.#at === undefined) await this.#sleep();
         else if (!(await this.#step(this.#at))) {
           await this.#storeWanted(this.#at);
