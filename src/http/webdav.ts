@@ -9,6 +9,7 @@ import type { Context } from 'hono';
 import { IsenError } from '../errors.ts';
 import { log } from '../log.ts';
 import { recordRequest } from '../metrics.ts';
+import { receivedAt } from '../ingest/header.ts';
 import { fromTimestamp } from '../timestamp.ts';
 import { jsonText, json } from './answers.ts';
 import { bodyText } from './body.ts';
@@ -163,7 +164,7 @@ class WebDav {
   async #entry(path: readonly string[], node: Member['node'] | undefined): Promise<Entry> {
     if (node?.kind === 'file') {
       const { attachment, found } = node;
-      const modified = fromTimestamp(found.metadata['ReceptionDate']?.value ?? '');
+      const modified = receivedAt(found.metadata);
       const file = { size: attachment.uncompressedSize, type: 'application/dicom' };
       return { path, modified: modified || this.#started, file };
     }

@@ -3,7 +3,6 @@
  * step undoes the ones before it.
  */
 
-import { createHash } from 'node:crypto';
 import type { Answer } from '../answer.ts';
 import type { Changes } from '../changes/changes.ts';
 import {
@@ -25,11 +24,12 @@ import { log } from '../log.ts';
 import { recordDepth, recordInstance } from '../metrics.ts';
 import type { Pool } from '../pool.ts';
 import type { StoredContent } from '../storage/content.ts';
+import { isIntact } from '../storage/intact.ts';
 import type { Storage } from '../storage/storage.ts';
-import { fromTimestamp, timestamp } from '../timestamp.ts';
+import { timestamp } from '../timestamp.ts';
 import { attaching } from './attaching.ts';
 import { createFiles, type Durable } from './files.ts';
-import type { StoredFile } from './header.ts';
+import { receivedAt, type StoredFile } from './header.ts';
 import type { Ingest, Reception, Stored } from './ingest.ts';
 import { isOutcomeUnknown } from './outcome.ts';
 import { Parser } from './parser.ts';
@@ -41,9 +41,6 @@ import { Writer } from './writer.ts';
 
 /** Bytes of the largest doubtful image that is parsed before it is written: with a larger one that would take too long. */
 const LARGEST_DOUBTFUL = 128 << 10;
-
-/** Milliseconds within which the time of reception, which is kept in seconds, and that of its file can differ. */
-const SETTLED = 1000;
 
 /** Milliseconds between two looks at the free space. */
 const DISK_CHECK = 1000;
@@ -147,30 +144,13 @@ export async function openIngest(options: IngestOptions): Promise<Ingest> {
     return outcome;
   };
 
-  /** Stored files are read back one at a time: nobody waits for anything but their own. */
-  let readingBack: Promise<unknown> = Promise.resolve();
-
-  const isAltered = async ({ uuid, compressedMD5 }: Attachment): Promise<boolean> => {
-    const reading = readingBack.then(async () => {
-      const hash = createHash('md5');
-      for await (const chunk of await storage.stream(uuid)) hash.update(chunk);
-      return hash.digest('hex') !== compressedMD5;
-    });
-    readingBack = reading.catch(() => {});
-    return reading;
-  };
-
   /**
-   * Whether the file of a stored instance is gone, has not the size that it had, or holds other bytes. These are read only where
-   * the file was touched after it was received: a modality that sends a whole study again does not make all of it be read back.
+   * Whether the file of a stored instance is gone, has not the size that it had, or holds other bytes: a modality that sends a whole
+   * study again does not make all of it be read back.
    */
   const isLost = async ({ attachment, metadata }: StoredFile): Promise<boolean> => {
     try {
-      const { uuid, compressedSize, compressedMD5 } = attachment;
-      const { size, changed } = await storage.state(uuid);
-      if (size !== compressedSize) return true;
-      const received = fromTimestamp(metadata['ReceptionDate']?.value ?? '');
-      return compressedMD5 !== '' && changed > received + SETTLED && (await isAltered(attachment));
+      return !(await isIntact(storage, attachment, receivedAt(metadata)));
     } catch (thrown) {
       if (thrown instanceof IsenError && thrown.code === 'InexistentFile') return true;
       throw thrown;

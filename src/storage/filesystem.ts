@@ -304,8 +304,9 @@ export async function openFilesystem({ root, sync, node }: FilesystemOptions): P
     },
     async state(uuid) {
       // Not the time of modification, which anybody can set.
-      const { size, ctimeMs } = await statBlob(uuid);
-      return { size, changed: ctimeMs };
+      const { size, ctimeMs, birthtimeMs } = await statBlob(uuid);
+      // Where the file system does not keep it, the time of birth is 0 or that of the last change.
+      return { size, changed: ctimeMs, ...(birthtimeMs > 0 && { born: birthtimeMs }) };
     },
     async free() {
       const { bavail, bsize } = await fs.statfs(root);

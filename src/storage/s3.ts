@@ -20,7 +20,7 @@ import {
 } from '@aws-sdk/client-s3';
 import { Upload } from '@aws-sdk/lib-storage';
 import { asError, IsenError } from '../errors.ts';
-import type { BlobWriter, ByteRange, Storage } from './storage.ts';
+import type { BlobState, BlobWriter, ByteRange, Storage } from './storage.ts';
 
 const UUID = /^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/;
 /** The digits that the names of one lot share: the first two groups of a UUID. */
@@ -167,10 +167,13 @@ export async function openS3(options: S3Options): Promise<Storage> {
       throw readError(uuid, thrown);
     }
   };
-  const stateOf = async (uuid: string): Promise<{ size: number; changed: number }> => {
+  const stateOf = async (uuid: string): Promise<BlobState> => {
     try {
-      const { ContentLength, LastModified } = await client.send(new HeadObjectCommand({ Bucket, Key: keyOf(uuid) }));
-      return { size: ContentLength ?? 0, changed: LastModified?.getTime() ?? 0 };
+      const head = await client.send(new HeadObjectCommand({ Bucket, Key: keyOf(uuid) }));
+      // Of what was put in one piece the entity tag is the MD5, unless the engine encrypts it.
+      const [, md5] = /^"?([0-9a-f]{32})"?$/.exec(head.ETag ?? '') ?? [];
+      const changed = head.LastModified?.getTime() ?? 0;
+      return { size: head.ContentLength ?? 0, changed, ...(md5 !== undefined && { md5 }) };
     } catch (thrown) {
       throw readError(uuid, thrown);
     }

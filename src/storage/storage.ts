@@ -20,6 +20,18 @@ export interface BlobWriter {
   abort(): Promise<void>;
 }
 
+/** A blob as its keeper knows it. Times are in milliseconds since the epoch. */
+export interface BlobState {
+  /** Bytes. */
+  readonly size: number;
+  /** When it (or what is known of it) was last touched. */
+  readonly changed: number;
+  /** When it was made, where that is known. */
+  readonly born?: number;
+  /** In lower-case hex, where the keeper vouches for it; it may be of something else than the bytes where it is not theirs. */
+  readonly md5?: string;
+}
+
 /** The port. */
 export interface Storage {
   /** A new name, for a blob about to be put. Names given one after another lie near each other. */
@@ -49,8 +61,8 @@ export interface Storage {
   provisional(): Promise<readonly string[]>;
   /** Size of a blob in bytes. Throws `InexistentFile`. */
   size(uuid: string): Promise<number>;
-  /** Its size, and when it (or what is known of it) was last touched, in milliseconds since the epoch. Throws `InexistentFile`. */
-  state(uuid: string): Promise<{ readonly size: number; readonly changed: number }>;
+  /** What is known of a blob without reading it. Throws `InexistentFile`. */
+  state(uuid: string): Promise<BlobState>;
   /** Bytes free for new blobs. */
   free(): Promise<number>;
 }

@@ -1,7 +1,7 @@
 /** Owns the contract of the `storage` port: every backend passes this same suite. */
 
 import assert from 'node:assert/strict';
-import { randomBytes, randomUUID } from 'node:crypto';
+import { createHash, randomBytes, randomUUID } from 'node:crypto';
 import { suite, test } from 'node:test';
 import { IsenError } from '../../src/errors.ts';
 import type { Storage } from '../../src/storage/storage.ts';
@@ -102,12 +102,15 @@ export function storageContract(name: string, open: () => Promise<Storage>): voi
       const storage = await open();
       const uuid = storage.name();
       const before = Date.now();
-      await storage.put(uuid, randomBytes(10));
+      const bytes = randomBytes(10);
+      await storage.put(uuid, bytes);
       await storage.keep(uuid);
-      const { size, changed } = await storage.state(uuid);
+      const { size, changed, born, md5 } = await storage.state(uuid);
       assert.equal(size, 10);
       // Clocks of disks are coarse.
       assert.ok(changed > before - 1000 && changed < Date.now() + 1000);
+      assert.ok(born === undefined || (born <= changed && born > before - 1000));
+      assert.ok(md5 === undefined || md5 === createHash('md5').update(bytes).digest('hex'));
       await storage.remove(uuid);
       await assert.rejects(storage.state(uuid), refuses('InexistentFile'));
     });
