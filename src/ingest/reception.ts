@@ -42,6 +42,9 @@ import { Writer } from './writer.ts';
 /** Bytes of the largest doubtful image that is parsed before it is written: with a larger one that would take too long. */
 const LARGEST_DOUBTFUL = 128 << 10;
 
+/** Instances that go in one transaction: uploads wait no longer than for these. */
+const DELETED = 500;
+
 /** Milliseconds between two looks at the free space. */
 const DISK_CHECK = 1000;
 
@@ -260,8 +263,11 @@ export async function openIngest(options: IngestOptions): Promise<Ingest> {
       return recompress(target, attachment, compression).finally(ended);
     },
     async apply(operation) {
-      if (closed) throw new IsenError('Busy', 'the server is stopping');
-      return commit(operation);
+      for (;;) {
+        if (closed) throw new IsenError('Busy', 'the server is stopping');
+        const outcome = await commit(operation.kind === 'delete' ? { ...operation, most: DELETED } : operation);
+        if (outcome.kind !== 'deleted' || outcome.rest === undefined) return outcome;
+      }
     },
     async applyAll(operations) {
       if (closed) throw new IsenError('Busy', 'the server is stopping');

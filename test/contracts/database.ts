@@ -15,7 +15,7 @@ import {
   type Outcome,
   type WorkRequest,
 } from '../../src/database/database.ts';
-import type { Level } from '../../src/dicom/levels.ts';
+import { LEVELS, type Level } from '../../src/dicom/levels.ts';
 import { attachmentOf, publicIdOf, storing, summaryOf } from './instances.ts';
 import { searchingContract } from './searching.ts';
 
@@ -755,6 +755,43 @@ export function databaseContract(backend: string, open: OpenDatabase): void {
       dicomUncompressedSize: 1000,
     });
     assert.deepEqual(await outcome(database, of('Series', series('1.2.1'))), unknownResource);
+  });
+
+  check('a deletion in steps takes no more at once than it may, and what that leaves empty', async (database) => {
+    const id = publicIdOf(A);
+    const step = (most: number) => database.commit([{ kind: 'delete', level: 'Patient', id, most }]);
+    const rest = [{ kind: 'deleted', remaining: undefined, rest: true }];
+    const label: Operation = { kind: 'label', level: 'Instance', id: instance('1.1.1.1'), label: 'l', present: true };
+    await database.commit([label]);
+    const logs: string[][] = [];
+    const gone: string[] = [];
+    for (const [most, left] of [
+      [2, 3],
+      [1, 2],
+    ] as const) {
+      const committed = await step(most);
+      assert.deepEqual(committed.outcomes, rest);
+      assert.equal(committed.removals.length, most);
+      assert.equal((await database.statistics())?.instances, left);
+      gone.push(...committed.removals);
+      logs.push(log(committed));
+    }
+    const last = await step(1);
+    assert.deepEqual(last.outcomes, [{ kind: 'deleted', remaining: undefined }]);
+    const all = [...logs.flat(), ...log(last)];
+    const count = (what: string): number => all.filter((each) => each === `Deleted ${what}`).length;
+    assert.deepEqual(LEVELS.map(count), [1, 2, 3, 4]);
+    assert.deepEqual(
+      [...gone, ...last.removals].sort(),
+      population
+        .slice(0, 4)
+        .map((each) => each.attachment.uuid)
+        .sort(),
+    );
+    assert.deepEqual((await step(1)).outcomes, [unknownResource]);
+    assert.deepEqual(await ids(database, { level: 'Series' }), [population[4].ids.Series]);
+    await database.commit(population);
+    assert.deepEqual((await one(database, { level: 'Instance', id: instance('1.1.1.1') })).labels, []);
   });
 
   check('a deleted patient takes everything that hangs on it, and can come back', async (database) => {

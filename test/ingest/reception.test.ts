@@ -20,6 +20,7 @@ import { log } from '../../src/log.ts';
 import { createPool } from '../../src/pool.ts';
 import { openFilesystem } from '../../src/storage/filesystem.ts';
 import type { Storage } from '../../src/storage/storage.ts';
+import { publicIdOf, storing } from '../contracts/instances.ts';
 import { make } from '../dicom/made.ts';
 import { temporaryFolder } from '../peer.ts';
 
@@ -244,6 +245,34 @@ test('a deleted image loses its file, also when the process ended in between', a
   await soon(() => blobs(folder).length === 0);
   await soon(async () => (await second.database.removals(10)).length === 0);
   await second.close();
+});
+
+test('what else is to be committed has its turn while many instances are deleted', async (context) => {
+  const room = await openRoom(temporaryFolder());
+  const chain = { patient: 'many', study: '8.1', series: '8.1.1' };
+  const many = Array.from({ length: 1200 }, (_, n) => storing({ ...chain, instance: `8.1.1.${n}` }));
+  await room.database.commit(many);
+  const commits = context.mock.method(room.database, 'commit');
+  const order: string[] = [];
+  const deleted = room.ingest
+    .apply({ kind: 'delete', level: 'Patient', id: publicIdOf('many') })
+    .then(() => order.push('deleted'));
+  // Once it has begun.
+  await soon(() => commits.mock.callCount() > 0);
+  await room.ingest.apply(storing({ ...chain, patient: 'one', instance: '8.2' })).then(() => order.push('stored'));
+  await deleted;
+  assert.deepEqual(order, ['stored', 'deleted']);
+  const gone = commits.mock.calls.map(({ result }) => result);
+  const counts = (await Promise.all(gone)).map((each) => each?.changes.filter(({ type }) => type === 'Deleted').length);
+  assert.ok(
+    counts.every((count) => (count ?? 0) <= 503),
+    String(counts),
+  );
+  assert.equal((await room.database.statistics())?.instances, 1);
+  await assert.rejects(room.ingest.apply({ kind: 'delete', level: 'Patient', id: publicIdOf('many') }), {
+    code: 'UnknownResource',
+  });
+  await room.close();
 });
 
 test('a resource becomes stable after its age, also when the server was restarted in the middle of the wait', async () => {

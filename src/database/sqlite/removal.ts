@@ -9,7 +9,7 @@ import { FILE_COLUMNS, type FileRow, type Transaction } from './transaction.ts';
 /** SQL of the row ids of `bottom` that are below (or are) the row of `top` bound to its one parameter. */
 function below(top: Level, bottom: Level): string {
   const parent = LEVEL[bottom].parent;
-  if (top === bottom || parent === undefined) return 'SELECT ?';
+  if (top === bottom || parent === undefined) return 'SELECT ? AS id';
   return `SELECT id FROM ${TABLE[bottom]} WHERE parent IN (${below(top, parent)})`;
 }
 
@@ -46,6 +46,14 @@ export function deleteResource(tx: Transaction, level: Level, row: number): Rema
   }
   for (const each of levels) tx.run(`DELETE FROM ${TABLE[each]} WHERE id IN (${below(top, each)})`, id);
   return remaining;
+}
+
+/** Deletes `most` of the instances below the row where there are more; false, having changed nothing, where there are not. */
+export function deleteSome(tx: Transaction, level: Level, row: number, most: number): boolean {
+  const some = tx.rows<{ id: number }>(`SELECT id FROM (${below(level, 'Instance')}) LIMIT ?`, row, most + 1);
+  if (some.length <= most) return false;
+  for (const { id } of some.slice(0, most)) deleteResource(tx, 'Instance', id);
+  return true;
 }
 
 /** Deletes labels, set metadata and user attachments of the rows of `bottom` below the row of `top`. */
