@@ -315,8 +315,8 @@ Examples:
   isen import --dry-run archive/
   NODE_EXTRA_CA_CERTS=certificate.pem isen import --url https://pacs.example.org study.zip
 
-The certificate of an HTTPS server is checked. For one that is self-signed, or of an authority of your own, name its PEM file
-in NODE_EXTRA_CA_CERTS.
+The certificate of an HTTPS server is checked. For one that is self-signed, or of
+an authority of your own, name its PEM file in NODE_EXTRA_CA_CERTS.
 ${EXIT_CODES}`,
   )
   .action(importCommand);

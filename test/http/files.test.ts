@@ -2,6 +2,7 @@
 
 import assert from 'node:assert/strict';
 
+import { randomBytes } from 'node:crypto';
 import { closeSync, openSync, readdirSync, readSync, truncateSync, writeSync } from 'node:fs';
 import { get } from 'node:http';
 import { join } from 'node:path';
@@ -208,4 +209,34 @@ test('the MD5 of a header is nothing that clients see', async () => {
     assert.ok(!/Header|null/.test(body.toString()), body.toString());
   }
   assert.equal((await raw(server.port, `/instances/${id}/metadata/HeaderMD5`)).status, 404);
+});
+
+test('the tags of a large deflated file are those of the same file that is not, also where its header is large', async () => {
+  const DEFLATED = '1.2.840.10008.1.2.1.99';
+  const value = randomBytes(600_000);
+  for (const extra of [[], [{ tag: '0029,1010', vr: 'OB', value }] as const]) {
+    const read: string[] = [];
+    for (const transferSyntax of ['1.2.840.10008.1.2.1', DEFLATED]) {
+      const sopUid = `1.2.840.96.${transferSyntax.length}.${extra.length}.${Date.now()}`;
+      const options = { sopUid, rows: 512, columns: 1024, pixels: randomBytes(1 << 20), extra };
+      const bytes = make({ ...options, transferSyntax });
+      const { body } = await raw(server.port, '/instances', { method: 'POST' }, bytes);
+      const { ID } = JSON.parse(body.toString()) as { ID: string };
+      const tags = await raw(server.port, `/instances/${ID}/tags`);
+      assert.equal(tags.status, 200);
+      read.push(tags.body.toString().replaceAll(sopUid, ''));
+      if (transferSyntax !== DEFLATED) continue;
+      const info = await raw(server.port, `/instances/${ID}/attachments/dicom/info`);
+      const { Uuid } = JSON.parse(info.body.toString()) as { Uuid: string };
+      const blob = readdirSync(server.storage, { recursive: true }).find((name) => String(name).endsWith(Uuid));
+      await sleep(LATER);
+      alter(join(server.storage, String(blob)), bytes.length - 100);
+      // Other questions than what was kept.
+      for (const route of ['simplified-tags', 'frames', 'frames/0/raw', 'preview', 'content/PatientName']) {
+        const answer = await raw(server.port, `/instances/${ID}/${route}`);
+        assert.deepEqual([answer.status, JSON.parse(answer.body.toString()).OrthancStatus], [500, 20], route);
+      }
+    }
+    assert.equal(read[1], read[0]);
+  }
 });
