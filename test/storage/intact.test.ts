@@ -7,6 +7,7 @@ import { join } from 'node:path';
 import { type TestContext, test } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { IsenError } from '../../src/errors.ts';
+import type { StoredContent } from '../../src/storage/content.ts';
 import { openFilesystem } from '../../src/storage/filesystem.ts';
 import { checkIntact, isIntact } from '../../src/storage/intact.ts';
 import type { Storage } from '../../src/storage/storage.ts';
@@ -23,9 +24,13 @@ async function stored(context: TestContext, sum = true) {
   await storage.put(uuid, bytes);
   const md5 = sum ? md5Of(bytes) : '';
   const size = bytes.length;
-  const content = {
-    ...({ uuid, compression: 'none' } as const),
-    ...{ uncompressedSize: size, compressedSize: size, uncompressedMD5: md5, compressedMD5: md5 },
+  const content: StoredContent = {
+    uuid,
+    compression: 'none',
+    uncompressedSize: size,
+    compressedSize: size,
+    uncompressedMD5: md5,
+    compressedMD5: md5,
   };
   const blob = readdirSync(root, { recursive: true }).find((name) => String(name).endsWith(uuid));
   const { mock } = context.mock.method(storage, 'stream');
