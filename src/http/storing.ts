@@ -3,7 +3,9 @@
 import { z } from '@hono/zod-openapi';
 import { readFile } from '../dicom/read.ts';
 import { valueOf } from '../dicom/value.ts';
+import { generateUid } from '../dicom/ids.ts';
 import { IsenError } from '../errors.ts';
+import type { CommittingState } from '../jobs/committing.ts';
 import { deliveriesOf, levelsOf, storeKind } from '../jobs/storing.ts';
 import { ContextSet } from '../scu/contexts.ts';
 import { localAetOf } from '../scu/dial.ts';
@@ -86,6 +88,7 @@ async function submit(services: Services, modality: Modality, body: StoreBody, s
   const { LocalAet, CalledAet, Host, Port, Timeout, MoveOriginatorAet, MoveOriginatorID } = body;
   const originator =
     MoveOriginatorAet === undefined ? undefined : { aet: MoveOriginatorAet, messageId: MoveOriginatorID ?? 0 };
+  const transactionUid = body.StorageCommitment === true ? generateUid() : undefined;
   const content = {
     Description: 'REST API',
     FailedInstancesCount: 0,
@@ -95,22 +98,25 @@ async function submit(services: Services, modality: Modality, body: StoreBody, s
     ...(body.Resources.length > 0 && { ParentResources: body.Resources }),
     ...(body.Permissive === true && { Permissive: true }),
     RemoteAet: CalledAet ?? modality.aet,
+    ...(transactionUid !== undefined && { StorageCommitmentTransactionUID: transactionUid }),
+  };
+  const address = {
+    ...(LocalAet !== undefined && { localAet: LocalAet }),
+    ...(CalledAet !== undefined && CalledAet !== modality.aet && { calledAet: CalledAet }),
+    ...(Host !== undefined && Host !== modality.host && { host: Host }),
+    ...(Port !== undefined && Port !== modality.port && { port: Port }),
+    ...(Timeout !== undefined && { timeout: Timeout }),
   };
   const entries = deliveriesOf(database, asked, {
     to: { kind: 'modality', name: modality.name },
     priority: body.Priority ?? 0,
     synchronous,
-    order: {
-      ...(LocalAet !== undefined && { localAet: LocalAet }),
-      ...(CalledAet !== undefined && CalledAet !== modality.aet && { calledAet: CalledAet }),
-      ...(Host !== undefined && Host !== modality.host && { host: Host }),
-      ...(Port !== undefined && Port !== modality.port && { port: Port }),
-      ...(Timeout !== undefined && { timeout: Timeout }),
-      ...(originator && { originator }),
-    },
+    order: { ...address, ...(originator && { originator }) },
   });
+  const state: CommittingState | undefined =
+    transactionUid === undefined ? undefined : { commitment: { modality: modality.name, transactionUid, ...address } };
   const id = await jobs.deliver(
-    { type: storeKind.type, content, priority: body.Priority ?? 0, userData: body.UserData },
+    { type: storeKind.type, content, priority: body.Priority ?? 0, userData: body.UserData, ...(state && { state }) },
     entries,
   );
   if (config.LogExportedResources)
