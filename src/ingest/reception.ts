@@ -32,7 +32,7 @@ import { createFiles, type Durable } from './files.ts';
 import type { StoredFile } from './header.ts';
 import type { Ingest, Reception, Stored } from './ingest.ts';
 import { isOutcomeUnknown } from './outcome.ts';
-import { Parser } from './parser.ts';
+import { type Coming, Parser } from './parser.ts';
 import { createRemoval } from './removal.ts';
 import { type PooledSlab, SlabPool } from './slabs.ts';
 import { createStability } from './stability.ts';
@@ -88,11 +88,16 @@ export async function openIngest(options: IngestOptions): Promise<Ingest> {
   const { database, storage, changes } = options;
   const parser = new Parser(options.parsers);
   const files = createFiles({ storage, compress: options.compress === true, hash: options.hash });
+  const isStoredAsItComes = options.compress !== true && options.transcoding === undefined;
   const slabs = new SlabPool(storage, {
     budget: options.budget,
     largestBody: options.largestBody,
     patience: 30_000,
     waiting: 4096,
+    begin: (memory, size) => ({
+      ...(isStoredAsItComes && { growing: storage.grow?.(storage.name()) }),
+      ...(isStoredAsItComes && options.hash && { coming: parser.begin(memory, size) }),
+    }),
   });
   const writer = new Writer(database, 10_000, async (committed) => {
     if (committed.removals.length > 0) removal.wake();
@@ -200,9 +205,10 @@ export async function openIngest(options: IngestOptions): Promise<Ingest> {
       const parsed = await parse(bytes, slab);
       return { parsed, attachment: attachmentOf((await files.write(bytes))(parsed.md5)) };
     }
+    const { growing, coming } = slab.begun();
     const [parsed, written] = await Promise.allSettled([
-      parse(bytes, slab),
-      spilled ? files.settle(slab) : files.write(bytes),
+      parse(bytes, slab, coming),
+      spilled ? files.settle(slab) : files.write(bytes, growing),
     ]);
     const refuse = (durable: Durable): void => {
       const { uuid } = durable('');
@@ -248,7 +254,9 @@ export async function openIngest(options: IngestOptions): Promise<Ingest> {
   /** Headers too long for what stayed in memory are read again one at a time: that memory is outside of the budget. */
   let largeHeader: Promise<unknown> = Promise.resolve();
 
-  const parse = async (bytes: Uint8Array, slab: PooledSlab): Promise<Parsed> => {
+  const parse = async (bytes: Uint8Array, slab: PooledSlab, coming?: Coming): Promise<Parsed> => {
+    const early = await coming?.finish(slab.size);
+    if (early !== undefined) return early;
     const task = { bytes, size: slab.size, hash: options.hash };
     const more = Math.min(slab.size, LARGEST_HEADER);
     const blob = slab.blob;

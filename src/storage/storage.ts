@@ -20,6 +20,19 @@ export interface BlobWriter {
   abort(): Promise<void>;
 }
 
+/** A blob whose bytes still come, into memory where they stay. */
+export interface GrowingBlob {
+  readonly uuid: string;
+  /** So many bytes are there now, from a page of memory on: they may be written meanwhile, and must not change until that is over. */
+  advance(bytes: Uint8Array): void;
+  /** Resolves when what is being written now is; undefined when nothing is. */
+  readonly idle: Promise<void> | undefined;
+  /** All bytes are there: as {@link Storage.put}. */
+  finish(bytes: Uint8Array): Promise<void>;
+  /** Gives it up; the memory is free when it resolves. */
+  abort(): Promise<void>;
+}
+
 /** The port. */
 export interface Storage {
   /** A new name, for a blob about to be put. Names given one after another lie near each other. */
@@ -29,6 +42,8 @@ export interface Storage {
    * until then. Throws IsenError `FullStorage` or `CannotWriteFile`, leaving nothing behind.
    */
   put(uuid: string, bytes: Uint8Array): Promise<void>;
+  /** Begins a provisional blob whose bytes come; undefined, and nothing is begun, where writing early gains nothing. */
+  grow?(uuid: string): GrowingBlob | undefined;
   /** Begins a provisional blob piece by piece. */
   create(uuid: string): Promise<BlobWriter>;
   /** Ends the provisional state of committed blobs. Readers see no gap. */
