@@ -305,15 +305,16 @@ export class Drain {
   /** Sends one thing; whether the line goes on. */
   async #deliver(target: Target, ready: Ready, feed: Feed, line: Line): Promise<boolean> {
     const began = performance.now();
-    const [next] = feed.ahead;
+    const { ahead } = feed;
+    // Who waits does so for the last one.
+    const last = ahead.length === 0;
     try {
-      const outcome = await line.send(ready, next);
+      const outcome = await line.send(ready, ahead);
       const milliseconds = performance.now() - began;
       await this.#answering.answered();
       this.#pace.took(milliseconds);
       recordDelivery(this.#name, outcome.status, milliseconds / 1000, outcome.bytes);
-      // Who waits does so for the last one.
-      await this.#settle(ready, target.sending, outcome, next === undefined);
+      await this.#settle(ready, target.sending, outcome, last);
       if (!line.ended.aborted) return true;
       this.#closed(line);
     } catch (thrown) {
