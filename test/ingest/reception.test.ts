@@ -40,6 +40,10 @@ interface RoomOptions {
   readonly stableAge?: number;
   /** UID of the transfer syntax that everything is stored in. */
   readonly syntax?: string;
+  /** Parsing threads. */
+  readonly threads?: number;
+  /** Hears of what is parsed. */
+  readonly parsing?: (tasks: readonly ParseTask[]) => void;
   /** Replaces verbs of the index, to make it fail. */
   readonly database?: Partial<Database>;
 }
@@ -52,7 +56,15 @@ async function openRoom(folder: string, options: RoomOptions = {}): Promise<Room
     limits: { maximumStorageSize: 0, maximumPatientCount: 0, mode: 'Recycle', stableAge: options.stableAge ?? 60_000 },
   });
   const database: Database = { ...index, ...options.database };
-  const parsers = createPool<readonly ParseTask[], readonly Answer<Parsed>[]>({ file: 'parse', threads: 1 });
+  const threads = options.threads ?? 1;
+  const pool = createPool<readonly ParseTask[], readonly Answer<Parsed>[]>({ file: 'parse', threads });
+  const parsers: typeof pool = {
+    ...pool,
+    run(tasks) {
+      options.parsing?.(tasks);
+      return pool.run(tasks);
+    },
+  };
   const transcoder = createTranscoder({ storage, quality: 90, cached: 0 });
   const rule = { ofUncompressed: true, ofCompressed: true, hash: true };
   const transcoding = options.syntax === undefined ? undefined : transcoder.ingest(options.syntax, rule);
@@ -114,6 +126,68 @@ test('an image stored is indexed with its MD5, and its bytes are the bytes sent'
   assert.deepEqual(Buffer.from(await room.storage.read(attachment.uuid)), bytes);
   assert.equal(found?.metadata['Origin']?.value, 'RestApi');
   assert.equal(found?.metadata['RemoteIP']?.value, '127.0.0.1');
+  await room.close();
+});
+
+test('a lone large body is written and hashed while it comes, however it comes', async () => {
+  const folder = temporaryFolder();
+  const counts = { early: 0, whole: 0 };
+  const room = await openRoom(folder, {
+    threads: 2,
+    budget: 128 << 20,
+    parsing: (tasks) => {
+      for (const { arrival } of tasks) counts[arrival === undefined ? 'whole' : 'early'] += 1;
+    },
+  });
+  const check = async (bytes: Uint8Array, { ids }: Stored): Promise<void> => {
+    const [found] = await room.database.find({ level: 'Instance', id: ids.Instance });
+    const attachment = found?.attachments[0];
+    assert.ok(attachment);
+    assert.equal(attachment.uncompressedMD5, createHash('md5').update(bytes).digest('hex'));
+    assert.ok(Buffer.from(await room.storage.read(attachment.uuid)).equals(bytes));
+    const offset = Number(found.metadata['PixelDataOffset']?.value);
+    const header = createHash('md5').update(bytes.subarray(0, offset)).digest('base64');
+    assert.equal(found.metadata['HeaderMD5']?.value, header);
+  };
+  /** Bytes of pixels, bytes of a step, milliseconds between two steps, and whether it is hashed early in the end. */
+  for (const [index, [size, step, pause, early]] of (
+    [
+      [520_000, 65_536, 0, true],
+      [520_000, 16_000, 1, true],
+      [520_000, 100_000, 20, false],
+      [260_000, 300_000, 0, true],
+      [1_040_000, 65_536, 0, true],
+      [2_000_000, 65_536, 0, false],
+      [20_000_000, 1 << 20, 0, false],
+    ] as const
+  ).entries()) {
+    const before = { ...counts };
+    const bytes = make({ sopUid: `1.2.${index}`, bits: 16, rows: 1000, columns: size / 2000, pixels: randomBytes(size) });
+    const slab = await room.ingest.receive();
+    for (let at = 0; at < bytes.length; at += step) {
+      await slab.append(bytes.subarray(at, at + step));
+      if (pause > 0) await sleep(pause);
+    }
+    await check(bytes, await room.ingest.store(slab, FROM));
+    assert.equal(counts.early, before.early + 1, `begun: ${size} in ${step}`);
+    // A busy machine may be too slow for the patience of a thread: then it is parsed anew, to the same end.
+    if (!early) assert.equal(counts.whole, before.whole + 1, `given up: ${size} in ${step}`);
+  }
+  assert.ok(counts.whole < 7, 'some were hashed as they came');
+  // Whoever leaves in the middle leaves nothing, and what is no DICOM is none.
+  const left = await room.ingest.receive();
+  await left.append(randomBytes(300_000));
+  left.release();
+  const junk = await room.ingest.receive();
+  await junk.append(randomBytes(300_000));
+  await assert.rejects(room.ingest.store(junk, FROM), refuses('BadFileFormat'));
+  const cut = await room.ingest.receive();
+  await cut.append(make({ sopUid: '1.2.99', rows: 400, columns: 500 }).subarray(0, 390_000));
+  await assert.rejects(room.ingest.store(cut, FROM), refuses('BadFileFormat'));
+  await soon(() => blobs(folder).length === 7);
+  // What uses the memory next is not touched by what was before.
+  const next = make({ sopUid: '1.2.100', rows: 400, columns: 500 });
+  await check(next, await put(room, next));
   await room.close();
 });
 
