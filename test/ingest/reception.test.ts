@@ -162,7 +162,13 @@ test('a lone large body is written and hashed while it comes, however it comes',
     ] as const
   ).entries()) {
     const before = { ...counts };
-    const bytes = make({ sopUid: `1.2.${index}`, bits: 16, rows: 1000, columns: size / 2000, pixels: randomBytes(size) });
+    const bytes = make({
+      sopUid: `1.2.${index}`,
+      bits: 16,
+      rows: 1000,
+      columns: size / 2000,
+      pixels: randomBytes(size),
+    });
     const slab = await room.ingest.receive();
     for (let at = 0; at < bytes.length; at += step) {
       await slab.append(bytes.subarray(at, at + step));
