@@ -16,7 +16,7 @@ import type { Target } from './line.ts';
 import { LogFollower } from './log-follower.ts';
 import { entryPriority, type Order, queueOf } from './order.ts';
 import { checkAllowed, readHeaders, readTimeout } from './peers.ts';
-import type { NewEntry, Queue } from './queue.ts';
+import { FOLLOWED, type NewEntry, type Queue } from './queue.ts';
 import { type Notation, type Source, storedRegister } from './register.ts';
 import { openWebhookLine, requestOf } from './webhook-line.ts';
 
@@ -145,7 +145,7 @@ export async function openWebhooks(options: WebhooksOptions): Promise<Webhooks> 
       throw new IsenError('ForbiddenAccess', `the webhook ${name} is one of the configuration file`);
   };
   const follower = new LogFollower({
-    name: 'webhooks',
+    name: FOLLOWED.webhooks,
     changes,
     queue,
     shared: database.shared,

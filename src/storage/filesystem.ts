@@ -177,6 +177,14 @@ export async function openFilesystem({ root, sync, node }: FilesystemOptions): P
       current.provisional.add(uuid);
       return uuid;
     },
+    async adopt(uuid) {
+      await removeFile(uuid);
+      const digits = uuid.slice(0, 4);
+      const folder = open.get(digits) ?? { digits, ready: undefined, provisional: new Set<string>(), names: 0 };
+      folder.provisional.add(uuid);
+      open.set(digits, folder);
+      folder.ready ??= fs.mkdir(folderOf(digits), { recursive: true }).then(() => {});
+    },
     async create(uuid): Promise<BlobWriter> {
       const path = pathOf(uuid);
       let file: FileHandle;

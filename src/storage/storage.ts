@@ -25,6 +25,11 @@ export interface Storage {
   /** A new name, for a blob about to be put. Names given one after another lie near each other. */
   name(): string;
   /**
+   * Takes a name that another storage gave over, for a blob about to be put; what stands there goes. A crash leaves such a blob unlisted:
+   * whoever copies knows what there is to be copied.
+   */
+  adopt(uuid: string): Promise<void>;
+  /**
    * Writes a provisional blob; resolves when it would survive a power cut. `bytes` are not copied and must not change
    * until then. Throws IsenError `FullStorage` or `CannotWriteFile`, leaving nothing behind.
    */

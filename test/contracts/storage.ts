@@ -45,6 +45,25 @@ export function storageContract(name: string, open: () => Promise<Storage>): voi
       assert.deepEqual(await storage.read(uuid), new Uint8Array(500).fill(7));
     });
 
+    test('a name of another storage is taken over, and so is what stands there', async () => {
+      const storage = await open();
+      for (const uuid of [randomUUID(), storage.name()]) {
+        await assert.rejects(storage.adopt(`${uuid}x`), { code: 'InexistentFile' });
+        for (const bytes of [randomBytes(500), randomBytes(200)]) {
+          await storage.adopt(uuid);
+          await assert.rejects(storage.read(uuid), { code: 'InexistentFile' });
+          await storage.put(uuid, bytes);
+          assert.deepEqual(Buffer.from(await storage.read(uuid)), bytes);
+          await storage.keep(uuid);
+        }
+        await storage.adopt(uuid);
+        const writer = await storage.create(uuid);
+        await writer.write(randomBytes(9));
+        await writer.finish();
+        assert.equal(await storage.size(uuid), 9);
+      }
+    });
+
     test('an empty blob is a blob', async () => {
       const storage = await open();
       const uuid = storage.name();
