@@ -1,8 +1,9 @@
 #!/usr/bin/env bash
-# Installs what the suites and benchmarks drive: from Debian DCMTK, the reference server, Redis, PostgreSQL, Chromium, wrk; with Go
+# Installs what the suites and benchmarks drive: from Debian DCMTK, the reference server, Redis, PostgreSQL, HAProxy,
+# Docker Compose (which only reads a file), Chromium, wrk; with Go
 # an S3 engine, of which Debian has none.
 set -euo pipefail
-packages=(dcmtk libgdcm-tools orthanc redis-server postgresql chromium wrk gzip zip)
+packages=(dcmtk libgdcm-tools orthanc redis-server postgresql haproxy docker-compose chromium wrk gzip zip)
 s3_engine=github.com/versity/versitygw/cmd/versitygw@v1.8.0
 install_s3() {
   command -v versitygw >/dev/null && return

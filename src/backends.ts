@@ -70,6 +70,11 @@ export async function openRows(config: Config): Promise<IndexRows> {
   return postgresRows({ ...postgresOf(to), stableAge: config.StableAge * 1000 });
 }
 
+function addressOf(text: string): { host: string; port: number } {
+  const colon = text.lastIndexOf(':');
+  return { host: text.slice(0, colon), port: Number(text.slice(colon + 1)) };
+}
+
 /** The connection to Redis, where the configuration names one. */
 export async function openRedis(
   config: Config,
@@ -84,10 +89,8 @@ export async function openRedis(
     ...(to.Username !== undefined && { username: to.Username }),
     ...(to.Password !== undefined && { password: to.Password }),
     ...(to.TlsTrustedCertificates !== undefined && { trusted: readFileSync(to.TlsTrustedCertificates, 'utf8') }),
-    sentinels: to.Sentinels.map((each) => {
-      const colon = each.lastIndexOf(':');
-      return { host: each.slice(0, colon), port: Number(each.slice(colon + 1)) };
-    }),
+    sentinels: to.Sentinels.map(addressOf),
+    nodes: to.Nodes.map(addressOf),
     sentinelName: to.SentinelName,
     ...(to.SentinelPassword !== undefined && { sentinelPassword: to.SentinelPassword }),
   });

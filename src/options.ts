@@ -138,6 +138,8 @@ const redis = z.strictObject({
   Sentinels: z.array(z.string().regex(/^[^\s]+:\d{1,5}$/)).default([]),
   SentinelName: z.string().default('mymaster'),
   SentinelPassword: z.string().optional(),
+  /** Some of the nodes of a Redis Cluster, `host:port` each. */
+  Nodes: z.array(z.string().regex(/^[^\s]+:\d{1,5}$/)).default([]),
 });
 
 /** A bucket, with our own keys. */
@@ -203,7 +205,7 @@ export const OPTIONS = {
     status: 'read' as const,
     schema: redis.nullable(),
     allowed:
-      'an object: Url ("redis://user:password@host:port/database", "rediss://…" for TLS), or Username, Password and EnableTls beside it; TlsTrustedCertificates (a PEM file); Sentinels (["host:port", …]) with SentinelName and SentinelPassword; Prefix of every key',
+      'an object: Url ("redis://user:password@host:port/database", "rediss://…" for TLS), or Username, Password and EnableTls beside it; TlsTrustedCertificates (a PEM file); Sentinels (["host:port", …]) with SentinelName and SentinelPassword; Nodes (["host:port", …]) of a Redis Cluster; Prefix of every key',
     default: null,
     meaning:
       'Keeps the queues and the log of changes in Redis (6.2 or later), so that every server that names it works on the same jobs and shows the same changes. SaveJobs is true then.',
