@@ -121,6 +121,8 @@ test('redis: a log longer than the stream, and one that was lost, is read whole'
 test('redis: the stream of another index is forgotten', { skip, timeout: 30_000 }, async () => {
   const first = await open();
   await first.changes.announce((await first.database.commit(fresh(50))).changes);
+  // Its sweeper would bring them back.
+  await first.changes.close();
   const database = await openSqlite({ path: join(folder, 'another.db'), limits: UNLIMITED });
   const committed = await database.commit(fresh(2));
   const other = await openRedisChanges(first.redis, database);
