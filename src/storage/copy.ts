@@ -74,7 +74,8 @@ export async function copyFile(from: Storage, to: Storage, file: StoredFile): Pr
   }
   const md5 = hash.digest('hex');
   const back = createHash('md5');
-  for await (const part of await to.stream(uuid)) back.update(part);
+  if (size <= LARGEST_HELD) back.update(await to.read(uuid));
+  else for await (const part of await to.stream(uuid)) back.update(part);
   if (back.digest('hex') !== md5) {
     await to.remove(uuid);
     throw new IsenError('CorruptedFile', `the target does not give the file ${uuid} back as it was written`);
