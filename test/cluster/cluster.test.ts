@@ -177,7 +177,8 @@ test('readers on different nodes miss nothing and go back never, while all nodes
   assert.ok(end >= each * 3);
   await until('the readers have not come to the end', async () => followers.every(({ last }) => last >= end));
   for (const follower of followers) await follower.stop();
-  assert.deepEqual(await readLog(nodes[1]), log.concat((await readLog(nodes[1])).slice(log.length)));
+  // Meanwhile more may have happened.
+  assert.deepEqual((await readLog(nodes[1])).slice(0, log.length), log);
 });
 
 test('what is set on one node is so on each: modalities, rules, log levels, metrics, metadata', { skip }, async () => {
@@ -220,7 +221,7 @@ test('what is set on one node is so on each: modalities, rules, log levels, metr
   const { ID } = await send(nodes[0]);
   // Asks the cluster itself, as one modality another; the answers are kept for all nodes.
   const [host = '', port = ''] = cluster.address('balancer', 4242).split(':');
-  await put(nodes[2], '/modalities/self', JSON.stringify({ AET: 'ORTHANC', Host: host, Port: Number(port) }));
+  await put(nodes[2], '/modalities/self', JSON.stringify({ AET: 'ISEN', Host: host, Port: Number(port) }));
   const asked = await nodes[0].get('/modalities/self/query', {
     method: 'POST',
     body: JSON.stringify({ Level: 'Study', Query: { PatientID: 'P' } }),
