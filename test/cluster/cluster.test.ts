@@ -321,7 +321,9 @@ test('one node follows the log for all, and another one when it dies: rules and 
     const [alive] = nodes.filter((node) => node.name !== name);
     for (let index = 0; index < 20; index++, sent++) await send(alive ?? balancer);
     const isDone = async (): Promise<boolean> => arrived() === sent && told.size === sent;
-    const took = await until(`not all is routed and told without ${name}`, isDone, 30_000);
+    const took = await until(`without ${name} not all is routed and told`, isDone, 30_000).catch((thrown: unknown) => {
+      throw new Error(`of ${sent}, ${arrived()} were routed and ${told.size} told without ${name}`, { cause: thrown });
+    });
     context.diagnostic(`without ${name} all was delivered after ${(took / 1000).toFixed(1)} s`);
     await cluster.programs.get(name)?.start();
   }
@@ -349,7 +351,7 @@ test('one node follows the log for all, and another one when it dies: rules and 
 
 test('a node that is told to stop loses no request of the balancer, and no C-STORE', {
   skip: skip || without('storescu'),
-  timeout: 90_000,
+  timeout: 180_000,
 }, async (context) => {
   let going = true;
   const statuses = new Map<number, number>();
