@@ -10,8 +10,7 @@ import { type Asked, levelsOf } from '../jobs/storing.ts';
 import { log } from '../log.ts';
 import { bodyText } from './body.ts';
 import { disposition } from './files.ts';
-import { answerJob, jobOptions } from './jobs.ts';
-import { jobFields } from './modify.ts';
+import { answerJob, jobOptions, jobFields } from './jobs.ts';
 import { textField } from './querying.ts';
 import { checkId, findOne } from './resources.ts';
 import { type Environment, flag, type Routes, Text } from './routes.ts';
@@ -192,8 +191,8 @@ function addPost(routes: Routes, place: Place): void {
       answers: {
         200: {
           description: 'The archive, or (`application/json`) the job',
-          type: ZIP,
-          schema: z.union([z.object({ ID: z.string(), Path: z.string() }), binary]),
+          type: [ZIP, 'application/json'],
+          schema: binary,
         },
       },
     },

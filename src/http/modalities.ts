@@ -16,7 +16,26 @@ export async function findModality({ modalities }: Services, name: string): Prom
   return modality;
 }
 
-const ModalitySchema = z.looseObject({ AET: z.string(), Host: z.string(), Port: z.number() }).openapi('Modality');
+const ModalitySchema = z
+  .looseObject({
+    AET: z.string(),
+    Host: z.string(),
+    Port: z.number(),
+    Manufacturer: z.string().optional(),
+    LocalAet: z.string().optional(),
+    Timeout: z.number().optional(),
+    RetrieveMethod: z.enum(['C-MOVE', 'C-GET', 'SystemDefault']).optional(),
+    UseDicomTls: z.boolean().optional(),
+    AllowEcho: z.boolean().optional(),
+    AllowFind: z.boolean().optional(),
+    AllowFindWorklist: z.boolean().optional(),
+    AllowGet: z.boolean().optional(),
+    AllowMove: z.boolean().optional(),
+    AllowStore: z.boolean().optional(),
+    AllowStorageCommitment: z.boolean().optional(),
+    AllowTranscoding: z.boolean().optional(),
+  })
+  .openapi('Modality', { description: 'With the options of its queue (README, Routing)' });
 
 /** Adds the routes of this file. */
 export function addModalities(routes: Routes): void {

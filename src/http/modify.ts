@@ -9,7 +9,7 @@ import { IsenError } from '../errors.ts';
 import type { ModificationOrder, Resource } from '../jobs/modify.ts';
 import { receptionOf } from './access.ts';
 import { bodyText } from './body.ts';
-import { answerJob, jobOptions } from './jobs.ts';
+import { answerJob, jobFields, jobOptions } from './jobs.ts';
 import { checkId, findOne } from './resources.ts';
 import type { Environment, Routes } from './routes.ts';
 import { ResourceId } from './schemas.ts';
@@ -40,14 +40,6 @@ const shared = {
   PrivateCreator: z.string().optional().openapi({ description: 'Whose dictionary says the VR of private tags' }),
   Transcode: z.string().optional().openapi({ description: 'UID of the transfer syntax of the result' }),
   LossyQuality: z.number().optional(),
-};
-/** What the body of every request that begins a job may say. */
-export const jobFields = {
-  Synchronous: z.boolean().optional(),
-  Asynchronous: z.boolean().optional(),
-  Permissive: z.boolean().optional(),
-  Priority: z.number().optional(),
-  UserData: z.unknown().optional(),
 };
 const SCHEMAS = {
   modify: { ...shared, RemovePrivateTags: z.boolean().optional() },

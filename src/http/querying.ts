@@ -343,7 +343,15 @@ function addEcho(routes: Routes): void {
       tag: 'Tools',
       summary: 'Tests whether a modality that is not configured answers (C-ECHO)',
       body: {
-        'application/json': z.object({ AET: z.string(), Host: z.string(), Port: z.number(), ...fields }),
+        'application/json': z.object({
+          AET: z.string(),
+          Host: z.string(),
+          Port: z.number(),
+          LocalAet: z.string().optional(),
+          Manufacturer: z.string().optional(),
+          UseDicomTls: z.boolean().optional(),
+          ...fields,
+        }),
       },
       answers,
     },

@@ -20,6 +20,16 @@ export async function findWebhook({ webhooks }: Services, name: string): Promise
 }
 
 const WebhookBody = WebhookSchema.openapi('Webhook');
+const WebhookShown = z
+  .looseObject({
+    Enabled: z.boolean(),
+    Events: z.array(z.string()),
+    HttpHeaders: z.array(z.string()),
+    Secret: z.null().optional(),
+    Timeout: z.number(),
+    Url: z.string(),
+  })
+  .openapi('WebhookShown', { description: 'Without its secret, and of its headers their names' });
 
 /** Adds the routes of this file. */
 export function addWebhooks(routes: Routes): void {
@@ -39,7 +49,7 @@ export function addWebhooks(routes: Routes): void {
         200: {
           description: 'Their names, or their configurations by name',
           type: 'application/json',
-          schema: z.union([z.array(z.string()), z.record(z.string(), WebhookBody)]),
+          schema: z.union([z.array(z.string()), z.record(z.string(), WebhookShown)]),
         },
       },
     },
@@ -55,7 +65,7 @@ export function addWebhooks(routes: Routes): void {
       path,
       tag,
       summary: 'One webhook',
-      answers: { 200: { description: 'Without its secret', type: 'application/json', schema: WebhookBody } },
+      answers: { 200: { description: 'Without its secret', type: 'application/json', schema: WebhookShown } },
     },
     async (context) => json(showWebhook(await findWebhook(services, context.req.param('id') ?? ''))),
   );
