@@ -80,7 +80,10 @@ function addTags(routes: Routes): void {
 function addContent(routes: Routes): void {
   const { services } = routes;
   const answers = {
-    200: { description: 'Names of what is below, or a raw value', type: ['application/octet-stream', 'application/json'] },
+    200: {
+      description: 'Names of what is below, or a raw value',
+      type: ['application/octet-stream', 'application/json'],
+    },
     404: { description: 'There is nothing' },
   };
   const send = async (context: Context<Environment>, path: string): Promise<Response> => {

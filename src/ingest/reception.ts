@@ -379,7 +379,7 @@ function metadataOf({
     RemoteAET: remoteAet,
     RemoteIP: remoteIp,
   };
-  if (origin === 'RestApi') metadata['HttpUsername'] = username;
+  if (origin === 'RestApi' || origin === 'WebDav') metadata['HttpUsername'] = username;
   if (calledAet !== undefined) metadata['CalledAET'] = calledAet;
   return metadata;
 }

@@ -36,7 +36,8 @@ export class AssociationLines {
 
   /** The modality as it is now. */
   target(modality: Modality): Target {
-    return { sending: modality.sending, open: (ready, ahead) => this.#open(modality, ready, ahead) };
+    const { sending, ...where } = modality;
+    return { where: JSON.stringify(where), sending, open: (ready, ahead) => this.#open(modality, ready, ahead) };
   }
 
   async #open(modality: Modality, ready: Ready, ahead: readonly Ready[]): Promise<Line> {

@@ -212,6 +212,8 @@ export class Drain {
     );
     this.#feeds.add(feed);
     let line: Line | undefined;
+    /** Where it leads. */
+    let where: string | undefined;
     let ready: Ready | undefined;
     let [looked, changed] = [performance.now(), this.#changed.signal];
     /** When the rate lets the next instance through. */
@@ -238,6 +240,8 @@ export class Drain {
         ready = await feed.next();
         if (ready === undefined) {
           if (line === undefined || !(await this.#more(line, closeDelay))) return;
+          // Meanwhile the destination may have become another one.
+          looked = Number.NEGATIVE_INFINITY;
           continue;
         }
         // There is more than this one can take: another one helps.
@@ -253,8 +257,13 @@ export class Drain {
           await this.#settle(ready, target.sending, unsent(new IsenError('UnknownResource', ready.problem), true));
           continue;
         }
+        if (line !== undefined && where !== target.where) {
+          await this.#release(line);
+          line = undefined;
+        }
         line = await this.#lineFor(target, ready, feed, line);
         if (line === undefined) return;
+        where = target.where;
         slot = undefined;
         if (!(await this.#deliver(target, ready, feed, line))) line = undefined;
         if (this.#answering.down) return;

@@ -41,6 +41,8 @@ export interface Line {
 
 /** A destination as it is now. */
 export interface Target {
+  /** Where and how it is reached, as text: a line that was opened to another one is not used any more. */
+  readonly where: string;
   readonly sending: Sending;
   /** Opens a line that carries `ready`, and what is `ahead` as far as possible. Throws NetworkProtocol, Timeout. */
   open(ready: Ready, ahead: readonly Ready[]): Promise<Line>;

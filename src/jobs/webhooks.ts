@@ -198,7 +198,13 @@ export async function openWebhooks(options: WebhooksOptions): Promise<Webhooks> 
     },
     async target(name) {
       const webhook = await get(name);
-      return webhook && { sending: webhook.sending, open: () => openWebhookLine(webhook, client, allowed) };
+      if (webhook === undefined) return undefined;
+      const { url, headers, timeout, secret, sending } = webhook;
+      return {
+        where: JSON.stringify([url, headers, timeout, secret]),
+        sending,
+        open: () => openWebhookLine(webhook, client, allowed),
+      };
     },
     close: () => follower.close(),
   };

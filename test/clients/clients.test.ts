@@ -139,7 +139,10 @@ async function documentWithIds(server: Served): Promise<string> {
   return JSON.stringify(document);
 }
 
-test('requests made up from the OpenAPI document meet no fault of the server', { skip, timeout: 180_000 }, async (context) => {
+test('requests made up from the OpenAPI document meet no fault of the server', {
+  skip,
+  timeout: 180_000,
+}, async (context) => {
   const server = await served();
   try {
     writeFileSync(join(folder, 'openapi.json'), await documentWithIds(server));

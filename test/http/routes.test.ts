@@ -136,7 +136,11 @@ async function furnished(): Promise<{ server: Served; named: (path: string) => s
     UserContentType: { report: 1025 },
     Worklists: { Enable: true },
   });
-  const send = async (method: string, path: string, body: string | Uint8Array<ArrayBuffer> = ''): Promise<Record<string, string>> => {
+  const send = async (
+    method: string,
+    path: string,
+    body: string | Uint8Array<ArrayBuffer> = '',
+  ): Promise<Record<string, string>> => {
     const answer = await fetch(server.url + path, { method, body });
     const text = await answer.text();
     assert.equal(answer.status, 200, `${method} ${path}: ${text}`);
