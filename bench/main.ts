@@ -7,7 +7,7 @@ const BENCHMARKS: Readonly<Record<string, () => Promise<{ run(args: readonly str
   'store-scp': () => import('./store-scp.ts'),
   'store-scu': () => import('./store-scu.ts'),
   index: () => import('./index-growth.ts'),
-  'rest-archive': () => import('./rest-archive.ts'),
+  rest: () => import('./rest.ts'),
 };
 
 const [name, ...args] = process.argv.slice(2);

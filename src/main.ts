@@ -16,6 +16,8 @@ import type { Database, DatabaseLimits } from './database/database.ts';
 import { openPostgres } from './database/postgres.ts';
 import { lockIndex } from './database/sqlite/connection.ts';
 import { openSqlite } from './database/sqlite.ts';
+import { parseTag } from './dicom/dictionary.ts';
+import { keepBesides, type Level } from './dicom/levels.ts';
 import type { Parsed, ParseTask } from './dicom/parsing.ts';
 import { asError, IsenError } from './errors.ts';
 import { makeFolder } from './folder.ts';
@@ -87,6 +89,20 @@ export interface Server {
   close(): Promise<void>;
 }
 
+/** The tags of `ExtraMainDicomTags` by level. Throws UnknownDicomTag. */
+function extraMainTags(option: Config['ExtraMainDicomTags']): Partial<Record<Level, string[]>> {
+  return Object.fromEntries(
+    Object.entries(option).map(([level, names = []]) => [
+      level,
+      names.map((name) => {
+        const tag = parseTag(name);
+        if (tag === undefined) throw new IsenError('UnknownDicomTag', `ExtraMainDicomTags: ${name}`);
+        return tag;
+      }),
+    ]),
+  );
+}
+
 /** Starts a server. Throws IsenError with what the operator can do about it; nothing runs then. */
 export async function start({ config: configured, onEnding = () => {} }: StartOptions): Promise<Server> {
   /** In order of opening. */
@@ -96,12 +112,18 @@ export async function start({ config: configured, onEnding = () => {} }: StartOp
     for (let closer = closers.pop(); closer !== undefined; closer = closers.pop()) await closer();
   };
   try {
+    const extra = extraMainTags(configured.ExtraMainDicomTags);
+    keepBesides(extra);
     const database = await openDatabase(configured, closers);
     closers.push(() => database.close());
     const storage = await openStorage(configured);
     const redis = await openRedis(configured, closers);
     const changes = await openChanges(redis, database, closers);
-    const parsers = createPool<readonly ParseTask[], readonly Answer<Parsed>[]>({ file: 'parse', deadline: 60_000 });
+    const parsers = createPool<readonly ParseTask[], readonly Answer<Parsed>[]>({
+      file: 'parse',
+      deadline: 60_000,
+      workerData: extra,
+    });
     closers.push(() => parsers.close());
     const transcoder = createTranscoder({
       storage,

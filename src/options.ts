@@ -318,11 +318,12 @@ export const OPTIONS = {
   ),
   CaseSensitivePN: flag('read', false, 'Whether searches compare person names case-sensitively.'),
   ExtraMainDicomTags: {
-    status: 'later' as const,
+    status: 'read' as const,
     schema: z.record(z.enum(['Patient', 'Study', 'Series', 'Instance']), strings.optional()),
     allowed: 'an object of "Patient", "Study", "Series", "Instance" with lists of attributes',
     default: {},
-    meaning: 'Attributes that are indexed beside the built-in ones.',
+    meaning:
+      'Attributes that are indexed beside the built-in ones, of what is received from now on; reconstruction (`/tools/reconstruct`) indexes those of what is there.',
   },
   Warnings: {
     status: 'ignored' as const,

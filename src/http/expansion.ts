@@ -32,9 +32,6 @@ function reshape(dataset: FullDataset, format: TagsFormat): Record<string, unkno
 
 const byKey = ([a]: [string, unknown], [b]: [string, unknown]): number => (a < b ? -1 : a > b ? 1 : 0);
 
-/** Main tags of the patient, which a study has too. */
-const PATIENT_TAGS: ReadonlySet<string> = new Set(LEVEL.Patient.mainDicomTags);
-
 /** The main tags of a resource (or of the patient, as its study has them), with the sequences among them, sorted by key. */
 function mainTags(
   { level, tags, metadata }: Pick<Found, 'level' | 'tags' | 'metadata'>,
@@ -43,7 +40,8 @@ function mainTags(
 ): Record<string, unknown> {
   const entries: [string, unknown][] = [];
   for (const [tag, value] of Object.entries(tags)) {
-    if (PATIENT_TAGS.has(tag) !== patient) continue;
+    // A study has the main tags of its patient, too.
+    if (LEVEL.Patient.mainDicomTags.includes(tag) !== patient) continue;
     switch (format) {
       case 'Full':
         entries.push([tag, { Name: tagName(tag), Type: 'String', Value: value }]);

@@ -83,9 +83,9 @@ interface State extends Omit<ModificationOrder, 'priority' | 'userData'> {
 /** Instances read from the index together. */
 const PAGE = 1000;
 /** Instances between two moments at which a job may be broken off. */
-const BATCH = 64;
+const BATCH = 128;
 /** Of them at the same time: while some are changed, others are made durable together. */
-const LANES = 8;
+const LANES = 16;
 /** Milliseconds between two checkpoints. */
 const CHECKPOINT = 2000;
 /** Milliseconds that one file may take. */

@@ -146,16 +146,14 @@ test('requests made up from the OpenAPI document meet no fault of the server', {
   const server = await served();
   try {
     writeFileSync(join(folder, 'openapi.json'), await documentWithIds(server));
+    // It has no bodies of application/dicom.
+    const options =
+      '--phases fuzzing --checks no_fault_of_the_server,status_code_conformance --exclude-method DELETE --exclude-path-regex /store-straight$ ' +
+      '--continue-on-failure --request-timeout 20 --no-shrink --warnings off --suppress-health-check all';
+    const examples = process.env['ISEN_REQUESTS'] ?? '1';
     const output = await run(
       'schemathesis',
-      [
-        ...['run', 'openapi.json', '--url', server.url, '--checks', 'no_fault_of_the_server,status_code_conformance'],
-        ...['--phases', 'fuzzing', '--max-examples', process.env['ISEN_REQUESTS'] ?? '1', '--exclude-method', 'DELETE'],
-        // It has no bodies of application/dicom.
-        ...['--exclude-path-regex', '/store-straight$'],
-        ...['--continue-on-failure', '--request-timeout', '20', '--no-shrink', '--warnings', 'off'],
-        ...['--suppress-health-check', 'all'],
-      ],
+      ['run', 'openapi.json', '--url', server.url, '--max-examples', examples, ...options.split(' ')],
       { SCHEMATHESIS_HOOKS: 'known_errors', PYTHONPATH: SCRIPTS },
     );
     context.diagnostic(/[\d ,]+ generated.*/.exec(output)?.[0] ?? '');
