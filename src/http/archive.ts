@@ -8,7 +8,7 @@ import { IsenError } from '../errors.ts';
 import type { ArchiveOrder } from '../jobs/archive-bytes.ts';
 import { type Asked, levelsOf } from '../jobs/storing.ts';
 import { log } from '../log.ts';
-import { bodyText } from './body.ts';
+import { bodyText, parseJson } from './body.ts';
 import { disposition } from './files.ts';
 import { answerJob, jobOptions, jobFields } from './jobs.ts';
 import { textField } from './querying.ts';
@@ -231,7 +231,7 @@ export function addArchives(routes: Routes): void {
 async function jsonBody(context: Context<Environment>): Promise<unknown> {
   const text = await bodyText(context, LARGEST_BODY);
   try {
-    return JSON.parse(text);
+    return parseJson(text);
   } catch (thrown) {
     throw new IsenError('BadFileFormat', undefined, { cause: thrown });
   }

@@ -5,7 +5,7 @@ import { IsenError } from '../errors.ts';
 import { describeModality } from '../scu/modalities.ts';
 import type { Modality } from '../scu/modality.ts';
 import { empty, json, text } from './answers.ts';
-import { bodyText } from './body.ts';
+import { bodyText, parseJson } from './body.ts';
 import { flag, type Routes } from './routes.ts';
 import type { Services } from './services.ts';
 
@@ -138,7 +138,7 @@ export function addModalities(routes: Routes): void {
 /** What a body says, for whoever has an own opinion of what is wrong with it. Throws BadFileFormat for what is not JSON. */
 export function jsonBody(body: string): unknown {
   try {
-    return JSON.parse(body) as unknown;
+    return parseJson(body);
   } catch (thrown) {
     throw new IsenError('BadFileFormat', undefined, { cause: thrown });
   }

@@ -8,7 +8,7 @@ import type { Body } from '../dicom/modification.ts';
 import { IsenError } from '../errors.ts';
 import type { ModificationOrder, Resource } from '../jobs/modify.ts';
 import { receptionOf } from './access.ts';
-import { bodyText } from './body.ts';
+import { bodyText, parseJson } from './body.ts';
 import { answerJob, jobFields, jobOptions } from './jobs.ts';
 import { checkId, findOne } from './resources.ts';
 import type { Environment, Routes } from './routes.ts';
@@ -61,7 +61,7 @@ export async function objectOf(context: Context<Environment>, limit = LARGEST_JO
   const text = await bodyText(context, limit);
   let value: unknown;
   try {
-    value = JSON.parse(text);
+    value = parseJson(text);
   } catch (thrown) {
     throw new IsenError('BadFileFormat', undefined, { cause: thrown });
   }

@@ -12,7 +12,7 @@ import type { RetrieveState } from '../jobs/retrieve.ts';
 import { localAetOf } from '../scu/dial.ts';
 import type { FindAnswer } from '../scu/find.ts';
 import type { Modality } from '../scu/modality.ts';
-import { bodyText } from './body.ts';
+import { bodyText, parseJson } from './body.ts';
 import { answerJob, jobFields, jobOptions } from './jobs.ts';
 import { findModality } from './modalities.ts';
 import { textField } from './querying.ts';
@@ -36,7 +36,7 @@ function readBody(body: string): Body {
   if (plain === '') return {};
   let value: unknown;
   try {
-    value = JSON.parse(plain);
+    value = parseJson(plain);
   } catch {
     return { TargetAet: plain };
   }

@@ -6,7 +6,7 @@ import { IsenError } from '../errors.ts';
 import { verifyPassword } from '../password.ts';
 import { onlyReads, userOf } from './access.ts';
 import { json } from './answers.ts';
-import { bodyText } from './body.ts';
+import { bodyText, parseJson } from './body.ts';
 import type { Environment, Routes } from './routes.ts';
 import { isOfScript, type Sessions } from './sessions.ts';
 
@@ -116,7 +116,7 @@ export function addSession(routes: Routes, sessions: Sessions): void {
 /** A JSON text, or undefined. */
 function parsed(text: string): unknown {
   try {
-    return JSON.parse(text);
+    return parseJson(text);
   } catch {
     return undefined;
   }

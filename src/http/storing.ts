@@ -11,7 +11,7 @@ import type { Modality } from '../scu/modality.ts';
 import { type Outgoing, StoreSender } from '../scu/send.ts';
 import type { Slab } from '../ingest/ingest.ts';
 import { json } from './answers.ts';
-import { bodyText } from './body.ts';
+import { bodyText, parseJson } from './body.ts';
 import { findModality } from './modalities.ts';
 import type { Routes } from './routes.ts';
 import { ResourceId } from './schemas.ts';
@@ -51,7 +51,7 @@ export function readResources(
 ): Readonly<Record<string, unknown>> & { readonly Resources: readonly string[] } {
   let value: unknown;
   try {
-    value = JSON.parse(text);
+    value = parseJson(text);
   } catch {
     value = PUBLIC_ID.test(text.trim()) ? text.trim() : undefined;
   }
