@@ -165,11 +165,17 @@ async function search(server: Running): Promise<number> {
 export async function find(rounds: number): Promise<readonly string[]> {
   const servers: Running[] = [];
   const rates = new Map<Running, number[]>();
+  /** Milliseconds of CPU of one search, which say more on a machine that others use. */
+  const spent = new Map<Running, number[]>();
   try {
     for (const subject of ['isen', 'reference'] as const) servers.push(await filled(subject));
     for (let round = 0; round < rounds; round += 1) {
-      for (const server of round % 2 === 0 ? servers : [...servers].reverse())
-        rates.set(server, [...(rates.get(server) ?? []), await search(server)]);
+      for (const server of round % 2 === 0 ? servers : [...servers].reverse()) {
+        const before = server.cpu();
+        const rate = await search(server);
+        rates.set(server, [...(rates.get(server) ?? []), rate]);
+        spent.set(server, [...(spent.get(server) ?? []), ((server.cpu() - before) * 1e6) / (rate * TIME)]);
+      }
     }
   } finally {
     for (const server of servers) await server.stop();
@@ -182,7 +188,7 @@ export async function find(rounds: number): Promise<readonly string[]> {
       (server) =>
         `  ${server.subject}: ${percentile(of(server), 0.5).toFixed(1)}/s [${of(server)
           .map((rate) => rate.toFixed(1))
-          .join(' ')}]`,
+          .join(' ')}], ${percentile(spent.get(server) ?? [], 0.5).toFixed(1)} ms of CPU each`,
     ),
   ];
 }

@@ -83,7 +83,7 @@ interface State extends Omit<ModificationOrder, 'priority' | 'userData'> {
 /** Instances read from the index together. */
 const PAGE = 1000;
 /** Instances between two moments at which a job may be broken off. */
-const BATCH = 128;
+const BATCH = 64;
 /** Of them at the same time: while some are changed, others are made durable together. */
 const LANES = 16;
 /** Milliseconds between two checkpoints. */
