@@ -6,7 +6,7 @@ import { header } from '../api/resources.ts';
 import type { Fetched } from '../parts/fetched.ts';
 import { useFetched } from '../parts/fetched.ts';
 import { Failed, Loading } from '../parts/page.tsx';
-import { InstanceContent, type Known, useKnown } from '../resource/content.tsx';
+import { factsOf, InstanceContent, type Known, useKnown } from '../resource/content.tsx';
 import { Hex } from '../resource/hex.tsx';
 import { ResourcePage } from '../resource/page.tsx';
 import { Tags } from '../resource/tags.tsx';
@@ -39,6 +39,7 @@ export function Instance({ id }: { readonly id: string }) {
     <ResourcePage
       place="instances"
       id={id}
+      {...(known.value && { facts: factsOf(known.value) })}
       content={() => <InstanceContent id={id} known={known} />}
       tabs={({ itself }) => [
         { name: 'tags', title: t.resource.tags, body: <AllTags id={id} known={known} /> },

@@ -10,6 +10,7 @@ import { t } from '../texts.ts';
 import { Film, isFilm } from './film.tsx';
 import { Picture } from './picture.tsx';
 import { isReport, Report } from './report.tsx';
+import { UID_NAMES } from './uid-names.ts';
 
 const ENCAPSULATED_DOCUMENT = '0042,0011';
 
@@ -28,6 +29,25 @@ export function useKnown(id: string): Fetched<Known> {
     },
     [id],
   );
+}
+
+const text = (dataset: Dataset, tag: string): string => {
+  const value = dataset[tag]?.Value;
+  return typeof value === 'string' ? value.trim() : '';
+};
+
+/** What kind of thing an instance is, by name. */
+export function factsOf({ dataset, transferSyntax = '' }: Known): readonly (readonly [string, string])[] {
+  const [rows, columns, bits, frames] = ['0028,0010', '0028,0011', '0028,0101', '0028,0008'].map((tag) =>
+    text(dataset, tag),
+  );
+  const named = (uid: string): string => UID_NAMES[uid] ?? uid;
+  return [
+    [t.resource.sopClass, named(text(dataset, '0008,0016'))],
+    [t.resource.transferSyntax, named(transferSyntax)],
+    [t.resource.matrix, rows === '' ? '' : t.resource.matrixOf(columns ?? '', rows ?? '', bits ?? '')],
+    [t.resource.frameCount, frames ?? ''],
+  ];
 }
 
 function Document({ id, dataset }: { readonly id: string; readonly dataset: Dataset }) {

@@ -57,7 +57,7 @@ function viewOf({ itself, parents }: Loaded): string | undefined {
   }
 }
 
-function Shown({ place, loaded, reload, content, tabs }: Omit<ResourcePageProps, 'id'> & ShownProps) {
+function Shown({ place, loaded, reload, content, tabs, facts }: Omit<ResourcePageProps, 'id'> & ShownProps) {
   const { itself, parents, version } = loaded;
   const view = viewOf(loaded);
   const parent = parents.at(-1);
@@ -115,7 +115,7 @@ function Shown({ place, loaded, reload, content, tabs }: Omit<ResourcePageProps,
           <Tabs label={t.resource.parts} tabs={all} />
         </div>
         <aside class="stack">
-          <Facts itself={itself} parents={parents} />
+          <Facts itself={itself} parents={parents} more={facts} />
           <Statistics place={place} id={itself.ID} version={version} />
         </aside>
       </div>
@@ -147,6 +147,8 @@ interface ResourcePageProps {
   readonly id: string;
   /** What stands first: its children, or the picture. */
   readonly content: (loaded: Loaded) => ComponentChildren;
+  /** What else there is to say of it, by name. */
+  readonly facts?: readonly (readonly [string, string])[];
   /** The parts between the first and the details; else what its instances have in common. */
   readonly tabs?: (loaded: Loaded) => readonly Tab[];
 }

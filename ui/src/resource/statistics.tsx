@@ -33,7 +33,12 @@ export function Statistics({ place, id, version }: StatisticsProps) {
       <dl>
         {lines.map(
           ([title, shown]) =>
-            shown !== undefined && [<dt key={`${title} name`}>{title}</dt>, <dd key={title}>{shown}</dd>],
+            shown !== undefined && (
+              <div key={title}>
+                <dt>{title}</dt>
+                <dd>{shown}</dd>
+              </div>
+            ),
         )}
       </dl>
     </section>

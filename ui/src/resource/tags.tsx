@@ -180,7 +180,10 @@ function Row({ line, isOpen, onToggle, instance, looksAt, onLook }: RowProps) {
           )}
           <code>{tag}</code>
         </td>
-        <td class="name">{name}</td>
+        <td class="name">
+          {/* Keywords have no blanks to be broken at. */}
+          {name.split(/(?<=[a-z])(?=[A-Z])/).map((word, index) => [index > 0 && <wbr key={`${index} break`} />, word])}
+        </td>
         <td>
           <Value element={element} />
         </td>
