@@ -30,7 +30,7 @@ const levelText = ({ center, width }: Level): string => t.viewer.level(t.viewer.
 function Corner({ place, lines }: { readonly place: string; readonly lines: readonly string[] }) {
   const written = lines.filter((line) => line !== '');
   return (
-    <div class={`corner ${place}`}>
+    <div class={`words ${place}`}>
       {written.map((line) => (
         <div key={line}>{line}</div>
       ))}
