@@ -65,8 +65,9 @@ export interface Webhooks {
   list(): Promise<readonly Webhook[]>;
   get(name: string): Promise<Webhook | undefined>;
   /**
-   * Adds or replaces one, for what happens from now on; without `Secret`, or with null, one that is there keeps its own. Throws
-   * ParameterOutOfRange, BadFileFormat; ForbiddenAccess for one of the configuration, and for a URL that is not allowed.
+   * Adds or replaces one, for what happens from now on; without `Secret`, or with null, one that is there keeps its own, as long as the
+   * URL is of the same server: another one must not get what that one takes as signed for it. Throws ParameterOutOfRange,
+   * BadFileFormat; ForbiddenAccess for one of the configuration, and for a URL that is not allowed.
    */
   put(name: string, description: unknown): Promise<void>;
   /** Whether it was there; what it has queued fails. Throws ForbiddenAccess for one of the configuration. */
@@ -188,7 +189,7 @@ export async function openWebhooks(options: WebhooksOptions): Promise<Webhooks> 
       const known = await set.get(name);
       const given = readWebhook(name, kept(description, known), 'rest');
       checkAllowed(given, allowed);
-      const Secret = given.description['Secret'] ?? known?.secret;
+      const Secret = given.description['Secret'] ?? (isSameServer(given.url, known?.url) ? known?.secret : undefined);
       if (given.enabled && !(await isWanted())) await follower.begin();
       await set.put(name, { ...given.description, ...(Secret !== undefined && { Secret }) });
       follower.wake();

@@ -30,14 +30,17 @@ const receiver = createServer((request, response) => {
   });
 });
 let url = '';
+/** The same receiver by another name. */
+let elsewhere = '';
 let server: Served;
 
 before(async () => {
   receiver.listen(0, '127.0.0.1');
   await once(receiver, 'listening');
   url = `http://127.0.0.1:${(receiver.address() as AddressInfo).port}`;
+  elsewhere = url.replace('127.0.0.1', 'localhost');
   server = await serve({
-    OutgoingHttpAllowed: [url],
+    OutgoingHttpAllowed: [url, elsewhere],
     Webhooks: { fixed: { Url: `${url}/fixed`, Events: ['NewStudy'] } },
   });
 });
@@ -100,6 +103,21 @@ test('a change is told once to who wants it, signed, and again until it is taken
   }
   const deliveries = new Set(told.map(({ headers }) => String(headers['isen-delivery'])));
   assert.equal(deliveries.size, told.length, 'each has a name of its own');
+});
+
+test('a secret stays with the server that it was made for', async () => {
+  assert.equal((await ask('PUT', '/webhooks/moving', { Url: `${url}/one`, Enabled: false, Secret: 's' })).status, 200);
+  for (const [Url, isSigned] of [
+    [`${url}/two`, true],
+    [`${elsewhere}/three`, false],
+    [`${url}/four`, false],
+  ] as const) {
+    assert.equal((await ask('PUT', '/webhooks/moving', { Url, Enabled: false })).status, 200);
+    told.length = 0;
+    assert.equal((await ask('POST', '/webhooks/moving/test', '')).status, 200);
+    assert.equal(told[0]?.headers['isen-signature'] !== undefined, isSigned, Url);
+  }
+  assert.equal((await ask('DELETE', '/webhooks/moving')).status, 200);
 });
 
 test('what is shown has no secret; a test is answered at once; what is removed is told nothing', async () => {

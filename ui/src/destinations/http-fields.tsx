@@ -133,7 +133,7 @@ export function WebhookFields({ draft, onDraft, isNew, stored }: FieldsProps) {
   const words = t.destinations;
   const field = { draft, onDraft };
   const events = new Set(Array.isArray(draft['Events']) ? (draft['Events'] as string[]) : []);
-  const isSigned = stored['Secret'] === null;
+  const isSigned = stored['Secret'] === null && keepsSecrets(draft, stored);
   return (
     <>
       <CheckField {...field} of="Enabled" label={words.enabled} initial />
