@@ -48,17 +48,20 @@ const SMALL = 1 << 20;
 const SMALL_TOGETHER = 64 << 20;
 let held = 0;
 
-/** The bytes of a small file, verified. They count as held until the answer has left. Throws CorruptedFile. */
-async function readVerified(
-  context: Context<Environment>,
-  storage: Storage,
-  attachment: Attachment,
-): Promise<Uint8Array> {
-  const { uuid, uncompressedSize: size, uncompressedMD5: md5 } = attachment;
+/** Whether a file is small, and may be in memory; then it counts as held until the answer has left, or its client. */
+function hold({ env: { outgoing } }: Context<Environment>, size: number): boolean {
+  // Of a client that is gone already nothing would tell when to let go.
+  if (size > SMALL || held + size > SMALL_TOGETHER || outgoing.closed) return false;
   held += size;
-  context.env.outgoing.once('close', () => {
+  outgoing.once('close', () => {
     held -= size;
   });
+  return true;
+}
+
+/** The bytes of a small file, verified. Throws CorruptedFile. */
+async function readVerified(storage: Storage, attachment: Attachment): Promise<Uint8Array> {
+  const { uuid, uncompressedSize: size, uncompressedMD5: md5 } = attachment;
   const bytes = await readContent(storage, attachment, { start: 0, end: size });
   if (md5 !== '' && createHash('md5').update(bytes).digest('hex') !== md5) throw altered(uuid);
   return bytes;
@@ -98,7 +101,7 @@ export async function sendFile(
   received = Number.NaN,
 ): Promise<Response> {
   const { uuid, uncompressedSize: size, uncompressedMD5: md5 } = attachment;
-  const isSmall = size <= SMALL && held + size <= SMALL_TOGETHER;
+  const isSmall = hold(context, size);
   // Of a small one its size: its bytes are compared when they are read.
   if (!isSmall) await checkIntact(storage, attachment, received);
   else if ((await storage.size(uuid)) !== attachment.compressedSize) throw altered(uuid);
@@ -120,7 +123,7 @@ export async function sendFile(
   const status = range ? 206 : 200;
   if (context.req.method === 'HEAD') return new Response(null, { status, headers: all });
   if (isSmall) {
-    const bytes = await readVerified(context, storage, attachment);
+    const bytes = await readVerified(storage, attachment);
     return new Response((bytes as Uint8Array<ArrayBuffer>).subarray(start, end), { status, headers: all });
   }
   const source = await streamContent(storage, attachment, { start, end });

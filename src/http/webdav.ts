@@ -190,7 +190,14 @@ class WebDav {
     const node = await this.#folders.at(path);
     if (node?.kind === 'json') return json(JSON.parse(await this.#json(node)));
     if (node?.kind !== 'file') return empty(404);
-    return sendFile(context, this.#services.storage, node.attachment, { 'Content-Type': 'application/dicom' });
+    const received = receivedAt(node.found.metadata);
+    return sendFile(
+      context,
+      this.#services.storage,
+      node.attachment,
+      { 'Content-Type': 'application/dicom' },
+      received,
+    );
   }
 
   async #put(context: Context<Environment>, path: readonly string[]): Promise<Response> {

@@ -2,13 +2,22 @@
 
 import assert from 'node:assert/strict';
 
-import { randomBytes } from 'node:crypto';
-import { closeSync, openSync, readdirSync, readSync, truncateSync, writeSync } from 'node:fs';
-import { get } from 'node:http';
+import { createHash, randomBytes } from 'node:crypto';
+import { once } from 'node:events';
+import { closeSync, mkdtempSync, openSync, readdirSync, readSync, rmSync, truncateSync, writeSync } from 'node:fs';
+import { get, IncomingMessage, ServerResponse } from 'node:http';
+import { Socket } from 'node:net';
+import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, test } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
+import { Hono } from 'hono';
+import { type Attachment, DICOM_ATTACHMENT } from '../../src/database/database.ts';
+import { sendFile } from '../../src/http/files.ts';
+import type { Environment } from '../../src/http/routes.ts';
 import { log } from '../../src/log.ts';
+import { openFilesystem } from '../../src/storage/filesystem.ts';
+import type { Storage } from '../../src/storage/storage.ts';
 import { make } from '../dicom/made.ts';
 import { raw, serve } from './served.ts';
 
@@ -156,6 +165,63 @@ test('more small files at once than are held in memory are right all the same', 
   const { bytes, paths } = await store(900);
   const answers = await Promise.all(Array.from({ length: 150 }, () => download(paths[0] ?? '')));
   for (const { body, complete } of answers) assert.ok(complete && body.equals(bytes));
+});
+
+test('small files count as held from when that is decided, and for no client that has left', async () => {
+  const root = mkdtempSync(join(tmpdir(), 'isen-held-'));
+  const storage = await openFilesystem({ root, sync: false });
+  const bytes = randomBytes(1 << 20);
+  const uuid = storage.name();
+  await storage.put(uuid, bytes);
+  await storage.keep(uuid);
+  const md5 = createHash('md5').update(bytes).digest('hex');
+  const attachment: Attachment = {
+    uuid,
+    contentType: DICOM_ATTACHMENT,
+    compression: 'none',
+    uncompressedSize: bytes.length,
+    uncompressedMD5: md5,
+    compressedSize: bytes.length,
+    compressedMD5: md5,
+  };
+  let streamed = 0;
+  const counted: Storage = {
+    ...storage,
+    stream: (...asked) => {
+      streamed += 1;
+      return storage.stream(...asked);
+    },
+  };
+  const app = new Hono<Environment>();
+  app.get('/', (context) => sendFile(context, counted, attachment, {}, Date.now()));
+  const clients: ServerResponse[] = [];
+  const together = async (leave: boolean): Promise<number> => {
+    streamed = 0;
+    await Promise.all(
+      Array.from({ length: 70 }, async () => {
+        const socket = new Socket();
+        const incoming = new IncomingMessage(socket);
+        const outgoing = new ServerResponse(incoming);
+        outgoing.assignSocket(socket);
+        clients.push(outgoing);
+        if (leave) {
+          const closed = once(outgoing, 'close');
+          outgoing.destroy();
+          await closed;
+        }
+        const answer = await app.request('/', {}, { incoming, outgoing });
+        assert.ok(bytes.equals(Buffer.from(await answer.arrayBuffer())));
+      }),
+    );
+    return streamed;
+  };
+  try {
+    await together(true);
+    assert.equal(await together(false), 70 - 64);
+  } finally {
+    for (const client of clients) client.destroy();
+    rmSync(root, { recursive: true });
+  }
 });
 
 test('a file that is read whole for its header is compared with its MD5', async () => {
