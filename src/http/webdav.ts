@@ -53,8 +53,16 @@ interface Entry {
   readonly file?: { readonly size: number; readonly type: string };
 }
 
+/** Characters that no XML document may hold, escaped or not (XML 1.0 §2.2). */
+const NOT_XML = /[^\t\n\r\x20-\ud7ff\ue000-\ufffd\u{10000}-\u{10ffff}]/gu;
+
 const escaped = (text: string): string =>
-  text.replaceAll('&', '&amp;').replaceAll('<', '&lt;').replaceAll('>', '&gt;').replaceAll('"', '&quot;');
+  text
+    .replaceAll(NOT_XML, '\ufffd')
+    .replaceAll('&', '&amp;')
+    .replaceAll('<', '&lt;')
+    .replaceAll('>', '&gt;')
+    .replaceAll('"', '&quot;');
 
 const href = (path: readonly string[], isFolder: boolean): string =>
   escaped([ROOT, ...path.map(encodeURIComponent)].join('/') + (isFolder ? '/' : ''));

@@ -35,6 +35,12 @@ test('what is put into uploads is found in every other folder, and comes back by
     assert.deepEqual(await members(server, '/uploads/new'), ['a.dcm']);
     assert.equal((await raw(server.port, '/webdav/uploads/notes.txt', { method: 'PUT' }, 'notes')).status, 201);
 
+    // What XML has no character for must not spoil the list of a folder.
+    assert.equal((await dav(server, 'MKCOL', '/uploads/a%01b%ef%bf%be')).status, 201);
+    const listed = (await dav(server, 'PROPFIND', '/uploads')).body.toString();
+    assert.match(listed, /<D:displayname>a\ufffdb\ufffd<\/D:displayname>/);
+    assert.match(listed, /<D:href>\/webdav\/uploads\/a%01b%EF%BF%BE\/<\/D:href>/);
+
     const [patient = ''] = await members(server, '/by-patients');
     // One segment: nothing of a patient's name leads out of its folder, or out of the XML.
     assert.equal(patient, `${encodeURIComponent('A .. B - Doe^<b>&')}/`);
