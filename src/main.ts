@@ -38,6 +38,7 @@ import { openStores } from './jobs/store.ts';
 import { peerStoreKind, storeKind } from './jobs/storing.ts';
 import { openWebhooks } from './jobs/webhooks.ts';
 import { createArchives } from './jobs/archive.ts';
+import { createModifier } from './jobs/modifier.ts';
 import { createModifications } from './jobs/modify.ts';
 import { openSettings } from './jobs/settings.ts';
 import { createHttpClient } from './outgoing.ts';
@@ -164,12 +165,15 @@ export async function start({ config: configured, onEnding = () => {} }: StartOp
       apply: ingest.apply,
     });
     closers.push(() => webhooks.close());
+    const modifier = createModifier({ database, storage });
+    closers.push(() => modifier.close());
     const stores = await openStores({
       config,
       queue,
       database,
       storage,
       transcoder,
+      modifier,
       targets: {
         modality: (name) => {
           const { DicomScuPreferredTransferSyntax: preferred, TranscodeDicomProtocol: transcoding } = config;
@@ -216,8 +220,7 @@ export async function start({ config: configured, onEnding = () => {} }: StartOp
     jobs.register(moveKind(retrieving));
     jobs.register(getKind(retrieving));
     jobs.register(commitmentKind({ database, storage, dial, modalities }));
-    const modifications = createModifications({ database, storage, ingest, jobs });
-    closers.push(() => modifications.close());
+    const modifications = createModifications({ database, ingest, jobs, modifier });
     const archives = createArchives({ database, storage, transcoder, jobs });
     closers.push(() => archives.close());
     await jobs.start();

@@ -9,7 +9,7 @@ import { jsonBody } from './modalities.ts';
 import { checkId } from './resources.ts';
 import { flag, type Routes } from './routes.ts';
 
-const RuleBody = RuleSchema.omit({ Modify: true, Anonymize: true }).openapi('Route');
+const RuleBody = RuleSchema.openapi('Route');
 
 const describe = (rule: Rule): Readonly<Record<string, unknown>> => ({
   ...rule.description,

@@ -5,9 +5,11 @@
 
 import type { Database, Found } from '../database/database.ts';
 import { DICOM_ATTACHMENT } from '../database/database.ts';
+import type { Body } from '../dicom/modification.ts';
 import type { Transcoder } from '../ingest/transcoder.ts';
 import type { Outgoing } from '../scu/send.ts';
 import { readContent, type Source } from '../storage/content.ts';
+import type { Modifier } from './modifier.ts';
 import { type Order, orderOf } from './order.ts';
 import type { Entry, Queue } from './queue.ts';
 
@@ -25,6 +27,7 @@ export interface FeedSource {
   readonly database: Pick<Database, 'find'>;
   readonly storage: Source;
   readonly transcoder: Pick<Transcoder, 'transcode'>;
+  readonly modifier: Pick<Modifier, 'changed'>;
 }
 
 /** Entries of one queue for one line. */
@@ -119,11 +122,23 @@ export class Feed {
         continue;
       }
       const instance = found.get(order.instance);
-      const outgoing = instance && outgoingOf(this.#source, instance, order.transcode);
+      const outgoing = instance && this.#outgoing(instance, order);
       const lost = instance === undefined ? 'the instance is not stored any more' : 'its SOP class is not known';
       const problem = outgoing === undefined ? lost : '';
       this.#ready.push({ entry, order, outgoing, problem });
     }
+  }
+
+  #outgoing(instance: Found, { transcode, modification }: Order): Outgoing | undefined {
+    const outgoing = outgoingOf(this.#source, instance, transcode);
+    if (outgoing === undefined || modification === undefined) return outgoing;
+    const { body, patientName, ...others } = modification;
+    const changed = (more: Body): Promise<Uint8Array> => {
+      const change = { ...others, body: { ...body, ...more }, ...(patientName !== undefined && { patientName }) };
+      return this.#source.modifier.changed(instance.id, { ...change, alike: true }, async (bytes) => bytes);
+    };
+    // Transcoded first, so that what is lost of the pixels is lost once.
+    return { ...outgoing, changed: () => changed({}), transcode: (Transcode) => changed({ Transcode }) };
   }
 }
 

@@ -215,6 +215,12 @@ test('store sends all levels to another server, plain, compressed, transcoded, s
   await until('the rule sent it', async () =>
     (await ask<string[]>(other.url, 'GET', '/instances')).includes(routed.ID),
   );
+  await ask(url, 'PUT', '/routes/all', { To: 'two', Modify: { Replace: { PatientID: 'MODIFIED' }, Force: true } });
+  await upload(url, make({ sopUid: '1.2.11' }));
+  await until('it came modified', async () => {
+    const found = await ask<string[]>(other.url, 'POST', '/tools/lookup', 'MODIFIED');
+    return found.length === 1;
+  });
 });
 
 test('the reference server is a peer, in both directions', { skip: without('Orthanc') }, async (context) => {
