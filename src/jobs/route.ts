@@ -49,12 +49,17 @@ export interface Router {
   /** Sorted by name. */
   list(): Promise<readonly Rule[]>;
   get(name: string): Promise<Rule | undefined>;
+  /** Whether a rule is one of the configuration, which only whoever writes that can change. */
+  isConfigured(name: string): boolean;
   /** Adds or replaces a rule, for what comes from now on. Throws ParameterOutOfRange, BadFileFormat; ForbiddenAccess for one of the configuration. */
   put(name: string, description: unknown): Promise<void>;
   /** Whether it was there. Throws ForbiddenAccess for one of the configuration. */
   remove(name: string): Promise<boolean>;
-  /** Asks a rule about a stored instance, as if it had just come. Throws InexistentItem, UnknownResource. */
-  test(name: string, instance: string): Promise<RuleTest>;
+  /**
+   * Asks a rule about a stored instance, as if it had just come: the one of that name, or the one that `description` is, which is not stored.
+   * Throws InexistentItem, UnknownResource, and as {@link put} for a description that is none.
+   */
+  test(name: string, instance: string, description?: unknown): Promise<RuleTest>;
   /** Resolves when all that is in the log now was looked at. Throws Busy where that takes long. */
   caughtUp(): Promise<void>;
   /** Stores the position. */
@@ -120,6 +125,10 @@ class FollowingRouter implements Router {
     return (await this.list()).find((rule) => rule.name === name);
   }
 
+  isConfigured(name: string): boolean {
+    return this.#configured.has(name);
+  }
+
   async put(name: string, description: unknown): Promise<void> {
     const rule = readRule(name, description);
     await this.#checkTargets(rule);
@@ -132,8 +141,8 @@ class FollowingRouter implements Router {
     return true;
   }
 
-  async test(name: string, instance: string): Promise<RuleTest> {
-    const rule = await this.get(name);
+  async test(name: string, instance: string, description?: unknown): Promise<RuleTest> {
+    const rule = description === undefined ? await this.get(name) : readRule(name, description);
     if (rule === undefined) throw new IsenError('InexistentItem', `No route with name: ${name}`);
     const request = { level: 'Instance', id: instance, ancestors: true } as const;
     const [found] = await this.#options.database.find(request);

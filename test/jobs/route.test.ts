@@ -286,7 +286,30 @@ test('the routes of the rules', async (context) => {
     status: 200,
     body: { Matches: true, Reasons: [], To: ['a'] },
   });
+  assert.deepEqual(await ask(server, 'GET', '/routes?expand'), {
+    status: 200,
+    body: [
+      { Name: 'fixed', To: 'a', Enabled: true, Configured: true },
+      { ...rule, Name: 'mine', Enabled: true },
+    ],
+  });
+  // A rule that is not stored, under a name that is, and under one that is not.
+  const tried = { ID, Route: { To: 'b', When: { Tags: { Modality: 'CT' } } } };
+  for (const name of ['mine', 'none']) {
+    assert.deepEqual(await ask(server, 'POST', `/routes/${name}/test`, JSON.stringify(tried)), {
+      status: 200,
+      body: { Matches: true, Reasons: [], To: ['b'] },
+    });
+  }
+  assert.deepEqual((await ask(server, 'GET', '/routes')).body, ['fixed', 'mine']);
   for (const [method, path, body, status, details] of [
+    [
+      'POST',
+      '/routes/mine/test',
+      JSON.stringify({ ID, Route: { To: 'b', When: { Level: 'Nothing' } } }),
+      400,
+      'Route mine: Level: "Nothing" is no level',
+    ],
     ['GET', '/routes/none', undefined, 404, 'No route with name: none'],
     ['POST', '/routes/none/test', ID, 404, 'No route with name: none'],
     ['POST', '/routes/mine/test', 'nonsense', 404, undefined],
