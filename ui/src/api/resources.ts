@@ -264,3 +264,8 @@ export function pictureUrl(id: string, size: number, frame = 0): string {
   address.searchParams.set('smooth', 'true');
   return address.href;
 }
+
+/** Resources of any level by their ids; those that are gone are left out. */
+export async function bulk(Resources: readonly string[], signal?: AbortSignal): Promise<readonly Resource[]> {
+  return post('tools/bulk-content', { Resources }, { signal });
+}
