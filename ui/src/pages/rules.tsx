@@ -10,6 +10,7 @@ import { Icon } from '../parts/icon.tsx';
 import { Empty, Failed, Loading, Page } from '../parts/page.tsx';
 import { type Column, Table } from '../parts/table.tsx';
 import { notify, notifyError } from '../parts/toasts.tsx';
+import { Toggle } from '../parts/toggle.tsx';
 import { navigate, query } from '../router.ts';
 import { RuleForm, syntaxName } from '../routing/rule-form.tsx';
 import { phrasesOf } from '../routing/rule-words.ts';
@@ -126,13 +127,11 @@ export function Rules() {
       key: 'enabled',
       title: words.enabled,
       cell: (rule) => (
-        <input
-          type="checkbox"
-          class="toggle"
-          aria-label={words.enable(rule.Name)}
+        <Toggle
+          name={words.enable(rule.Name)}
           checked={rule.Enabled ?? true}
           disabled={!writes || rule.Configured === true}
-          onChange={(event) => void enable(rule, event.currentTarget.checked).catch(notifyError)}
+          set={(on) => enable(rule, on)}
         />
       ),
     },

@@ -2,7 +2,6 @@
 
 import { CircleAlert, CircleCheck, Power, RotateCw } from 'lucide';
 import type { ComponentChildren } from 'preact';
-import { useEffect, useState } from 'preact/hooks';
 import {
   accepted,
   end,
@@ -26,6 +25,7 @@ import { Icon } from '../parts/icon.tsx';
 import { Failed, Loading, Page } from '../parts/page.tsx';
 import { usePolled } from '../parts/polled.ts';
 import { notify, notifyError } from '../parts/toasts.tsx';
+import { Toggle } from '../parts/toggle.tsx';
 import { mayWrite } from '../session.ts';
 import { Throughput } from '../system/throughput.tsx';
 import { t } from '../texts.ts';
@@ -226,29 +226,14 @@ function Logs() {
 
 function Metrics() {
   const on = useFetched(metricsOn, []);
-  /** What was chosen and is not in force yet. */
-  const [chosen, setChosen] = useState<boolean | undefined>();
-  useEffect(() => setChosen(undefined), [on.value, on.error]);
   const set = async (wanted: boolean): Promise<void> => {
-    setChosen(wanted);
-    try {
-      await setMetrics(wanted);
-      on.reload();
-    } catch (thrown) {
-      setChosen(undefined);
-      throw thrown;
-    }
+    await setMetrics(wanted);
+    on.reload();
   };
   return (
     <div class="row">
       <label class="check">
-        <input
-          type="checkbox"
-          class="toggle"
-          checked={chosen ?? on.value === true}
-          disabled={!mayWrite.value || on.value === undefined}
-          onChange={(event) => void set(event.currentTarget.checked).catch(notifyError)}
-        />
+        <Toggle checked={on.value === true} disabled={!mayWrite.value || on.value === undefined} set={set} />
         {words.metrics}
       </label>
       <a class="push" href={new URL('tools/metrics-prometheus', API).href} target="_blank" rel="noreferrer">
