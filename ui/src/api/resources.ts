@@ -75,7 +75,7 @@ export async function find(
     Limit: page.limit,
     OrderBy: page.order,
     RequestedTags: page.tags,
-    ResponseContent: ['MainDicomTags', 'Labels', 'Children', 'Parent', 'Status', 'IsStable'],
+    ResponseContent: ['MainDicomTags', 'Labels', 'Children', 'Parent', 'Metadata', 'Status', 'IsStable'],
   };
   return post('tools/find', body, { signal });
 }
