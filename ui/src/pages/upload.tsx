@@ -263,7 +263,7 @@ function NotDicom({ now }: { readonly now: State }) {
     <details class="panel" open={open} onToggle={(event) => setOpen(event.currentTarget.open)}>
       <summary>{t.upload.notDicomTitle(now.notDicom)}</summary>
       {open && (
-        <ul class="paths">
+        <ul class="paths" tabIndex={0} aria-label={t.upload.notDicom}>
           {now.notDicomNames.map((path) => (
             <li key={path}>{path}</li>
           ))}

@@ -120,13 +120,15 @@ function Row({
   );
 }
 
+interface AddProps extends Omit<AttachmentsProps, 'version'> {
+  /** The names that are there. */
+  readonly known: readonly string[];
+  readonly onClose: () => void;
+  readonly onDone: () => void;
+}
+
 /** The dialog that adds a file. */
-function Add({
-  place,
-  id,
-  onClose,
-  onDone,
-}: Omit<AttachmentsProps, 'version'> & { readonly onClose: () => void; readonly onDone: () => void }) {
+function Add({ place, id, known, onClose, onDone }: AddProps) {
   const [name, setName] = useState('');
   const [chosen, setChosen] = useState(false);
   const input = useRef<HTMLInputElement>(null);
@@ -139,7 +141,7 @@ function Add({
       run={async () => {
         const file = input.current?.files?.[0];
         if (file === undefined) return;
-        await attach(place, id, name, file);
+        await attach(place, id, name, file, !known.includes(name));
         onDone();
       }}
     >
@@ -185,7 +187,15 @@ export function Attachments({ place, id, version }: AttachmentsProps) {
           </table>
         </div>
       )}
-      {adding && <Add place={place} id={id} onClose={() => setAdding(false)} onDone={reload} />}
+      {adding && (
+        <Add
+          place={place}
+          id={id}
+          known={(value ?? []).map((each) => each.name)}
+          onClose={() => setAdding(false)}
+          onDone={reload}
+        />
+      )}
     </section>
   );
 }

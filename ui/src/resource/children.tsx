@@ -47,7 +47,7 @@ function Card(props: CardProps) {
         />
       </label>
       <a href={href(link)} tabIndex={-1} aria-hidden="true">
-        <Thumbnail size={84} series={series} instance={instance} />
+        <Thumbnail size={84} series={series} instance={instance} modality={modalities} />
       </a>
       <div class="card-body">
         <span class="row">
@@ -173,7 +173,7 @@ export function InstancesOf({ loaded: { itself, version } }: { readonly loaded: 
           return (
             <li key={ID} class={chosen.has(ID) ? 'chosen' : undefined}>
               <a href={href(`instances/${ID}`)} title={name}>
-                <Thumbnail size={104} instance={ID} />
+                <Thumbnail size={104} instance={ID} modality={itself.MainDicomTags['Modality']} />
                 <span class="ellipsis">{tags['InstanceNumber']?.trim() || '–'}</span>
                 <span class="sr-only">{name}</span>
               </a>

@@ -49,7 +49,7 @@ function Value({ name, value }: { readonly name: string; readonly value: string 
 }
 
 /** The dialog that sets one. */
-function Edit({ place, id, name, value, onClose, onDone }: EditProps) {
+function Edit({ place, id, name, value, known, onClose, onDone }: EditProps) {
   const [typedName, setTypedName] = useState(name ?? '');
   const [typed, setTyped] = useState(value);
   return (
@@ -59,7 +59,7 @@ function Edit({ place, id, name, value, onClose, onDone }: EditProps) {
       disabled={typedName === ''}
       onClose={onClose}
       run={async () => {
-        await setMetadata(place, id, typedName, typed);
+        await setMetadata(place, id, typedName, typed, !known.includes(typedName));
         onDone();
       }}
     >
@@ -84,6 +84,8 @@ interface EditProps {
   /** Absent for a new one. */
   readonly name: string | undefined;
   readonly value: string;
+  /** The names that are there. */
+  readonly known: readonly string[];
   readonly onClose: () => void;
   readonly onDone: () => void;
 }
@@ -100,7 +102,7 @@ export function Metadata({ place, id, version }: MetadataProps) {
       danger: true,
     });
     if (!sure) return;
-    await setMetadata(place, id, name, undefined);
+    await setMetadata(place, id, name, undefined, false);
     reload();
   };
   return (
@@ -157,7 +159,14 @@ export function Metadata({ place, id, version }: MetadataProps) {
         </table>
       )}
       {edited !== undefined && (
-        <Edit place={place} id={id} {...edited} onClose={() => setEdited(undefined)} onDone={reload} />
+        <Edit
+          place={place}
+          id={id}
+          {...edited}
+          known={Object.keys(value ?? {})}
+          onClose={() => setEdited(undefined)}
+          onDone={reload}
+        />
       )}
     </section>
   );

@@ -6,6 +6,7 @@ import { Toolbar } from '../actions/toolbar.tsx';
 import { type Place, PLACE_OF, type Resource } from '../api/resources.ts';
 import { Icon } from '../parts/icon.tsx';
 import { Labels } from '../parts/labels.tsx';
+import { mayBePicture } from '../parts/modalities.tsx';
 import { Empty, Failed, Loading, Page } from '../parts/page.tsx';
 import { href, navigate } from '../router.ts';
 import { t } from '../texts.ts';
@@ -43,18 +44,13 @@ function Breadcrumb({ parents, itself }: { readonly parents: readonly Resource[]
 
 /** Where the viewer shows a resource; undefined where it does not. */
 function viewOf({ itself, parents }: Loaded): string | undefined {
-  switch (itself.Type) {
-    case 'Patient':
-      return undefined;
-    case 'Study':
-      return `view/${itself.ID}`;
-    case 'Series':
-      return `view/${itself.ParentStudy}/${itself.ID}`;
-    case 'Instance': {
-      const study = parents.find((each) => each.Type === 'Study');
-      return study && `view/${study.ID}/${itself.ParentSeries}`;
-    }
+  if (itself.Type === 'Patient') return undefined;
+  if (itself.Type === 'Study') {
+    return mayBePicture(itself.RequestedTags?.['ModalitiesInStudy'] ?? '') ? `view/${itself.ID}` : undefined;
   }
+  const series = itself.Type === 'Series' ? itself : parents.find((each) => each.Type === 'Series');
+  if (series === undefined || !mayBePicture(series.MainDicomTags['Modality'] ?? '')) return undefined;
+  return `view/${series.ParentStudy}/${series.ID}`;
 }
 
 function Shown({ place, loaded, reload, content, tabs, facts }: Omit<ResourcePageProps, 'id'> & ShownProps) {
@@ -158,12 +154,13 @@ export function ResourcePage({ place, id, ...rest }: ResourcePageProps) {
   const { value, error, reload } = useLoaded(place, id);
   if (error !== undefined && isGone(error)) {
     return (
-      <Empty icon={FileQuestion} title={t.resource.gone}>
-        <p>{value === undefined ? t.resource.goneHint : t.resource.goneNow}</p>
-        <a class="button" href={href('')}>
-          {t.errors.toStudies}
-        </a>
-      </Empty>
+      <Page title={t.resource.gone}>
+        <Empty icon={FileQuestion} title={value === undefined ? t.resource.goneHint : t.resource.goneNow}>
+          <a class="button" href={href('')}>
+            {t.errors.toStudies}
+          </a>
+        </Empty>
+      </Page>
     );
   }
   if (value !== undefined) return <Shown place={place} loaded={value} reload={reload} {...rest} />;

@@ -36,7 +36,8 @@ const isSequence = (element: Element): element is Element & { readonly Value: re
 
 /** Whether an element, or something in it, has all the words. */
 function has(tag: string, element: Element, words: readonly string[]): boolean {
-  const own = `${tag} ${tag.replace(',', '')} ${element.Name} ${typeof element.Value === 'string' ? element.Value : ''}`;
+  const { Name: name, Value: value } = element;
+  const own = `${tag} ${tag.replace(',', '')} ${name} ${typeof value === 'string' ? value : ''}`;
   const text = own.toLowerCase();
   return words.every((word) => text.includes(word));
 }

@@ -28,7 +28,10 @@ const asked = (study: Resource, tag: string): string => study.RequestedTags?.[ta
 
 /** Every column by name. */
 export const STUDY_COLUMNS: Readonly<Record<ColumnName, StudyColumn>> = {
-  preview: { least: 36, cell: (study) => <Thumbnail size={34} series={study.Series?.[0]} /> },
+  preview: {
+    least: 36,
+    cell: (study) => <Thumbnail size={34} series={study.Series?.[0]} modality={asked(study, 'ModalitiesInStudy')} />,
+  },
   name: {
     least: 130,
     part: 1.7,
@@ -45,9 +48,10 @@ export const STUDY_COLUMNS: Readonly<Record<ColumnName, StudyColumn>> = {
     least: 82,
     part: 0.5,
     cell: (study) => (
-      <>
-        {date(main(study, 'StudyDate'))} <span class="muted">{time(main(study, 'StudyTime'))}</span>
-      </>
+      <span class="date-time">
+        <span>{date(main(study, 'StudyDate'))}</span>
+        <span class="muted">{time(main(study, 'StudyTime'))}</span>
+      </span>
     ),
   },
   modalities: { least: 66, part: 0.3, cell: (study) => <Modalities value={asked(study, 'ModalitiesInStudy')} /> },

@@ -82,7 +82,7 @@ export const en = {
       date: 'Study date',
       modalities: 'Modality',
       description: 'Description',
-      accession: 'Accession no.',
+      accession: 'Accession',
       referring: 'Referring physician',
       institution: 'Institution',
       series: 'Series',
