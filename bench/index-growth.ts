@@ -16,12 +16,14 @@ import type { Identifiers, Summary } from '../src/dicom/summary.ts';
 
 const BATCH = 100;
 const PER_SERIES = 200;
-const PER_STUDY = 3 * PER_SERIES;
+/** Instances of one study. */
+export const PER_STUDY = 3 * PER_SERIES;
 /** Studies of one patient. */
 const STUDIES = 2;
 const SAMPLE = 10_000;
 
-const LIMITS: DatabaseLimits = {
+/** Of an index without bounds. */
+export const LIMITS: DatabaseLimits = {
   maximumStorageSize: 0,
   maximumPatientCount: 0,
   mode: 'Recycle',
@@ -50,7 +52,7 @@ function publicIdOf(...chain: readonly string[]): string {
 }
 
 /** The n-th instance of a hospital: CT slices of 512 × 512, one study after the other. */
-function instance(n: number): StoreOperation {
+export function instance(n: number): StoreOperation {
   const study = Math.floor(n / PER_STUDY);
   const series = Math.floor(n / PER_SERIES);
   const patient = Math.floor(study / STUDIES);

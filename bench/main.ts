@@ -7,6 +7,7 @@ const BENCHMARKS: Readonly<Record<string, () => Promise<{ run(args: readonly str
   'store-scp': () => import('./store-scp.ts'),
   'store-scu': () => import('./store-scu.ts'),
   index: () => import('./index-growth.ts'),
+  explorer: () => import('./explorer.ts'),
   'rest-archive': () => import('./rest-archive.ts'),
 };
 

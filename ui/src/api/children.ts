@@ -1,4 +1,4 @@
-/** Owns what is asked about the instances of a series, and the bytes of one. */
+/** Owns what is asked about what stands below and above a resource, and the bytes of an instance. */
 
 import { post, request, url } from '../api.ts';
 import type { Resource } from './resources.ts';
@@ -14,6 +14,11 @@ export async function instancesOf(series: string, most: number, signal?: AbortSi
     ResponseContent: ['MainDicomTags', 'Labels', 'Parent'],
   };
   return post('tools/find', body, { signal });
+}
+
+/** Those of some resources that are (still) there. */
+export async function existing(Resources: readonly string[]): Promise<readonly Resource[]> {
+  return post('tools/bulk-content', { Resources, Metadata: false });
 }
 
 /** Some bytes of the file of an instance. */

@@ -3,11 +3,13 @@
 import { Eye, FileQuestion } from 'lucide';
 import type { ComponentChildren } from 'preact';
 import { Toolbar } from '../actions/toolbar.tsx';
+import { existing } from '../api/children.ts';
 import { type Place, PLACE_OF, type Resource } from '../api/resources.ts';
 import { Icon } from '../parts/icon.tsx';
 import { Labels } from '../parts/labels.tsx';
 import { mayBePicture } from '../parts/modalities.tsx';
 import { Empty, Failed, Loading, Page } from '../parts/page.tsx';
+import { notifyError } from '../parts/toasts.tsx';
 import { href, navigate } from '../router.ts';
 import { t } from '../texts.ts';
 import { Attachments } from './attachments.tsx';
@@ -53,10 +55,16 @@ function viewOf({ itself, parents }: Loaded): string | undefined {
   return `view/${series.ParentStudy}/${series.ID}`;
 }
 
+/** Goes to what a deleted resource was part of: the nearest that did not go with it. */
+async function leave(parents: readonly Resource[]): Promise<void> {
+  const left = parents.length === 0 ? [] : await existing(parents.map(({ ID }) => ID));
+  const parent = parents.findLast(({ ID }) => left.some((each) => each.ID === ID));
+  navigate(parent === undefined ? '' : `${PLACE_OF[parent.Type]}/${parent.ID}`);
+}
+
 function Shown({ place, loaded, reload, content, tabs, facts }: Omit<ResourcePageProps, 'id'> & ShownProps) {
   const { itself, parents, version } = loaded;
   const view = viewOf(loaded);
-  const parent = parents.at(-1);
   const all: readonly Tab[] = [
     { name: 'content', title: t.resource.contents[place], body: content(loaded) },
     ...(tabs?.(loaded) ?? [
@@ -101,7 +109,7 @@ function Shown({ place, loaded, reload, content, tabs, facts }: Omit<ResourcePag
           place={place}
           resources={[withPatient(itself, parents)]}
           onDone={(done) => {
-            if (done === 'deleted') navigate(parent === undefined ? '' : `${PLACE_OF[parent.Type]}/${parent.ID}`);
+            if (done === 'deleted') void leave(parents).catch(notifyError);
             else reload();
           }}
         />

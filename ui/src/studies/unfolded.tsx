@@ -33,7 +33,7 @@ export function Unfolded({ study }: { readonly study: string }) {
           <Thumbnail size={42} instance={Instances[Math.floor(Instances.length / 2)]} modality={tags['Modality']} />
           <span class="badge modality">{tags['Modality']}</span>
           <a class="ellipsis" href={href(`series/${ID}`)}>
-            {tags['SeriesNumber'] !== undefined && <span class="muted">{tags['SeriesNumber']} · </span>}
+            {(tags['SeriesNumber'] ?? '') !== '' && <span class="muted">{tags['SeriesNumber']} · </span>}
             {tags['SeriesDescription'] || tags['ProtocolName'] || t.studies.noDescription}
           </a>
           <span class="muted ellipsis">{tags['BodyPartExamined']}</span>

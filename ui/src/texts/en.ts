@@ -314,6 +314,8 @@ export const en = {
     protected: (n: number) => `${count(n, 'patient is', 'patients are')} protected: making room will not delete them.`,
     unprotected: (n: number) => `${count(n, 'patient is', 'patients are')} not protected any more.`,
     jobsBegun: 'Jobs begun here',
+    showResult: 'Show',
+    file: 'DICOM file',
     packing: (n: number) => `Packing ${count(n, 'resource', 'resources')}`,
     deleteTitle: (what: string) => `Delete ${what}?`,
     deleteConfirm: (what: string) => `Delete ${what}`,
@@ -352,6 +354,7 @@ export const en = {
     otherTag: 'Another tag: StudyComments, 0010,4000 …',
     setTag: 'Set it',
     removeTag: 'Remove it',
+    keepTag: (tag: string) => `Do not remove ${tag}`,
     manner: 'How',
     manners: {
       copy: 'Make a modified copy with new identifiers, and keep the original',
@@ -362,6 +365,8 @@ export const en = {
       copy: 'The original stays as it is.',
       place: 'The original values are lost. Other systems that have this study will not know of the change.',
     },
+    patientHint:
+      'Other studies of the patient keep what they say, and so does the patient as long as there are others. To change all of them, modify the patient instead.',
     mergeTitle: (n: number) => `Merge ${n} studies`,
     merging: (n: number) => `Merging ${n} studies`,
     mergeTarget: 'Merge into',
