@@ -8,7 +8,7 @@ import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import type { Page } from 'playwright-core';
 import { ROOT } from '../peer.ts';
-import { checkAccessibility, explorer, type Stored } from './browser.ts';
+import { checkAccessibility, eventually, explorer, type Stored } from './browser.ts';
 import { phantomSeries } from './phantom.ts';
 
 let stored: Stored;
@@ -44,6 +44,8 @@ const pages = (): Readonly<Record<string, string>> => ({
   routing: 'routing',
   modalities: 'modalities',
   query: 'query',
+  rules: 'rules',
+  exports: 'exports',
   jobs: 'jobs',
   changes: 'changes',
   system: 'system',
@@ -62,7 +64,7 @@ async function signIn(page: Page, user: string, password: string): Promise<void>
 /** Opens a page and waits until nothing is on its way. */
 async function visit(page: Page, path: string): Promise<void> {
   await app.open(page, path);
-  await page.waitForFunction("document.querySelector('.loading, .busy') === null");
+  await eventually(async () => assert.equal(await page.locator('.loading, .busy').count(), 0));
 }
 
 /** Asserts that the page is no wider than its window. */

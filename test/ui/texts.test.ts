@@ -10,9 +10,10 @@ import { ROOT } from '../peer.ts';
 /** Attributes that people read or hear. */
 const SPOKEN = new Set(['title', 'alt', 'placeholder', 'label', 'aria-label', 'aria-description', 'aria-valuetext']);
 /** Names, which are the same in every language. */
-const NAMES = new Set(['Isen']);
+const NAMES = new Set(['Isen', 'Authorization']);
 
-const hasWords = (text: string): boolean => /\p{L}{2}/u.test(text) && !NAMES.has(text.trim());
+const hasWords = (text: string): boolean =>
+  /\p{L}{2}/u.test(text) && !NAMES.has(text.trim()) && !/^\w+:\/\/\S+$/.test(text);
 
 interface Node {
   readonly type: string;

@@ -284,7 +284,7 @@ app.test(
     const view = new Viewing(page);
     const alert = view.cell.getByRole('alert');
     await alert.waitFor();
-    assert.match(await alert.innerText(), /cannot be shown as a picture/);
+    assert.match(await alert.innerText(), /This image is damaged/);
     await view.press('ArrowDown');
     await view.shows(2, 3);
     await view.greys([[20, 32, 122]]);

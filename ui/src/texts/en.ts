@@ -279,6 +279,7 @@ export const en = {
     loading: (loaded: number, n: number) => `${loaded} of ${n} loaded`,
     empty: 'Choose a series, or drag one here',
     noSeries: 'This study has no series',
+    damaged: 'This image is damaged, or of a kind that cannot be shown. Its file can still be downloaded.',
     noPictures: 'This series has no images.',
     noPicturesLink: 'See what it holds',
     level: (center: string, width: string) => `C ${center}  W ${width}`,
