@@ -31,12 +31,14 @@ for (const [index, [patientName, birth, sex, modality, studyDescription, series]
   for (const [at, slices] of series.entries()) {
     for (let slice = 0; slice < slices; slice += 1) {
       const large = index === 0 && at === 0;
+      const size = large ? 256 : 96;
       const body = phantomSlice(
         {
-          rows: large ? 256 : 96,
-          columns: large ? 256 : 96,
+          rows: size,
+          columns: size,
           spacing: large ? 1.2 : 2,
           thickness: 2.5,
+          pixels: thorax(size, slice, slices),
           study: index + 1,
           series: at + 1,
           modality,
@@ -48,6 +50,8 @@ for (const [index, [patientName, birth, sex, modality, studyDescription, series]
           extra: [
             { tag: '0010,0030', vr: 'DA', value: birth },
             { tag: '0010,0040', vr: 'CS', value: sex },
+            { tag: '0028,1050', vr: 'DS', value: '40' },
+            { tag: '0028,1051', vr: 'DS', value: at === 1 ? '1500' : '500' },
             { tag: '0008,0020', vr: 'DA', value: `202611${String(29 - index).padStart(2, '0')}` },
             { tag: '0008,0050', vr: 'SH', value: `A${20261100 + index}` },
           ],
@@ -61,6 +65,35 @@ for (const [index, [patientName, birth, sex, modality, studyDescription, series]
   }
 }
 
+/** Rows of words of a thorax, drawn: body, lungs, heart, spine and ribs, a little other in each slice. */
+function thorax(size, slice, slices) {
+  const words = new Uint16Array(size * size);
+  const along = slice / Math.max(1, slices - 1);
+  const inside = (x, y, cx, cy, rx, ry) => ((x - cx) / rx) ** 2 + ((y - cy) / ry) ** 2 < 1;
+  const lung = 0.13 + 0.05 * Math.sin(along * Math.PI);
+  for (let row = 0; row < size; row += 1) {
+    for (let column = 0; column < size; column += 1) {
+      const [x, y] = [column / size - 0.5, row / size - 0.5];
+      let value = -1000;
+      if (inside(x, y, 0, 0, 0.43, 0.31)) value = -90;
+      if (inside(x, y, 0, 0, 0.405, 0.285)) value = 45;
+      const angle = Math.atan2(y / 0.27, x / 0.385);
+      const ring = inside(x, y, 0, 0, 0.385, 0.268) && !inside(x, y, 0, 0, 0.365, 0.25);
+      if (ring && Math.sin(angle * 9 + slice * 0.35) > 0.45) value = 480;
+      for (const side of [-1, 1])
+        if (inside(x, y, side * 0.19, 0, lung, 0.2)) value = -850 + 60 * Math.sin(x * 90) * Math.cos(y * 80 + slice);
+      if (inside(x, y, 0.05, -0.05, 0.115 * (1.15 - along * 0.5), 0.1)) value = 150;
+      if (inside(x, y, 0.0, 0.2, 0.06, 0.055)) value = 420;
+      if (inside(x, y, 0.0, 0.2, 0.042, 0.038)) value = 240;
+      if (inside(x, y, 0.0, 0.262, 0.02, 0.016)) value = 20;
+      if (inside(x, y, 0.045, 0.13, 0.026, 0.026)) value = 210;
+      const noise = Math.sin(row * 12.9898 + column * 78.233 + slice * 37.719) * 43758.5453;
+      words[row * size + column] = Math.max(0, value + 1024 + 24 * (noise - Math.floor(noise) - 0.5));
+    }
+  }
+  return new Uint8Array(words.buffer);
+}
+
 /** Name of the picture → address, colours, and what is done before. */
 const PICTURES = {
   studies: ['', 'light', async (page) => page.getByRole('row').nth(1).waitFor()],
@@ -71,6 +104,7 @@ const PICTURES = {
     'dark',
     async (page) => {
       await page.getByText('1 / 60').waitFor();
+      await page.keyboard.press('1');
       await page.keyboard.press('m');
       await page.getByText('Coronal').waitFor();
       await page.waitForTimeout(2000);

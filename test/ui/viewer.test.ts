@@ -254,6 +254,18 @@ app.test('a volume is cut in three planes, which follow the crosshairs', async (
     await eventually(async () => assert.equal(await coronal.cell.locator(`.side.${side}`).innerText(), letter));
   // 64 slices of the coronal plane: one for each row.
   await coronal.says(/^\d+ \/ 64$/m);
+  // The zoom counts pixels of the image; a pixel is half a millimetre and a slice one. The rod begins 20 slices up and to the left.
+  await view.greys([
+    [...OUTSIDE, AIR],
+    [...INSIDE, WATER],
+    [...ROD, BONE],
+  ]);
+  await coronal.greys([
+    [5, 32, AIR],
+    [20, 32, WATER],
+  ]);
+  await coronal.picture.click();
+  await coronal.press('ArrowDown');
   await checkAccessibility(page);
   await view.press('m');
   await view.shows(1, SLICES);
