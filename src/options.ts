@@ -71,6 +71,10 @@ const strings = z.array(z.string());
 /** Numbers below 1024 are the server's own, for metadata and attachments alike. */
 const userCode = z.number().int().min(1024).max(65535);
 
+/** An address that a browser opens, not a script. */
+const leadsElsewhere = (address: string): boolean =>
+  URL.canParse(address) && ['http:', 'https:', 'weasis:'].includes(new URL(address).protocol);
+
 const ENCODINGS = [
   'Ascii',
   'Utf8',
@@ -369,6 +373,14 @@ export const OPTIONS = {
     allowed: 'an array of names of RegisteredUsers',
     default: [],
     meaning: 'Users who may look, search and download, but change, send and administer nothing.',
+  },
+  Viewers: {
+    status: 'read' as const,
+    schema: z.record(z.string().min(1), z.string().refine(leadsElsewhere)),
+    allowed: 'an object of names with addresses (of http, https or weasis)',
+    default: {},
+    meaning:
+      'Other viewers that the web interface links to. In an address, {StudyInstanceUID}, {SeriesInstanceUID}, {id} (of the study) and {series} stand for what is shown.',
   },
   SslEnabled: flag('read', false, 'Whether the REST API is served over HTTPS.'),
   SslCertificate: path('read', 'certificate.pem', 'PEM file that holds the certificate and its private key.'),

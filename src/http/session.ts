@@ -1,4 +1,4 @@
-/** Owns the routes of the web interface itself: who asks and what they may do, signing in and out. */
+/** Owns the routes of the web interface itself: who asks and what they may do, signing in and out, other viewers. */
 
 import { z } from '@hono/zod-openapi';
 import type { Context } from 'hono';
@@ -27,6 +27,8 @@ const SessionAnswer = z
     Version: z.string().nullable(),
   })
   .openapi('Session');
+
+const ViewersAnswer = z.array(z.object({ Name: z.string(), Url: z.string() })).openapi('Viewers');
 
 /** Adds the routes of this file. */
 export function addSession(routes: Routes, sessions: Sessions): void {
@@ -95,6 +97,16 @@ export function addSession(routes: Routes, sessions: Sessions): void {
       checkOrigin(context);
       return json({}, { 'Set-Cookie': await sessions.end(context.env.incoming) });
     },
+  );
+  routes.add(
+    {
+      method: 'get',
+      path: '/ui/viewers',
+      tag,
+      summary: 'Other viewers (option `Viewers`): names, and addresses with {StudyInstanceUID} and its like',
+      answers: { 200: { description: 'The viewers', type: 'application/json', schema: ViewersAnswer } },
+    },
+    () => json(Object.entries(config.Viewers).map(([Name, Url]) => ({ Name, Url }))),
   );
   for (const [path, to] of [
     ['/', 'ui/app/'],

@@ -47,6 +47,8 @@ function isOurs(event: MouseEvent, link: HTMLAnchorElement): boolean {
     isPlain &&
     !event.defaultPrevented &&
     link.target === '' &&
+    // The browser goes to a place of the page by itself.
+    link.hash === '' &&
     !link.hasAttribute('download') &&
     link.origin === APP.origin &&
     link.pathname.startsWith(APP.pathname)

@@ -209,7 +209,7 @@ function OtherViewers({ room, viewers }: { readonly room: Room; readonly viewers
           title={`${t.viewer.openIn} ${viewer.Name}`}
         >
           <Icon of={ExternalLink} size={18} />
-          <span>{viewer.Name}</span>
+          <b>{viewer.Name}</b>
         </a>
       ))}
     </>

@@ -59,10 +59,10 @@ export function Viewer({ studyId, seriesId }: { readonly studyId: string; readon
       },
     );
     const press = (event: KeyboardEvent): void => onKey(created, event);
-    addEventListener('keydown', press);
+    addEventListener('keydown', press, { capture: true });
     return () => {
       stop.abort();
-      removeEventListener('keydown', press);
+      removeEventListener('keydown', press, { capture: true });
       created.close();
     };
   }, [studyId]);
