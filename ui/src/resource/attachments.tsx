@@ -89,7 +89,7 @@ function Row({
         {each.md5 !== '' && (
           <div class="md5 muted">
             <span class="mono">{each.md5}</span>
-            <Copy of={each.md5} title="MD5" />
+            <Copy of={each.md5} title={t.resource.md5} />
           </div>
         )}
       </td>

@@ -7,11 +7,14 @@ import { existing } from '../api/children.ts';
 import { type Place, PLACE_OF, type Resource } from '../api/resources.ts';
 import { Icon } from '../parts/icon.tsx';
 import { Labels } from '../parts/labels.tsx';
+import { useFetched } from '../parts/fetched.ts';
+import { Popover } from '../parts/popover.tsx';
 import { mayBePicture } from '../parts/modalities.tsx';
 import { Empty, Failed, Loading, Page } from '../parts/page.tsx';
 import { notifyError } from '../parts/toasts.tsx';
 import { href, navigate } from '../router.ts';
 import { t } from '../texts.ts';
+import { linkTo, listViewers } from '../api/other-viewers.ts';
 import { Attachments } from './attachments.tsx';
 import { Facts } from './facts.tsx';
 import { History } from './history.tsx';
@@ -53,6 +56,35 @@ function viewOf({ itself, parents }: Loaded): string | undefined {
   const series = itself.Type === 'Series' ? itself : parents.find((each) => each.Type === 'Series');
   if (series === undefined || !mayBePicture(series.MainDicomTags['Modality'] ?? '')) return undefined;
   return `view/${series.ParentStudy}/${series.ID}`;
+}
+
+/** The other viewers that the server names, where it names some. */
+function OtherViewers({ loaded: { itself, parents } }: { readonly loaded: Loaded }) {
+  const { value = [] } = useFetched(listViewers, []);
+  const chain = [...parents, itself];
+  const study = chain.find((each) => each.Type === 'Study');
+  const series = chain.find((each) => each.Type === 'Series');
+  if (value.length === 0 || study === undefined) return null;
+  const texts = {
+    StudyInstanceUID: study.MainDicomTags['StudyInstanceUID'] ?? '',
+    SeriesInstanceUID: series?.MainDicomTags['SeriesInstanceUID'] ?? '',
+  };
+  return (
+    <Popover closes class="small" label={t.viewer.openIn}>
+      <div class="menu-list">
+        {value.map((viewer) => (
+          <a
+            key={viewer.Name}
+            href={linkTo(viewer, { study: study.ID, series: series?.ID ?? '', info: { texts } })}
+            target="_blank"
+            rel="noreferrer"
+          >
+            {viewer.Name}
+          </a>
+        ))}
+      </div>
+    </Popover>
+  );
 }
 
 /** Goes to what a deleted resource was part of: the nearest that did not go with it. */
@@ -105,6 +137,7 @@ function Shown({ place, loaded, reload, content, tabs, facts }: Omit<ResourcePag
             <Icon of={Eye} /> {t.resource.openViewer}
           </a>
         )}
+        <OtherViewers loaded={loaded} />
         <Toolbar
           place={place}
           resources={[withPatient(itself, parents)]}

@@ -168,7 +168,6 @@ export const en = {
       `${count(n, 'file is', 'files are')} not DICOM and ${n === 1 ? 'was' : 'were'} left out`,
     studies: 'Studies',
     moreStudies: (n: number) => `and ${count(n, 'more study', 'more studies')}`,
-    fileColumn: 'Files',
   },
   resource: {
     levels: { Patient: 'Patient', Study: 'Study', Series: 'Series', Instance: 'Instance' },
@@ -239,6 +238,7 @@ export const en = {
     metadataName: 'Name or number',
     metadataHint: 'A name of UserMetadata in the configuration, or a number from 1024 to 65535.',
     attachments: 'Files',
+    md5: 'MD5',
     noAttachments: 'There are no files.',
     addAttachment: 'Attach a file',
     attachmentName: 'Name or number',

@@ -15,7 +15,7 @@ import { Room } from './room.ts';
 import { openStage, type Stage } from './stage.ts';
 import { Strip } from './strip.tsx';
 import { Toolbar } from './toolbar.tsx';
-import { type ExternalViewer, listViewers } from './viewers.ts';
+import { type ExternalViewer, listViewers } from '../api/other-viewers.ts';
 import './viewer.css';
 
 /** The same for every study. */
