@@ -188,6 +188,7 @@ function addPost(routes: Routes, place: Place): void {
       path,
       tag,
       summary: `${summary}; (\`Asynchronous\`) as the output \`archive\` of a job`,
+      reads: true,
       body: { 'application/json': lists ? z.union([z.array(ResourceId), fields]) : fields },
       answers: {
         200: {

@@ -183,14 +183,14 @@ interface Violation {
 }
 
 /**
- * Asserts that axe finds no serious fault in what the page shows now (WCAG 2.2, levels A and AA, and good practice), or none against
- * these of its rules.
+ * Asserts that axe finds no serious fault in what the page shows now, or shows within an element (WCAG 2.2, levels A and AA, and good
+ * practice); where `rules` are given, only against these of its rules.
  */
-export async function checkAccessibility(page: Page, ...rules: readonly string[]): Promise<void> {
+export async function checkAccessibility(page: Page, within = '', rules: readonly string[] = []): Promise<void> {
   // Through the debugger, which the policy of the page does not bind.
   await page.evaluate(axe.source);
   const found = (await page.evaluate(
-    `axe.run(document, ${JSON.stringify({ resultTypes: ['violations'], ...(rules.length > 0 && { runOnly: rules }) })})`,
+    `axe.run(${within === '' ? 'document' : JSON.stringify(within)}, ${JSON.stringify({ resultTypes: ['violations'], ...(rules.length > 0 && { runOnly: rules }) })})`,
   )) as { readonly violations: readonly Violation[] };
   const faults = found.violations
     .filter(({ impact }) => impact === 'serious' || impact === 'critical')
