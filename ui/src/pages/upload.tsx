@@ -197,7 +197,7 @@ function StudyLine({ id, counts }: { readonly id: string; readonly counts: Study
           {personName(patient['PatientName']) || patient['PatientID'] || t.studies.noName}
         </a>
       </td>
-      <td>{date(value?.MainDicomTags['StudyDate'])}</td>
+      <td class="day">{date(value?.MainDicomTags['StudyDate'])}</td>
       <td>
         <Modalities value={value?.RequestedTags?.['ModalitiesInStudy'] ?? ''} />
       </td>
