@@ -32,15 +32,17 @@ async function fill(folder: string, count: number): Promise<void> {
   }
 }
 
-/** Whether the rows in sight are there: as many as the window holds, none still waited for. */
-const READY = `(() => {
-  const rows = document.querySelectorAll('.study-row');
-  return rows.length > 5 && document.querySelector('.study-row.waiting') === null;
-})()`;
-
-async function ready(page: Page): Promise<void> {
-  await page.waitForFunction(READY, undefined, { polling: 'raf' });
+/** Waits, frame by frame, until something is true in the page; its policy lets Playwright's own waiting evaluate nothing. */
+async function until(page: Page, condition: string): Promise<void> {
+  await page.evaluate(`new Promise((resolve) => {
+    const look = () => (${condition} ? resolve() : requestAnimationFrame(look));
+    look();
+  })`);
 }
+
+/** The rows in sight are there, none still waited for. */
+const READY =
+  "document.querySelectorAll('.study-row').length > 5 && document.querySelector('.study-row.waiting') === null";
 
 /** Milliseconds between the frames of two seconds of scrolling at 3,000 pixels a second. */
 const SCROLLED = `new Promise((resolve) => {
@@ -74,7 +76,7 @@ export async function run(): Promise<void> {
       const timed = async (name: string, work: () => Promise<unknown>): Promise<void> => {
         const start = performance.now();
         await work();
-        await ready(page);
+        await until(page, READY);
         results[name]?.push(performance.now() - start);
       };
       await timed('first', () => page.goto(`http://127.0.0.1:${port}/ui/app/`, { waitUntil: 'commit' }));
@@ -82,14 +84,12 @@ export async function run(): Promise<void> {
       const frames = await page.evaluate<number[]>(SCROLLED);
       results['frame']?.push(median(frames));
       results['frame95']?.push(frames[Math.floor(frames.length * 0.95)] ?? Number.NaN);
-      await ready(page);
+      await until(page, READY);
       await timed('leap', async () => {
         await page.evaluate(
           `document.querySelector('.studies').scrollTop = ${Math.floor(count / 2) * 44 + round * 44_000}`,
         );
-        await page.waitForFunction("document.querySelector('.study-row.waiting') !== null", undefined, {
-          polling: 'raf',
-        });
+        await until(page, "document.querySelector('.study-row.waiting') !== null");
       });
       await timed('typed', async () => {
         await page.getByPlaceholder('Patient name').fill(`Silva${99 + round * 10}`);

@@ -3,7 +3,7 @@
 import assert from 'node:assert/strict';
 import type { Locator, Page } from 'playwright-core';
 import { make } from '../dicom/made.ts';
-import { checkAccessibility, explorer } from './browser.ts';
+import { checkAccessibility, eventually, explorer } from './browser.ts';
 import { phantomSeries } from './phantom.ts';
 
 const app = explorer();
@@ -111,7 +111,9 @@ app.test(
       (await series.getByRole('listitem').allTextContents()).map((each) => each.replaceAll(/\s+/g, ' ')),
       ['CT1 · Axial 13 instances View', 'CT2 · Scout2 instances View'],
     );
-    await page.waitForFunction("document.querySelector('.unfolded img')?.naturalWidth > 0");
+    await eventually(async () =>
+      assert.ok((await page.evaluate<number>("document.querySelector('.unfolded img')?.naturalWidth ?? 0")) > 0),
+    );
     await fetch(`${app.served.url}/studies/${added.ParentStudy}`, { method: 'DELETE' });
     await count(page, '120');
     await row.waitFor({ state: 'detached' });
