@@ -7,7 +7,9 @@ import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { chromium, type Page } from 'playwright-core';
+import type { StoreOperation } from '../src/database/database.ts';
 import { openSqlite } from '../src/database/sqlite.ts';
+import type { Summary } from '../src/dicom/summary.ts';
 import { freePort } from '../test/peer.ts';
 import { startChild } from '../test/server-child.ts';
 import { instance, LIMITS, PER_STUDY } from './index-growth.ts';
@@ -18,14 +20,20 @@ const print = (line: string): void => void process.stdout.write(`${line}\n`);
 const median = (values: readonly number[]): number =>
   [...values].sort((a, b) => a - b)[values.length >> 1] ?? Number.NaN;
 
+/** The n-th study, as reception records it: with what it says of its patient, which lists of studies are searched by. */
+function study(n: number): StoreOperation {
+  const operation = instance(n * PER_STUDY);
+  const summary = JSON.parse(operation.summary) as Summary;
+  const tags = { ...summary.tags, Study: { ...summary.tags.Patient, ...summary.tags.Study } };
+  return { ...operation, summary: JSON.stringify({ ...summary, tags } satisfies Summary) };
+}
+
 /** Commits that many studies of one instance each. */
 async function fill(folder: string, count: number): Promise<void> {
   const database = await openSqlite({ path: join(folder, 'index'), limits: LIMITS });
   try {
     for (let at = 0; at < count; at += BATCH) {
-      await database.commit(
-        Array.from({ length: Math.min(BATCH, count - at) }, (_, n) => instance((at + n) * PER_STUDY)),
-      );
+      await database.commit(Array.from({ length: Math.min(BATCH, count - at) }, (_, n) => study(at + n)));
     }
   } finally {
     await database.close();
@@ -42,7 +50,7 @@ async function until(page: Page, condition: string): Promise<void> {
 
 /** The rows in sight are there, none still waited for. */
 const READY =
-  "document.querySelectorAll('.study-row').length > 5 && document.querySelector('.study-row.waiting') === null";
+  "document.querySelectorAll('.study-row').length > 0 && document.querySelector('.study-row.waiting') === null";
 
 /** Milliseconds between the frames of two seconds of scrolling at 3,000 pixels a second. */
 const SCROLLED = `new Promise((resolve) => {
