@@ -60,7 +60,7 @@ async function signIn(page: Page, user: string, password: string): Promise<void>
   await page.getByLabel('Name').fill(user);
   await page.getByLabel('Password').fill(password);
   await page.getByRole('button', { name: 'Sign in' }).click();
-  await page.getByRole('heading', { name: 'Studies' }).waitFor();
+  await page.getByRole('heading', { name: 'Studies', level: 1 }).waitFor();
 }
 
 /** Opens a page and waits until nothing is on its way. */

@@ -34,10 +34,10 @@ app.test(
     await signIn(page, 'anna', 'wrong');
     await page.getByRole('alert').filter({ hasText: 'password is wrong' }).waitFor();
     await signIn(page, 'anna', 'secret');
-    await page.getByRole('heading', { name: 'Studies' }).waitFor();
+    await page.getByRole('heading', { name: 'Studies', level: 1 }).waitFor();
     await checkAccessibility(page);
     await page.reload();
-    await page.getByRole('heading', { name: 'Studies' }).waitFor();
+    await page.getByRole('heading', { name: 'Studies', level: 1 }).waitFor();
     await page.getByRole('button', { name: 'Sign out' }).click();
     await page.getByRole('button', { name: 'Sign in' }).waitFor();
     await page.reload();
@@ -65,7 +65,7 @@ app.test('colours are the system’s until somebody chooses, which is remembered
     const colour = String(await page.evaluate('getComputedStyle(document.body.parentElement).backgroundColor'));
     return Number(/\d+/.exec(colour)?.[0]);
   };
-  await page.getByRole('heading', { name: 'Studies' }).waitFor();
+  await page.getByRole('heading', { name: 'Studies', level: 1 }).waitFor();
   assert.ok((await lightness()) > 200);
   await page.emulateMedia({ colorScheme: 'dark' });
   assert.ok((await lightness()) < 50);
@@ -74,7 +74,7 @@ app.test('colours are the system’s until somebody chooses, which is remembered
   await page.getByRole('radio', { name: 'Dark' }).check({ force: true });
   await page.emulateMedia({ colorScheme: 'light' });
   await page.reload();
-  await page.getByRole('heading', { name: 'Studies' }).waitFor();
+  await page.getByRole('heading', { name: 'Studies', level: 1 }).waitFor();
   assert.ok((await lightness()) < 50);
 });
 
