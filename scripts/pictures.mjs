@@ -1,4 +1,4 @@
-// Takes pictures of the web interface with invented patients, for the README: `node scripts/pictures.mjs [folder] [page…]` (built before).
+// Takes pictures of the web interface with invented patients, for the README: `node scripts/pictures.mjs [folder] [picture…]` (built before).
 import { mkdirSync } from 'node:fs';
 import { join } from 'node:path';
 import sharp from 'sharp';
@@ -26,7 +26,6 @@ const server = await serve({
   OverwriteInstances: false,
 });
 let study;
-let instance;
 for (const [index, [patientName, birth, sex, modality, studyDescription, series]] of PATIENTS.entries()) {
   for (const [at, slices] of series.entries()) {
     for (let slice = 0; slice < slices; slice += 1) {
@@ -60,7 +59,6 @@ for (const [index, [patientName, birth, sex, modality, studyDescription, series]
       );
       const answer = await (await fetch(`${server.url}/instances`, { method: 'POST', body })).json();
       if (index === 0) study ??= answer.ParentStudy;
-      instance ??= answer;
     }
   }
 }
@@ -110,16 +108,6 @@ const PICTURES = {
       await page.waitForTimeout(2000);
     },
   ],
-  study: [`studies/${study}`, 'light'],
-  instance: [`instances/${instance.ID}`, 'light'],
-  upload: ['upload', 'light'],
-  routing: ['routing', 'light'],
-  rules: ['rules', 'light'],
-  modalities: ['modalities', 'light'],
-  query: ['query', 'light'],
-  jobs: ['jobs', 'light'],
-  changes: ['changes', 'light'],
-  system: ['system', 'light'],
 };
 
 /** A length and an area on the first image. */
@@ -145,8 +133,7 @@ async function measure(page) {
 
 const browser = await openBrowser();
 for (const [name, [path, colorScheme, act]] of Object.entries(PICTURES)) {
-  if (wanted.length > 0 ? !wanted.some((part) => name.startsWith(part)) : !/^(studies|viewer|planes|study)$/.test(name))
-    continue;
+  if (wanted.length > 0 && !wanted.includes(name)) continue;
   const context = await browser.newContext({
     viewport: { width: 1280, height: 800 },
     colorScheme,
@@ -155,7 +142,12 @@ for (const [name, [path, colorScheme, act]] of Object.entries(PICTURES)) {
   context.setDefaultTimeout(20_000);
   const page = await context.newPage();
   await page.goto(`${server.url}/ui/app/${path}`);
-  await page.waitForTimeout(1500);
+  await page.waitForTimeout(1000);
+  for (let tries = 0; tries < 100; tries += 1) {
+    await page.waitForTimeout(100);
+    if (await page.evaluate('document.images.length > 0 && [...document.images].every((image) => image.complete)'))
+      break;
+  }
   await act?.(page);
   await page.waitForTimeout(700);
   await sharp(await page.screenshot())

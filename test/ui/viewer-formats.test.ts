@@ -223,6 +223,7 @@ const app = explorer({}, async ({ served, upload }) => {
   broken = await upload([phantomSlice(cut, 0), phantomSlice({ study: 70 }, 1), phantomSlice({ study: 70 }, 2)]);
   await upload([
     make({
+      patientId: 'PHANTOM70',
       studyUid: '2.25.20261129.70',
       seriesUid: '2.25.20261129.70.9',
       sopUid: '2.25.20261129.70.9.1',
