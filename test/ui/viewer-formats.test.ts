@@ -298,5 +298,5 @@ app.test(
     await app.open(page, 'view/00000000-00000000-00000000-00000000-00000000');
     await page.getByText('This is not there (any more).').waitFor();
   },
-  { expected: [/\/frames\/0\/numpy/, /\/studies\/00000000/] },
+  { expected: [/\/frames\/0\/numpy/, /\/rendered\?/, /\/studies\/00000000/] },
 );

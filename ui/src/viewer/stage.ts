@@ -188,6 +188,10 @@ async function open(): Promise<Stage> {
   for (const type of [Enums.RequestType.Interaction, Enums.RequestType.Prefetch])
     imageLoadPoolManager.setMaxSimultaneousRequests(type, 5);
   const loading = new Loading(getShouldUseCPURendering());
+  // The renderer says of a picture that fails that it failed, and leaves the promises of it to nobody.
+  addEventListener('unhandledrejection', (event) => {
+    if (loading.hasThrown(event.reason)) event.preventDefault();
+  });
   imageLoader.registerImageLoader('isen', (imageId: string) => ({
     promise: loading.load(imageId),
   }));
