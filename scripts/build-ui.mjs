@@ -1,5 +1,14 @@
 // Builds the web interface into dist/ui, with every file compressed beside it, where something of it is newer than the last build.
-import { existsSync, readdirSync, readFileSync, renameSync, rmSync, statSync, writeFileSync } from 'node:fs';
+import {
+  existsSync,
+  readdirSync,
+  readFileSync,
+  renameSync,
+  rmSync,
+  statSync,
+  utimesSync,
+  writeFileSync,
+} from 'node:fs';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { brotliCompressSync, constants, gzipSync } from 'node:zlib';
@@ -20,6 +29,8 @@ if (isBuilt()) process.exit(0);
 /** Several servers of one checkout may start at once: each builds beside, and the first that is ready is taken. */
 const making = `${built}-${process.pid}`;
 
+// What is changed while it is being built is not in it.
+const begun = new Date();
 const { build } = await import('vite');
 await build({
   configFile: join(root, 'ui', 'vite.config.ts'),
@@ -34,6 +45,7 @@ for (const file of readdirSync(making, { recursive: true }).map((name) => join(m
   writeFileSync(`${file}.br`, brotliCompressSync(body, { params }));
 }
 writeFileSync(join(making, STAMP), '');
+utimesSync(join(making, STAMP), begun, begun);
 const old = `${making}-old`;
 try {
   if (!isBuilt() && existsSync(built)) renameSync(built, old);

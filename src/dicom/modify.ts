@@ -11,6 +11,7 @@ import type { DicomPath } from './path.ts';
 import { type Profile, REMOVED_GROUPS } from './profiles.ts';
 import type { DataSet, DicomFile, Element } from './read.ts';
 import { elementIn } from './reencode.ts';
+import { STORAGE_CLASSES } from './storage-classes.ts';
 import { EXPLICIT_LITTLE_ENDIAN, transferSyntax } from './transfer-syntaxes.ts';
 import type { UidMap } from './uid-map.ts';
 import { textOf } from './value.ts';
@@ -30,6 +31,8 @@ export interface Modification {
   readonly rules: readonly Rule[];
   /** What becomes of elements that no rule names, at every depth. */
   readonly profile?: Profile;
+  /** Tags whose UIDs become new ones wherever they are, also those of none of the set: {@link REFERENCES}. */
+  readonly renamed?: ReadonlySet<string>;
   /** Private elements go, at every depth, but for those that a rule keeps or replaces. */
   readonly removePrivateTags: boolean;
   /** Creator whose dictionary says the VR of private elements that are added. */
@@ -53,6 +56,16 @@ interface Scope {
   readonly encoding: Encoding;
 }
 
+/** Where a data set names studies, series and instances, its own or others. */
+export const REFERENCES = {
+  Study: ['0020,000d'],
+  Series: ['0020,000e'],
+  // Referenced SOP Instance UID, Multi-frame Source SOP Instance UID, Failed SOP Instance UID List.
+  Instance: ['0008,1155', '0008,1167', '0008,0058'],
+} as const;
+
+const REFERENCED_CLASS = '0008,1150';
+const REFERENCED_INSTANCE = '0008,1155';
 const PATIENT_NAME = '0010,0010';
 const PATIENT_ID = '0010,0020';
 const CHARACTER_SET = '0008,0005';
@@ -194,11 +207,20 @@ class Modifier {
       // Nobody can say what is in it.
       return profile !== undefined && !kept ? 'remove' : 'none';
     }
-    if (vr === 'UI' && rule === undefined)
-      return this.#uid(dataSet, element, !kept && (profile?.map.has(tag) ?? false));
+    if (vr === 'UI' && rule === undefined) {
+      const always = profile?.map.has(tag) === true || this.#isRenamed(dataSet, tag);
+      return this.#uid(dataSet, element, !kept && always);
+    }
     if (this.#recode !== undefined && vrRow(vr).charset && !isAscii(dataSet, element))
       return { tag, vr, value: this.#recode.encode(textOf(dataSet, element)) };
     return 'none';
+  }
+
+  /** Procedure steps and detached objects are referred to by the same element as what is stored (PS3.3 §10.8): they keep their names. */
+  #isRenamed(dataSet: DataSet, tag: string): boolean {
+    if (this.#modification.renamed?.has(tag) !== true) return false;
+    const of = tag === REFERENCED_INSTANCE ? dataSet.elements.get(REFERENCED_CLASS) : undefined;
+    return of === undefined || STORAGE_CLASSES.has(textOf(dataSet, of).trim());
   }
 
   #uid(dataSet: DataSet, element: Element, always: boolean): NewElement | 'none' {

@@ -79,6 +79,7 @@ export function addBulk(routes: Routes): void {
       path: '/tools/bulk-content',
       tag,
       summary: 'Shows many resources',
+      reads: true,
       body: {
         'application/json': z.object({
           Resources,

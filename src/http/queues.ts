@@ -4,6 +4,7 @@ import { z } from '@hono/zod-openapi';
 import type { Context } from 'hono';
 import { DESTINATION_KINDS, type Destination, type DestinationKind, type Order, orderOf } from '../jobs/order.ts';
 import type { Entry } from '../jobs/queue.ts';
+import type { QueueStatus } from '../jobs/store.ts';
 import { json } from './answers.ts';
 import { findModality } from './modalities.ts';
 import { findPeer } from './peers.ts';
@@ -30,24 +31,27 @@ const EntrySchema = z
   })
   .openapi('QueueEntry');
 
+const counts = {
+  Paused: z.boolean(),
+  Waiting: z.number(),
+  Active: z.number(),
+  Retrying: z.number(),
+  Held: z.number(),
+  Failed: z.number(),
+  OldestAge: z.number().nullable(),
+  Rate: z.number(),
+  Associations: z.number(),
+  NextAttempt: z.string().nullable(),
+  LastError: z.string(),
+};
+
 const QueueSchema = z
-  .object({
-    Paused: z.boolean(),
-    Waiting: z.number(),
-    Active: z.number(),
-    Retrying: z.number(),
-    Held: z.number(),
-    Failed: z.number(),
-    OldestAge: z.number().nullable(),
-    Rate: z.number(),
-    Associations: z.number(),
-    NextAttempt: z.string().nullable(),
-    LastError: z.string(),
-    Entries: z.array(EntrySchema),
-    Last: z.number(),
-    Done: z.boolean(),
-  })
+  .object({ ...counts, Entries: z.array(EntrySchema), Last: z.number(), Done: z.boolean() })
   .openapi('Queue');
+
+const QueueStatusSchema = z
+  .object({ Kind: z.enum(DESTINATION_KINDS), Name: z.string(), Known: z.boolean(), ...counts })
+  .openapi('QueueStatus');
 
 const timeText = (milliseconds: number): string => new Date(milliseconds).toISOString();
 
@@ -73,6 +77,20 @@ function show({ seq, value, group, state, attempts, added, due, reason }: Entry)
   };
 }
 
+const showStatus = ({ paused, counts: found, oldest, rate, lines, next, error }: QueueStatus) => ({
+  Paused: paused,
+  Waiting: found.waiting,
+  Active: found.active,
+  Retrying: found.retrying,
+  Held: found.paused,
+  Failed: found.failed,
+  OldestAge: oldest === undefined ? null : Math.max(0, Math.round((Date.now() - oldest) / 1000)),
+  Rate: rate,
+  Associations: lines,
+  NextAttempt: next === 0 ? null : timeText(next),
+  LastError: error,
+});
+
 /** Where the queues of each kind are, and how one that is not known is told. */
 const FAMILIES: Readonly<
   Record<
@@ -92,7 +110,42 @@ const FAMILIES: Readonly<
 
 /** Adds the routes of this file. */
 export function addQueues(routes: Routes): void {
+  addOverview(routes);
   for (const kind of DESTINATION_KINDS) addFamily(routes, kind);
+}
+
+function addOverview({ services, add }: Routes): void {
+  const { modalities, peers, webhooks, stores } = services;
+  add(
+    {
+      method: 'get',
+      path: '/queues',
+      tag: 'Routing',
+      summary: 'How it stands with the queues of all modalities, peers and webhooks',
+      answers: {
+        200: {
+          description: 'As each says itself, without its entries; one that is not `Known` outlived what it was for',
+          type: 'application/json',
+          schema: z.array(QueueStatusSchema),
+        },
+      },
+    },
+    async () => {
+      const lists = await Promise.all([modalities.list(), peers.list(), webhooks.list()]);
+      const known = lists.flatMap((all, index) =>
+        all.map(({ name }): Destination => ({ kind: DESTINATION_KINDS[index] ?? 'modality', name })),
+      );
+      const found = await stores.statuses(known);
+      return json(
+        found.map(({ destination, status }, index) => ({
+          Kind: destination.kind,
+          Name: destination.name,
+          Known: index < known.length,
+          ...showStatus(status),
+        })),
+      );
+    },
+  );
 }
 
 function addFamily(routes: Routes, kind: DestinationKind): void {
@@ -129,21 +182,11 @@ function addFamily(routes: Routes, kind: DestinationKind): void {
     },
     async (context, { since = 0, limit = DEFAULT_LIMIT }) => {
       const destination = await named(context);
-      const { paused, counts, oldest, rate, lines, next, error } = await stores.status(destination);
+      const status = await stores.status(destination);
       const most = Math.min(Math.max(limit, 0), MAXIMUM_LIMIT);
       const entries = most === 0 ? [] : await stores.entries(destination, ['retrying', 'failed'], since, most);
       return json({
-        Paused: paused,
-        Waiting: counts.waiting,
-        Active: counts.active,
-        Retrying: counts.retrying,
-        Held: counts.paused,
-        Failed: counts.failed,
-        OldestAge: oldest === undefined ? null : Math.max(0, Math.round((Date.now() - oldest) / 1000)),
-        Rate: rate,
-        Associations: lines,
-        NextAttempt: next === 0 ? null : timeText(next),
-        LastError: error,
+        ...showStatus(status),
         Entries: entries.map(show),
         Last: entries.at(-1)?.seq ?? since,
         // Who wants no entries is not to ask for more of them.

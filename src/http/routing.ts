@@ -9,18 +9,25 @@ import { jsonBody } from './modalities.ts';
 import { checkId } from './resources.ts';
 import { flag, type Routes } from './routes.ts';
 
-const RuleBody = RuleSchema.omit({ Modify: true, Anonymize: true }).openapi('Route');
+const RuleBody = RuleSchema.openapi('Route');
 
-const describe = (rule: Rule): Readonly<Record<string, unknown>> => ({
-  ...rule.description,
-  Enabled: rule.enabled,
-});
+const RuleAnswer = RuleBody.extend({
+  Configured: z
+    .literal(true)
+    .optional()
+    .openapi({ description: 'One of the configuration file, not to be changed here' }),
+}).openapi('ShownRoute');
 
 /** Adds the routes of this file. */
 export function addRouting(routes: Routes): void {
   const { router } = routes.services;
   const tag = 'Routing';
   const path = '/routes/{name}';
+  const describe = ({ name, description, enabled }: Rule): Readonly<Record<string, unknown>> => ({
+    ...description,
+    Enabled: enabled,
+    ...(router.isConfigured(name) && { Configured: true }),
+  });
 
   routes.add(
     {
@@ -33,7 +40,7 @@ export function addRouting(routes: Routes): void {
         200: {
           description: 'Their names, or the rules',
           type: 'application/json',
-          schema: z.union([z.array(z.string()), z.array(RuleBody)]),
+          schema: z.union([z.array(z.string()), z.array(RuleAnswer)]),
         },
       },
     },
@@ -48,7 +55,7 @@ export function addRouting(routes: Routes): void {
       path,
       tag,
       summary: 'One routing rule',
-      answers: { 200: { description: 'The rule', type: 'application/json', schema: RuleBody } },
+      answers: { 200: { description: 'The rule', type: 'application/json', schema: RuleAnswer } },
     },
     async (context) => {
       const rule = await router.get(context.req.param('name') ?? '');
@@ -93,7 +100,13 @@ export function addRouting(routes: Routes): void {
       tag,
       summary: 'Whether a rule would apply to a stored instance, and why not',
       reads: true,
-      body: { 'text/plain': z.string(), 'application/json': z.object({ ID: z.string() }) },
+      body: {
+        'text/plain': z.string(),
+        'application/json': z.object({
+          ID: z.string(),
+          Route: RuleBody.optional().openapi({ description: 'A rule to try in its place, which is not stored' }),
+        }),
+      },
       answers: {
         200: {
           description: 'As if the instance had just come',
@@ -103,10 +116,8 @@ export function addRouting(routes: Routes): void {
       },
     },
     async (context) => {
-      const { matches, reasons, to } = await router.test(
-        context.req.param('name') ?? '',
-        checkId(instanceOf(await bodyText(context))),
-      );
+      const { id, route } = askedOf(await bodyText(context));
+      const { matches, reasons, to } = await router.test(context.req.param('name') ?? '', checkId(id), route);
       return json({ Matches: matches, Reasons: reasons, To: to });
     },
   );
@@ -114,11 +125,12 @@ export function addRouting(routes: Routes): void {
 
 const unknown = (name: string): IsenError => new IsenError('InexistentItem', `No route with name: ${name}`);
 
-/** The id in a body: as text, as JSON text, or as `{ "ID" }`. */
-function instanceOf(body: string): string {
+/** The id in a body: as text, as JSON text, or as `{ "ID" }`; and the `Route` beside it. */
+function askedOf(body: string): { readonly id: string; readonly route?: unknown } {
   const text = body.trim();
-  if (!/^["{]/.test(text)) return text;
+  if (!/^["{]/.test(text)) return { id: text };
   const value = jsonBody(text);
-  const id = typeof value === 'object' && value !== null && 'ID' in value ? value.ID : value;
-  return typeof id === 'string' ? id : '';
+  if (typeof value !== 'object' || value === null) return { id: typeof value === 'string' ? value : '' };
+  const { ID, Route } = value as { readonly ID?: unknown; readonly Route?: unknown };
+  return { id: typeof ID === 'string' ? ID : '', ...(Route !== undefined && { route: Route }) };
 }

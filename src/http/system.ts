@@ -1,6 +1,7 @@
 /** Owns the routes that say what this server is and how full it is. */
 
 import { z } from '@hono/zod-openapi';
+import type { Config } from '../config.ts';
 import { LEVEL, LEVELS } from '../dicom/levels.ts';
 import { IsenError } from '../errors.ts';
 import { json } from './answers.ts';
@@ -13,6 +14,14 @@ const ORTHANC_VERSION = '1.13.0';
 const DATABASE_VERSION = 6;
 
 const megabytes = (bytes: number): number => Math.floor(bytes / 1024 / 1024);
+
+/** What keeps the index, the files, the log of changes and the queues. */
+function enginesOf({ PostgreSQL, Redis, S3, AwsS3Storage }: Config): Readonly<Record<string, string>> {
+  const index = PostgreSQL?.EnableIndex === true ? 'PostgreSQL' : 'SQLite';
+  const queues = Redis === null ? index : 'Redis';
+  const files = S3 === null && AwsS3Storage === null ? 'Files' : 'S3';
+  return { Changes: queues, Database: index, Queue: queues, Storage: files };
+}
 
 /** Adds the routes of this file. */
 export function addSystem(routes: Routes): void {
@@ -41,7 +50,9 @@ export function addSystem(routes: Routes): void {
         DatabaseBackendPlugin: null,
         DatabaseVersion: DATABASE_VERSION,
         DicomAet: config.DicomAet,
+        DicomDefaultRetrieveMethod: config.DicomDefaultRetrieveMethod,
         DicomPort: config.DicomPort,
+        Engines: enginesOf(config),
         HasLabels: true,
         HttpPort: config.HttpPort,
         IngestTranscoding: config.IngestTranscoding,
@@ -60,7 +71,7 @@ export function addSystem(routes: Routes): void {
         PluginsEnabled: false,
         ReadOnly: config.ReadOnly,
         StorageAreaPlugin: null,
-        StorageCompression: false,
+        StorageCompression: config.StorageCompression,
         StoreMD5ForAttachments: config.StoreMD5ForAttachments,
         UserMetadata: config.UserMetadata,
         Version: ORTHANC_VERSION,

@@ -20,6 +20,23 @@ export async function findWebhook({ webhooks }: Services, name: string): Promise
 }
 
 const WebhookBody = WebhookSchema.openapi('Webhook');
+const WebhookShown = z
+  .looseObject({
+    Enabled: z.boolean(),
+    Events: z.array(z.string()),
+    HttpHeaders: z.array(z.string()),
+    Secret: z.null().optional(),
+    Timeout: z.number(),
+    Url: z.string(),
+    Configured: z.literal(true).optional(),
+  })
+  .openapi('WebhookShown', { description: 'Without its secret, and of its headers their names' });
+
+/** As it is shown: without its secret, of headers the names; whether it is one of the configuration, not to be changed here. */
+const show = (webhook: Webhook): object => ({
+  ...showWebhook(webhook),
+  ...(webhook.source === 'configuration' && { Configured: true }),
+});
 
 /** Adds the routes of this file. */
 export function addWebhooks(routes: Routes): void {
@@ -39,14 +56,14 @@ export function addWebhooks(routes: Routes): void {
         200: {
           description: 'Their names, or their configurations by name',
           type: 'application/json',
-          schema: z.union([z.array(z.string()), z.record(z.string(), WebhookBody)]),
+          schema: z.union([z.array(z.string()), z.record(z.string(), WebhookShown)]),
         },
       },
     },
     async (_, { expand }) => {
       const all = await webhooks.list();
       if (!expand) return json(all.map(({ name }) => name));
-      return json(Object.fromEntries(all.map((webhook) => [webhook.name, showWebhook(webhook)])));
+      return json(Object.fromEntries(all.map((webhook) => [webhook.name, show(webhook)])));
     },
   );
   routes.add(
@@ -55,9 +72,9 @@ export function addWebhooks(routes: Routes): void {
       path,
       tag,
       summary: 'One webhook',
-      answers: { 200: { description: 'Without its secret', type: 'application/json', schema: WebhookBody } },
+      answers: { 200: { description: 'Without its secret', type: 'application/json', schema: WebhookShown } },
     },
-    async (context) => json(showWebhook(await findWebhook(services, context.req.param('id') ?? ''))),
+    async (context) => json(show(await findWebhook(services, context.req.param('id') ?? ''))),
   );
   routes.add(
     {
@@ -65,7 +82,7 @@ export function addWebhooks(routes: Routes): void {
       path,
       tag,
       summary:
-        'Adds or changes a webhook, for what happens from now on; without `Secret` one that is there keeps its own',
+        'Adds or changes a webhook, for what happens from now on; one that is there keeps its secret without `Secret`, and headers whose value is null, as long as the URL is of the same server',
       body: { 'application/json': WebhookBody },
       answers: { 200: { description: 'Done', type: 'text/plain' } },
     },

@@ -3,9 +3,9 @@
 import { createHash } from 'node:crypto';
 import { type Body, levelsMapped, parseAnonymization, parseModification, type Request } from '../dicom/modification.ts';
 import { LEVEL, type Level } from '../dicom/levels.ts';
-import { modifyFile } from '../dicom/modify.ts';
+import { modifyFile, REFERENCES } from '../dicom/modify.ts';
 import { type DicomFile, readFile } from '../dicom/read.ts';
-import { type MappedLevel, UidMap, uidKey } from '../dicom/uid-map.ts';
+import { derivedId, type MappedLevel, UidMap, uidKey } from '../dicom/uid-map.ts';
 import { textOf } from '../dicom/value.ts';
 import { IsenError } from '../errors.ts';
 import { transcode } from './transcode.ts';
@@ -15,7 +15,7 @@ export interface Asked {
   readonly body: Body;
   /** The level at which instances are modified. */
   readonly level: Level;
-  /** The name that patients get; undefined where it is no anonymisation. */
+  /** The name that patients get ('': that of their new PatientID); undefined where it is no anonymisation. */
   readonly patientName?: string;
 }
 
@@ -28,6 +28,11 @@ export interface ModifyTask extends Asked {
   readonly seed: string;
   /** The set that is changed; undefined for this one file. */
   readonly levels?: readonly MappedLevel[];
+  /**
+   * Whether it is one of many that are changed alike, each for itself and with this seed: what it refers to becomes what that becomes
+   * when it is changed, too.
+   */
+  readonly alike?: boolean;
 }
 
 /** Reads a request. Throws what dicom/modification throws. */
@@ -43,14 +48,16 @@ export function modify(task: ModifyTask): Buffer {
   const { bytes, md5, seed } = task;
   if (md5 !== '' && createHash('md5').update(bytes).digest('hex') !== md5)
     throw new IsenError('CorruptedFile', 'the stored file is not the one that was stored');
-  const request = requestOf(task);
   const original = readFile(bytes);
-  const levels = task.levels ?? ownLevels(original, request, task.level);
+  const patientName = task.patientName === '' ? derivedId(seed, valueOf(original, LEVEL.Patient.key)) : undefined;
+  const asked = requestOf({ ...task, ...(patientName !== undefined && { patientName }) });
+  const levels = task.levels ?? ownLevels(original, asked, task.level);
+  const request = task.alike === true ? { ...asked, renamed: renamedBy(asked, task.level) } : asked;
   if (request.transcode === undefined) return modifyFile(original, request, new UidMap(seed, levels));
   const quality = request.quality === undefined ? {} : { quality: request.quality };
   const transcoded = transcode(bytes, request.transcode, quality);
   // A lossy one has a random UID, which becomes what the original's becomes: others of the set refer to that.
-  const sop = uidOf(original, LEVEL.Instance.key);
+  const sop = valueOf(original, LEVEL.Instance.key);
   const uid = new UidMap(seed, levels).of(sop, false) ?? sop;
   const lossy: MappedLevel[] = transcoded.lossy
     ? [{ uids: BigUint64Array.of(uidKey(transcoded.sopInstanceUid)), becomes: { uid } }]
@@ -58,14 +65,20 @@ export function modify(task: ModifyTask): Buffer {
   return modifyFile(readFile(transcoded.bytes), request, new UidMap(seed, [...lossy, ...levels]));
 }
 
+/** The tags whose UIDs become new ones with those of the levels that they name. */
+function renamedBy(request: Request, level: Level): ReadonlySet<string> {
+  const renewed = levelsMapped(request, level).filter(({ becomes }) => becomes === 'new');
+  return new Set(renewed.flatMap(({ level: each }) => REFERENCES[each]));
+}
+
 function ownLevels(file: DicomFile, request: Request, level: Level): MappedLevel[] {
   return levelsMapped(request, level).map(({ level: each, becomes }) => ({
-    uids: BigUint64Array.of(uidKey(uidOf(file, LEVEL[each].key))),
+    uids: BigUint64Array.of(uidKey(valueOf(file, LEVEL[each].key))),
     becomes,
   }));
 }
 
-function uidOf({ dataSet }: DicomFile, tag: string): string {
+function valueOf({ dataSet }: DicomFile, tag: string): string {
   const element = dataSet.elements.get(tag);
   return element === undefined ? '' : textOf(dataSet, element).trim();
 }

@@ -5,9 +5,14 @@
 
 import type { Database, Found } from '../database/database.ts';
 import { DICOM_ATTACHMENT } from '../database/database.ts';
+import type { Body } from '../dicom/modification.ts';
+import { receivedAt } from '../ingest/header.ts';
 import type { Transcoder } from '../ingest/transcoder.ts';
 import type { Outgoing } from '../scu/send.ts';
-import { readContent, type Source } from '../storage/content.ts';
+import { readContent } from '../storage/content.ts';
+import { checkIntact } from '../storage/intact.ts';
+import type { Storage } from '../storage/storage.ts';
+import type { Modifier } from './modifier.ts';
 import { type Order, orderOf } from './order.ts';
 import type { Entry, Queue } from './queue.ts';
 
@@ -23,8 +28,9 @@ export interface Ready {
 export interface FeedSource {
   readonly queue: Queue;
   readonly database: Pick<Database, 'find'>;
-  readonly storage: Source;
+  readonly storage: Pick<Storage, 'read' | 'stream' | 'state'>;
   readonly transcoder: Pick<Transcoder, 'transcode'>;
+  readonly modifier: Pick<Modifier, 'changed'>;
 }
 
 /** Entries of one queue for one line. */
@@ -119,11 +125,23 @@ export class Feed {
         continue;
       }
       const instance = found.get(order.instance);
-      const outgoing = instance && outgoingOf(this.#source, instance, order.transcode);
+      const outgoing = instance && this.#outgoing(instance, order);
       const lost = instance === undefined ? 'the instance is not stored any more' : 'its SOP class is not known';
       const problem = outgoing === undefined ? lost : '';
       this.#ready.push({ entry, order, outgoing, problem });
     }
+  }
+
+  #outgoing(instance: Found, { transcode, modification }: Order): Outgoing | undefined {
+    const outgoing = outgoingOf(this.#source, instance, transcode);
+    if (outgoing === undefined || modification === undefined) return outgoing;
+    const { body, patientName, ...others } = modification;
+    const changed = (more: Body): Promise<Uint8Array> => {
+      const change = { ...others, body: { ...body, ...more }, ...(patientName !== undefined && { patientName }) };
+      return this.#source.modifier.changed(instance.id, { ...change, alike: true }, async (bytes) => bytes);
+    };
+    // Transcoded first, so that what is lost of the pixels is lost once.
+    return { ...outgoing, changed: () => changed({}), transcode: (Transcode) => changed({ Transcode }) };
   }
 }
 
@@ -136,12 +154,21 @@ export function outgoingOf(
   const attachment = attachments.find(({ contentType }) => contentType === DICOM_ATTACHMENT);
   const sopClassUid = metadata['SopClassUid']?.value;
   if (attachment === undefined || sopClassUid === undefined) return undefined;
+  let checked: Promise<void> | undefined;
   return {
     sopClassUid,
     sopInstanceUid: (tags['0008,0018'] ?? '').trim(),
     transferSyntax: metadata['TransferSyntax']?.value ?? '',
     size: attachment.uncompressedSize,
-    read: (start, end, memory) => readContent(storage, attachment, { start, end }, memory),
+    async read(start, end, memory) {
+      // Beside the first read, and once.
+      checked ??= checkIntact(storage, attachment, receivedAt(metadata)).catch((thrown: unknown) => {
+        checked = undefined;
+        throw thrown;
+      });
+      const [bytes] = await Promise.all([readContent(storage, attachment, { start, end }, memory), checked]);
+      return bytes;
+    },
     transcode: (syntax) => transcoder.transcode({ attachment, metadata }, syntax),
     wanted,
   };

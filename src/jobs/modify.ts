@@ -5,21 +5,18 @@
  */
 
 import { randomUUID } from 'node:crypto';
-import { Budget } from '../budget.ts';
-import { type Database, DICOM_ATTACHMENT, type Found, type Operation } from '../database/database.ts';
+import type { Database, Found, Operation } from '../database/database.ts';
 import { LEVEL, LEVELS, type Level } from '../dicom/levels.ts';
 import { levelsMapped, type Request } from '../dicom/modification.ts';
 import { type MappedLevel, sharedKeys, uidKey } from '../dicom/uid-map.ts';
 import { IsenError } from '../errors.ts';
-import { type Asked, type ModifyTask, requestOf } from '../imaging/modify.ts';
+import { type Asked, requestOf } from '../imaging/modify.ts';
 import type { Ingest } from '../ingest/ingest.ts';
 import { storeMade } from '../ingest/made.ts';
 import { log } from '../log.ts';
-import { createPool, type Pool } from '../pool.ts';
-import { readContent } from '../storage/content.ts';
-import type { Storage } from '../storage/storage.ts';
 import type { Jobs } from './jobs.ts';
 import type { Content, JobRun } from './kinds.ts';
+import type { Modifier } from './modifier.ts';
 
 /** A resource as jobs name it. */
 export interface Resource {
@@ -57,16 +54,13 @@ export interface Modifications {
   file(id: string, asked: Asked): Promise<Uint8Array<ArrayBuffer>>;
   /** The next name of an anonymised patient. */
   nextPatientName(): Promise<string>;
-  close(): Promise<void>;
 }
 
 export interface ModificationsOptions {
   readonly database: Database;
-  readonly storage: Storage;
   readonly ingest: Ingest;
   readonly jobs: Jobs;
-  /** Bytes of files that are in memory to be changed. */
-  readonly inFlight?: number;
+  readonly modifier: Modifier;
 }
 
 /** The durable state of a job. */
@@ -85,11 +79,9 @@ const PAGE = 1000;
 /** Instances between two moments at which a job may be broken off. */
 const BATCH = 64;
 /** Of them at the same time: while some are changed, others are made durable together. */
-const LANES = 8;
+const LANES = 16;
 /** Milliseconds between two checkpoints. */
 const CHECKPOINT = 2000;
-/** Milliseconds that one file may take. */
-const FILE_DEADLINE = 120_000;
 /** Milliseconds that one job may take: it may be of a whole archive. */
 const JOB_DEADLINE = 7 * 24 * 3600_000;
 
@@ -98,11 +90,9 @@ const NOTHING_MADE: State['made'] = { Patient: [], Study: [], Series: [], Instan
 /** From the nearest on. */
 const PARENTS = ['Series', 'Study', 'Patient'] as const;
 
-/** Starts the workers and registers the kinds of jobs; before the start of `jobs`. */
+/** Registers the kinds of jobs; before the start of `jobs`. */
 export function createModifications(options: ModificationsOptions): Modifications {
-  const { database, storage, ingest, jobs } = options;
-  const pool: Pool<ModifyTask, Uint8Array<ArrayBuffer>> = createPool({ file: 'modify', deadline: FILE_DEADLINE });
-  const memory = new Budget(options.inFlight ?? 256 * 2 ** 20);
+  const { database, ingest, jobs, modifier } = options;
 
   /** Every resource of `level` that is below, above or one of a resource, page by page. */
   const walk = async function* (level: Level, of: Resource, idsOnly: boolean): AsyncGenerator<Found, void> {
@@ -112,23 +102,6 @@ export function createModifications(options: ModificationsOptions): Modification
       after = page.at(-1)?.id;
       if (page.length < PAGE || after === undefined) return;
     }
-  };
-
-  /** Lets `work` have the changed file of an instance. */
-  const changed = async <Result>(
-    id: string,
-    task: Omit<ModifyTask, 'bytes' | 'md5'>,
-    work: (bytes: Uint8Array<ArrayBuffer>, source: Found) => Promise<Result>,
-  ): Promise<Result> => {
-    const [source] = await database.find({ level: 'Instance', id, ancestors: true });
-    const attachment = source?.attachments.find(({ contentType }) => contentType === DICOM_ATTACHMENT);
-    if (source === undefined || attachment === undefined) throw new IsenError('UnknownResource');
-    // The file and what becomes of it.
-    return memory.with(2 * attachment.uncompressedSize, async () => {
-      const bytes = (await readContent(storage, attachment)) as Uint8Array<ArrayBuffer>;
-      const whole = bytes.byteLength === bytes.buffer.byteLength ? bytes : bytes.slice();
-      return work(await pool.run({ ...task, bytes: whole, md5: attachment.uncompressedMD5 }, [whole.buffer]), source);
-    });
   };
 
   /** The UIDs of the set, in memory that every worker reads. */
@@ -180,7 +153,7 @@ export function createModifications(options: ModificationsOptions): Modification
     };
 
     const change = async (id: string): Promise<void> => {
-      await changed(id, task, async (bytes, source) => {
+      await modifier.changed(id, task, async (bytes, source) => {
         const { ids } = await storeMade(ingest, bytes, {
           origin: 'RestApi',
           remoteIp: state.remoteIp,
@@ -272,7 +245,7 @@ export function createModifications(options: ModificationsOptions): Modification
         ...(userData !== undefined && { userData }),
       });
     },
-    file: (id, asked) => changed(id, { ...asked, seed: randomUUID() }, async (bytes) => bytes),
+    file: (id, asked) => modifier.changed(id, { ...asked, seed: randomUUID() }, async (bytes) => bytes),
     nextPatientName() {
       const next = naming.then(async () => {
         const number = Number((await database.property(SEQUENCE)) ?? 0) + 1;
@@ -282,7 +255,6 @@ export function createModifications(options: ModificationsOptions): Modification
       naming = next.catch(() => {});
       return next;
     },
-    close: () => pool.close(),
   };
 }
 

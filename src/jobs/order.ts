@@ -60,6 +60,15 @@ const OrderSchema = z.object({
   route: z.string().optional(),
   /** Transfer syntax to send it in, where the receiver takes it. */
   transcode: z.string().optional(),
+  /** What is changed in it on its way (see imaging/modify), and what new identifiers are made from. */
+  modification: z
+    .object({
+      body: z.record(z.string(), z.unknown()),
+      level: z.enum(LEVELS),
+      patientName: z.string().optional(),
+      seed: z.string(),
+    })
+    .optional(),
   /** Sent gzipped: to a peer. */
   compress: z.literal(true).optional(),
   /** What a webhook is told of, instead of an instance that is sent. */

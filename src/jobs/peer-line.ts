@@ -24,8 +24,10 @@ const AS_STORED: ReadonlySet<ErrorName> = new Set<ErrorName>([
 
 /** The peer as it is now. */
 export function peerTarget(peer: Peer, client: HttpClient, allowed: readonly string[]): Target {
+  const { sending, ...where } = peer;
   return {
-    sending: peer.sending,
+    where: JSON.stringify(where),
+    sending,
     async open() {
       try {
         checkAllowed(peer, allowed);
@@ -110,7 +112,7 @@ class Reading {
     this.#outgoing = outgoing;
   }
 
-  /** The file: transcoded where that is wanted and possible, else as it is stored. */
+  /** The file: transcoded where that is wanted and possible, changed where that is wanted, else as it is stored. */
   async file(): Promise<{ readonly size: number; readonly body: () => AsyncIterable<Uint8Array> }> {
     const { wanted, transferSyntax, size } = this.#outgoing;
     if (wanted !== undefined && wanted !== transferSyntax) {
@@ -125,7 +127,18 @@ class Reading {
         }
       }
     }
+    const changed = await this.#changed();
+    if (changed !== undefined) return { size: changed.length, body: () => once(changed) };
     return { size, body: () => this.#stored(size) };
+  }
+
+  async #changed(): Promise<Uint8Array | undefined> {
+    try {
+      return await this.#outgoing.changed?.();
+    } catch (thrown) {
+      this.failure = asIsenError(thrown);
+      throw thrown;
+    }
   }
 
   async *#stored(size: number): AsyncGenerator<Uint8Array, void> {

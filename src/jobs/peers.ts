@@ -198,6 +198,37 @@ function checkFiles({ certificateFile, certificateKeyFile }: Peer): void {
   }
 }
 
+/** Whether two URLs are of one server: what was secret between it and us may be sent there again. */
+export function isSameServer(url: unknown, other: string | undefined): boolean {
+  if (typeof url !== 'string' || other === undefined || !URL.canParse(url)) return false;
+  return new URL(url).origin === new URL(other).origin;
+}
+
+/** Headers of which those with null, or of which only the name is given, have the value that they had `before`. */
+export function keptHeaders(value: unknown, before: Readonly<Record<string, string>>): unknown {
+  if (typeof value !== 'object' || value === null) return value;
+  const given: [string, unknown][] = Array.isArray(value)
+    ? value.map((name: unknown) => [String(name), null])
+    : Object.entries(value);
+  return Object.fromEntries(given.map(([name, text]) => [name, text ?? before[name] ?? null]));
+}
+
+/** A description as it was shown, and is put again: the secrets that were not shown stay, as long as they go to the same server. */
+function withSecrets(description: unknown, known: Peer | undefined): unknown {
+  if (typeof description !== 'object' || description === null || Array.isArray(description)) return description;
+  const fields = description as Readonly<Record<string, unknown>>;
+  if (known === undefined || !isSameServer(fields['Url'] ?? fields['URL'], known.url)) return description;
+  const sameUser = (fields['Username'] ?? '') === (known.username ?? '');
+  const sameKey = (fields['CertificateKeyFile'] ?? '') === (known.certificateKeyFile ?? '');
+  return {
+    ...fields,
+    ...(fields['Password'] === null && sameUser && { Password: known.password }),
+    ...(fields['CertificateKeyPassword'] === null &&
+      sameKey && { CertificateKeyPassword: known.certificateKeyPassword }),
+    ...('HttpHeaders' in fields && { HttpHeaders: keptHeaders(fields['HttpHeaders'], known.headers) }),
+  };
+}
+
 const NOTATION: Notation<Peer> = {
   read(name, description, source) {
     const peer = readPeer(name, description, source);
@@ -226,7 +257,8 @@ export function openPeers({ config, ...stored }: PeersOptions): Peers {
   });
   return {
     ...register,
-    async put(name, description) {
+    async put(name, given) {
+      const description = withSecrets(given, await register.get(name));
       const peer = readPeer(name, description, 'rest');
       checkFiles(peer);
       checkAllowed(peer, config.OutgoingHttpAllowed);

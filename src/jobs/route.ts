@@ -1,5 +1,6 @@
 /** Owns routing: it follows the log of changes and queues what the rules say, for modalities and peers. */
 
+import { randomUUID } from 'node:crypto';
 import type { Changes } from '../changes/changes.ts';
 import type { Change, Database, FindRequest, Found } from '../database/database.ts';
 import { LEVEL, LEVELS, type Level } from '../dicom/levels.ts';
@@ -12,11 +13,14 @@ import { alone } from './lease.ts';
 import { LogFollower } from './log-follower.ts';
 import { type Destination, entryPriority, type Order, queueOf } from './order.ts';
 import type { Peers } from './peers.ts';
-import type { NewEntry, Queue } from './queue.ts';
+import { FOLLOWED, type NewEntry, type Queue } from './queue.ts';
 import { type Facts, readRule, reasonsAgainst, type Rule } from './rules.ts';
 
 /** The property of the index that holds the rules that were set over the REST API, by name. */
 const PROPERTY = 'Routes';
+
+/** The property that new identifiers are made from, with the name of their rule: who knows a rule cannot tell what was whose. */
+const SECRET = 'RoutesSecret';
 
 /** Instances asked about together. */
 const PAGE = 1000;
@@ -45,12 +49,17 @@ export interface Router {
   /** Sorted by name. */
   list(): Promise<readonly Rule[]>;
   get(name: string): Promise<Rule | undefined>;
+  /** Whether a rule is one of the configuration, which only whoever writes that can change. */
+  isConfigured(name: string): boolean;
   /** Adds or replaces a rule, for what comes from now on. Throws ParameterOutOfRange, BadFileFormat; ForbiddenAccess for one of the configuration. */
   put(name: string, description: unknown): Promise<void>;
   /** Whether it was there. Throws ForbiddenAccess for one of the configuration. */
   remove(name: string): Promise<boolean>;
-  /** Asks a rule about a stored instance, as if it had just come. Throws InexistentItem, UnknownResource. */
-  test(name: string, instance: string): Promise<RuleTest>;
+  /**
+   * Asks a rule about a stored instance, as if it had just come: the one of that name, or the one that `description` is, which is not stored.
+   * Throws InexistentItem, UnknownResource, and as {@link put} for a description that is none.
+   */
+  test(name: string, instance: string, description?: unknown): Promise<RuleTest>;
   /** Resolves when all that is in the log now was looked at. Throws Busy where that takes long. */
   caughtUp(): Promise<void>;
   /** Stores the position. */
@@ -88,7 +97,7 @@ class FollowingRouter implements Router {
     );
     const { changes, queue } = options;
     this.#follower = new LogFollower({
-      name: 'routing',
+      name: FOLLOWED.routing,
       changes,
       queue,
       shared: options.database.shared,
@@ -116,6 +125,10 @@ class FollowingRouter implements Router {
     return (await this.list()).find((rule) => rule.name === name);
   }
 
+  isConfigured(name: string): boolean {
+    return this.#configured.has(name);
+  }
+
   async put(name: string, description: unknown): Promise<void> {
     const rule = readRule(name, description);
     await this.#checkTargets(rule);
@@ -128,8 +141,8 @@ class FollowingRouter implements Router {
     return true;
   }
 
-  async test(name: string, instance: string): Promise<RuleTest> {
-    const rule = await this.get(name);
+  async test(name: string, instance: string, description?: unknown): Promise<RuleTest> {
+    const rule = description === undefined ? await this.get(name) : readRule(name, description);
     if (rule === undefined) throw new IsenError('InexistentItem', `No route with name: ${name}`);
     const request = { level: 'Instance', id: instance, ancestors: true } as const;
     const [found] = await this.#options.database.find(request);
@@ -185,6 +198,19 @@ class FollowingRouter implements Router {
     return done;
   }
 
+  /** Made when the first rule needs it. */
+  async #secret(): Promise<string> {
+    const { apply, database, queue } = this.#options;
+    const there = await database.property(SECRET);
+    if (there !== undefined) return there;
+    return alone(queue, SECRET, async () => {
+      const known = await database.property(SECRET);
+      const value = known ?? randomUUID();
+      if (known === undefined) await apply({ kind: 'property', name: SECRET, value });
+      return value;
+    });
+  }
+
   /** What a page of the log leads to. */
   async *#entries(changes: readonly Change[]): AsyncGenerator<readonly NewEntry[], void> {
     const rules = (await this.list()).filter(({ enabled }) => enabled);
@@ -193,15 +219,17 @@ class FollowingRouter implements Router {
       // One that is gone was most likely a modality: there it fails, for people to see.
       queues.set(target, queueOf((await this.#destination(target)) ?? { kind: 'modality', name: target }));
     }
-    yield await this.#arrivals(rules, changes, queues);
+    const secret = rules.some(({ modification }) => modification !== undefined) ? await this.#secret() : '';
+    const ways: Ways = { queues, secret };
+    yield await this.#arrivals(rules, changes, ways);
     for (const change of changes) {
       const concerned = rules.filter((rule) => change.type !== 'NewInstance' && rule.events.has(change.type));
-      if (concerned.length > 0) yield* this.#others(concerned, change, queues);
+      if (concerned.length > 0) yield* this.#others(concerned, change, ways);
     }
   }
 
   /** The entries of all new instances of a page. */
-  async #arrivals(all: readonly Rule[], changes: readonly Change[], queues: Queues): Promise<readonly NewEntry[]> {
+  async #arrivals(all: readonly Rule[], changes: readonly Change[], ways: Ways): Promise<readonly NewEntry[]> {
     const rules = all.filter(({ events }) => events.has('NewInstance'));
     const arrivals = changes.filter(({ type }) => type === 'NewInstance');
     if (rules.length === 0 || arrivals.length === 0) return [];
@@ -217,14 +245,14 @@ class FollowingRouter implements Router {
         // Deleted already: there is nothing to be asked, and nothing to be sent.
         if (rule.needs.facts && instance === undefined) continue;
         const facts = instance && this.#facts({ type: 'NewInstance', level: 'Instance' }, instance, labels);
-        if (await applies(rule, facts)) entries.push(...entriesOf(rule, queues, id, String(seq)));
+        if (await applies(rule, facts)) entries.push(...entriesOf(rule, ways, id, String(seq)));
       }
     }
     return entries;
   }
 
   /** The entries of all instances of a resource that something happened to, page by page. */
-  async *#others(rules: readonly Rule[], change: Change, queues: Queues): AsyncGenerator<readonly NewEntry[], void> {
+  async *#others(rules: readonly Rule[], change: Change, ways: Ways): AsyncGenerator<readonly NewEntry[], void> {
     const { level, id } = change;
     const of: Partial<FindRequest> = level === 'Instance' ? { id } : { of: { level, id } };
     let after: Partial<FindRequest> = {};
@@ -243,7 +271,7 @@ class FollowingRouter implements Router {
         // The revision of an instance is its file: a resource that becomes stable again sends what is new in it.
         const revision = instance.attachments.find(({ contentType }) => contentType === 1)?.uuid ?? '';
         for (const rule of rules) {
-          if (await applies(rule, facts)) entries.push(...entriesOf(rule, queues, instance.id, revision, true));
+          if (await applies(rule, facts)) entries.push(...entriesOf(rule, ways, instance.id, revision, true));
         }
       }
       yield entries;
@@ -326,10 +354,20 @@ async function applies(rule: Rule, facts: Facts | undefined): Promise<boolean> {
   }
 }
 
-/** Queues by the names that rules say. */
-type Queues = ReadonlyMap<string, string>;
+interface Ways {
+  /** Queues by the names that rules say. */
+  readonly queues: ReadonlyMap<string, string>;
+  readonly secret: string;
+}
 
-function entriesOf(rule: Rule, queues: Queues, instance: string, revision: string, remembered = false): NewEntry[] {
+function entriesOf(
+  rule: Rule,
+  { queues, secret }: Ways,
+  instance: string,
+  revision: string,
+  remembered = false,
+): NewEntry[] {
+  const { modification } = rule;
   return rule.to.map((target) => ({
     queue: queues.get(target) ?? queueOf({ kind: 'modality', name: target }),
     id: `${rule.name} ${instance} ${revision}`,
@@ -340,6 +378,7 @@ function entriesOf(rule: Rule, queues: Queues, instance: string, revision: strin
       instance,
       route: rule.name,
       ...(rule.transcode !== undefined && { transcode: rule.transcode }),
+      ...(modification !== undefined && { modification: { ...modification, seed: `${secret} ${rule.name}` } }),
       ...(remembered && { remembered }),
     } satisfies Order,
   }));

@@ -11,8 +11,10 @@ import { lookup, parseTag, tagName, tagNumber } from '../dicom/dictionary.ts';
 import { interval, type Interval, rangeOf } from '../dicom/match.ts';
 import { LEVELS, type Level } from '../dicom/levels.ts';
 import { transferSyntax } from '../dicom/transfer-syntaxes.ts';
-import { IsenError } from '../errors.ts';
+import { asIsenError, IsenError } from '../errors.ts';
+import type { Asked } from '../imaging/modify.ts';
 import { checkName } from '../scu/modalities.ts';
+import { modificationOf, ModificationSchema } from './rule-modification.ts';
 
 /** Events after which there is something whole to send; a new series or study is known by its new instances. */
 const EVENTS: readonly ChangeType[] = CHANGE_TYPES.filter(
@@ -41,8 +43,8 @@ export const RuleSchema = z.strictObject({
   Priority: z.number().int().min(-1000).max(1000).optional(),
   Transcode: z.string().optional(),
   Enabled: z.boolean().optional(),
-  Modify: z.unknown().optional(),
-  Anonymize: z.unknown().optional(),
+  Modify: ModificationSchema.optional(),
+  Anonymize: ModificationSchema.optional(),
 });
 
 /** Metadata of reception that conditions look at. */
@@ -85,6 +87,8 @@ export interface Rule {
   readonly priority: number;
   /** Transfer syntax to send in, where the receiver takes it. */
   readonly transcode: string | undefined;
+  /** What is changed in what it sends. */
+  readonly modification: Asked | undefined;
   readonly events: ReadonlySet<ChangeType>;
   /** Whether it looks at labels, or at what the index says of an instance. */
   readonly needs: { readonly labels: boolean; readonly facts: boolean };
@@ -279,8 +283,15 @@ export function readRule(name: string, description: unknown): Rule {
   }
   const { Name, When = {}, To, Priority = 0, Transcode, Enabled = true, Modify, Anonymize } = parsed.data;
   if (Name !== undefined && Name !== name) throw bad(name, `it is called ${JSON.stringify(Name)} inside`);
-  if (Modify !== undefined || Anonymize !== undefined)
-    throw bad(name, 'Modify and Anonymize are not possible yet; without them images would leave unchanged');
+  if (Modify !== undefined && Anonymize !== undefined) throw bad(name, 'Modify and Anonymize: one of them');
+  let modification: Asked | undefined;
+  try {
+    if (Modify !== undefined) modification = modificationOf('Modify', Modify);
+    if (Anonymize !== undefined) modification = modificationOf('Anonymize', Anonymize);
+  } catch (thrown) {
+    const error = asIsenError(thrown);
+    throw bad(name, `${Modify === undefined ? 'Anonymize' : 'Modify'}: ${error.details ?? error.message}`);
+  }
   if (Transcode !== undefined && transferSyntax(Transcode) === undefined)
     throw bad(name, `Transcode: ${JSON.stringify(Transcode)} is no transfer syntax`);
   for (const level of listOf(When.Level)) {
@@ -311,6 +322,7 @@ export function readRule(name: string, description: unknown): Rule {
     to: [...new Set(listOf(To))],
     priority: Priority,
     transcode: Transcode,
+    modification,
     events: eventsOf(name, When.Event === undefined ? ['NewInstance'] : listOf(When.Event)),
     needs: {
       labels: labels.length > 0,

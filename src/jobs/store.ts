@@ -11,7 +11,7 @@ import { Drain } from './drain.ts';
 import type { FeedSource } from './feed.ts';
 import type { Target } from './line.ts';
 import { type Destination, destinationOf, type DestinationKind, type Order, orderOf, queueOf } from './order.ts';
-import { CANCELED, type Count, type Entry, type EntryState, type Settlement } from './queue.ts';
+import { CANCELED, type Count, type Entry, type EntryState, pausedOf, type Settlement } from './queue.ts';
 
 /** Entries acted upon in one step. */
 const PAGE = 500;
@@ -52,6 +52,10 @@ export interface QueueStatus {
 
 export interface Stores {
   status(destination: Destination): Promise<QueueStatus>;
+  /** How it stands with these, and with every other whose queue has something in it; in that order. */
+  statuses(
+    known: readonly Destination[],
+  ): Promise<readonly { readonly destination: Destination; readonly status: QueueStatus }[]>;
   /** Entries of a queue in some states, oldest first, beyond `after` (a seq). */
   entries(
     destination: Destination,
@@ -74,7 +78,7 @@ export async function openStores(options: StoresOptions): Promise<Stores> {
   const drains = new Map<string, Drain>();
   let closed = false;
 
-  const flag = (destination: Destination): string => `paused ${queueOf(destination)}`;
+  const flag = (destination: Destination): string => pausedOf(queueOf(destination));
 
   const drainOf = (from: string, destination: Destination): Drain => {
     let drain = drains.get(from);
@@ -150,6 +154,24 @@ export async function openStores(options: StoresOptions): Promise<Stores> {
     };
   };
 
+  const statusOf = async (destination: Destination, found: readonly Count[]): Promise<QueueStatus> => {
+    const counted = (state: EntryState): number =>
+      found.reduce((sum, each) => sum + (each.state === state ? each.count : 0), 0);
+    return {
+      ...drained(destination),
+      paused: (await queue.position(flag(destination))) === PAUSED,
+      counts: {
+        waiting: counted('waiting'),
+        active: counted('active'),
+        retrying: counted('retrying'),
+        paused: counted('paused'),
+        failed: counted('failed'),
+        done: counted('done'),
+      },
+      oldest: oldestOf(found),
+    };
+  };
+
   const wake = (destination: Destination, atOnce: boolean): void => {
     for (const [of, drain] of drains) if (isOf(of, destination)) drain.wake(atOnce);
   };
@@ -196,23 +218,25 @@ export async function openStores(options: StoresOptions): Promise<Stores> {
   forgetting.unref();
 
   return {
-    async status(destination) {
-      const found = await countsOf(destination);
-      const counted = (state: EntryState): number =>
-        found.reduce((sum, each) => sum + (each.state === state ? each.count : 0), 0);
-      return {
-        ...drained(destination),
-        paused: (await queue.position(flag(destination))) === PAUSED,
-        counts: {
-          waiting: counted('waiting'),
-          active: counted('active'),
-          retrying: counted('retrying'),
-          paused: counted('paused'),
-          failed: counted('failed'),
-          done: counted('done'),
-        },
-        oldest: oldestOf(found),
-      };
+    status: async (destination) => statusOf(destination, await countsOf(destination)),
+    async statuses(known) {
+      const all = new Map<string, { readonly destination: Destination; readonly counts: Count[] }>(
+        known.map((destination) => [queueOf(destination), { destination, counts: [] }] as const),
+      );
+      for (const count of await queue.count()) {
+        const destination = destinationOf(count.queue);
+        if (destination === undefined) continue;
+        const name = queueOf(destination);
+        const counted = all.get(name) ?? { destination, counts: [] };
+        counted.counts.push(count);
+        all.set(name, counted);
+      }
+      return Promise.all(
+        [...all.values()].map(async ({ destination, counts }) => ({
+          destination,
+          status: await statusOf(destination, counts),
+        })),
+      );
     },
     async entries(destination, states, after, limit) {
       const pages: Entry[] = [];

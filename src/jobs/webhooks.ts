@@ -15,8 +15,8 @@ import type { Sending } from '../scu/modality.ts';
 import type { Target } from './line.ts';
 import { LogFollower } from './log-follower.ts';
 import { entryPriority, type Order, queueOf } from './order.ts';
-import { checkAllowed, readHeaders, readTimeout } from './peers.ts';
-import type { NewEntry, Queue } from './queue.ts';
+import { checkAllowed, isSameServer, keptHeaders, readHeaders, readTimeout } from './peers.ts';
+import { FOLLOWED, type NewEntry, type Queue } from './queue.ts';
 import { type Notation, type Source, storedRegister } from './register.ts';
 import { openWebhookLine, requestOf } from './webhook-line.ts';
 
@@ -30,7 +30,7 @@ export const WebhookSchema = z.strictObject({
   Events: z.array(z.string().min(1).max(64)).min(1).max(64).optional(),
   /** What bodies are signed with. */
   Secret: z.string().max(1024).nullable().optional(),
-  HttpHeaders: z.record(z.string(), z.string()).optional(),
+  HttpHeaders: z.record(z.string(), z.string().nullable()).optional(),
   Timeout: z.number().optional(),
   Enabled: z.boolean().optional(),
   ...Object.fromEntries(Object.keys(SENDING_OPTIONS).map((name) => [name, z.unknown().optional()])),
@@ -112,6 +112,15 @@ function readWebhook(name: string, description: unknown, source: Source): Webhoo
   };
 }
 
+/** A description in which headers whose value is null have the one that they had. */
+function kept(description: unknown, known: Webhook | undefined): unknown {
+  const parsed = WebhookSchema.safeParse(description);
+  if (!parsed.success || parsed.data.HttpHeaders === undefined) return description;
+  const { Url, HttpHeaders } = parsed.data;
+  const before = isSameServer(Url, known?.url) ? (known?.headers ?? {}) : {};
+  return { ...parsed.data, HttpHeaders: keptHeaders(HttpHeaders, before) };
+}
+
 const NOTATION: Notation<Webhook> = { read: readWebhook, describe: ({ description }) => description };
 
 /** What clients are shown: no secret, and of headers their names. */
@@ -145,7 +154,7 @@ export async function openWebhooks(options: WebhooksOptions): Promise<Webhooks> 
       throw new IsenError('ForbiddenAccess', `the webhook ${name} is one of the configuration file`);
   };
   const follower = new LogFollower({
-    name: 'webhooks',
+    name: FOLLOWED.webhooks,
     changes,
     queue,
     shared: database.shared,
@@ -177,7 +186,7 @@ export async function openWebhooks(options: WebhooksOptions): Promise<Webhooks> 
     async put(name, description) {
       checkSettable(name);
       const known = await set.get(name);
-      const given = readWebhook(name, description, 'rest');
+      const given = readWebhook(name, kept(description, known), 'rest');
       checkAllowed(given, allowed);
       const Secret = given.description['Secret'] ?? known?.secret;
       if (given.enabled && !(await isWanted())) await follower.begin();
@@ -198,7 +207,13 @@ export async function openWebhooks(options: WebhooksOptions): Promise<Webhooks> 
     },
     async target(name) {
       const webhook = await get(name);
-      return webhook && { sending: webhook.sending, open: () => openWebhookLine(webhook, client, allowed) };
+      if (webhook === undefined) return undefined;
+      const { url, headers, timeout, secret, sending } = webhook;
+      return {
+        where: JSON.stringify([url, headers, timeout, secret]),
+        sending,
+        open: () => openWebhookLine(webhook, client, allowed),
+      };
     },
     close: () => follower.close(),
   };

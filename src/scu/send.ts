@@ -19,6 +19,8 @@ export interface Outgoing extends Kind {
   read(start: number, end: number, memory?: Uint8Array): Promise<Uint8Array>;
   /** The whole file in another transfer syntax. Throws NotImplemented and others of the codecs. */
   transcode(syntax: string): Promise<Uint8Array>;
+  /** Where it does not go as it is stored, what goes in its place, in the same transfer syntax: then `size` and `read` say nothing. */
+  changed?(): Promise<Uint8Array>;
   /** The transfer syntax that it should go in where the peer accepts that. */
   readonly wanted?: string | undefined;
 }
@@ -192,7 +194,10 @@ export class StoreSender {
   async #stored(outgoing: Outgoing, memory: Uint8Array): Promise<Prepared['way']> {
     const { contexts, calledAet } = this.association;
     const context = contextOf(contexts, outgoing);
-    if (context !== undefined) return asStored(outgoing, context, memory);
+    if (context !== undefined)
+      return outgoing.changed === undefined
+        ? asStored(outgoing, context, memory)
+        : asMade(outgoing, context, await outgoing.changed());
     const { sopClassUid, transferSyntax } = outgoing;
     const targets = targetContexts(contexts, sopClassUid, this.#targets);
     if (targets.length === 0 || this.#targets.length === 0) {
@@ -214,14 +219,18 @@ export class StoreSender {
   }
 
   async #transcoded(outgoing: Outgoing, context: PresentationContext): Promise<Prepared['way']> {
-    const file = await outgoing.transcode(context.transferSyntax);
-    const { meta, end } = readFileMeta(file);
-    const dataSet = file.subarray(end);
-    // Lossy compression makes another instance of it.
-    const uid = meta.elements.get('0002,0003');
-    const sopInstanceUid = uid === undefined ? outgoing.sopInstanceUid : textOf(meta, uid).trim();
-    return { context, sopInstanceUid, size: dataSet.length, parts: even([dataSet], dataSet.length) };
+    return asMade(outgoing, context, await outgoing.transcode(context.transferSyntax));
   }
+}
+
+/** The data set of a file that was made of the stored one. */
+function asMade(outgoing: Outgoing, context: PresentationContext, file: Uint8Array): Prepared['way'] {
+  const { meta, end } = readFileMeta(file);
+  const dataSet = file.subarray(end);
+  // Lossy compression and modification make another instance of it.
+  const uid = meta.elements.get('0002,0003');
+  const sopInstanceUid = uid === undefined ? outgoing.sopInstanceUid : textOf(meta, uid).trim();
+  return { context, sopInstanceUid, size: dataSet.length, parts: even([dataSet], dataSet.length) };
 }
 
 /** The bytes behind File Meta Information. */

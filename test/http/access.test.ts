@@ -27,7 +27,11 @@ async function converse(port: number, text: string, silence = 300): Promise<stri
     answer += chunk.toString('latin1');
   });
   socket.on('error', () => {});
+  const begun = new Promise((resolve) => {
+    for (const event of ['data', 'close']) socket.once(event, resolve);
+  });
   socket.write(text);
+  await Promise.race([begun, sleep(10_000, undefined, { ref: false })]);
   await sleep(silence);
   socket.destroy();
   return answer;
@@ -60,6 +64,41 @@ test('an address below the interface, which strangers may see, leads them nowher
       }
     }
     assert.equal((await raw(server.port, `/instances/${ID}`, { headers: basic('bob:secret') })).status, 200);
+  } finally {
+    await server.close();
+  }
+});
+
+test('users who only read may look for things in every way, and change nothing', async () => {
+  const server = await serve({
+    AuthenticationEnabled: true,
+    RegisteredUsers: { anna: 'secret', rita: 'secret' },
+    ReadOnlyUsers: ['rita'],
+  });
+  try {
+    const status = async (user: string, method: string, path: string, body?: string | Buffer): Promise<number> =>
+      (await raw(server.port, path, { method, headers: basic(`${user}:secret`) }, body)).status;
+    assert.equal(await status('anna', 'POST', '/instances', make()), 200);
+    for (const [method, path, body] of [
+      ['GET', '/studies', undefined],
+      ['POST', '/tools/find', '{"Level": "Study", "Query": {}}'],
+      ['POST', '/tools/count-resources', '{"Level": "Study", "Query": {}}'],
+      ['POST', '/tools/bulk-content', '{"Resources": []}'],
+      ['POST', '/tools/lookup', '1.2.3'],
+    ] as const) {
+      assert.equal(await status('rita', method, path, body), 200, `${method} ${path}`);
+    }
+    for (const [method, path, body] of [
+      ['POST', '/instances', 'nothing'],
+      ['POST', '/tools/bulk-delete', '{"Resources": []}'],
+      ['PUT', '/modalities/m', '["M", "127.0.0.1", 104]'],
+      ['PUT', '/routes/r', '{"To": "m"}'],
+      ['DELETE', '/changes', undefined],
+      ['PUT', '/tools/log-level', 'verbose'],
+      ['POST', '/tools/reset', ''],
+    ] as const) {
+      assert.equal(await status('rita', method, path, body), 403, `${method} ${path}`);
+    }
   } finally {
     await server.close();
   }

@@ -122,6 +122,36 @@ test('peers in the index outlive the server, with their secrets', async (context
   assert.equal((await ask(url, 'GET', '/peers/two/system'))['Version'], '1.13.0');
 });
 
+test('a peer that is put as it was shown keeps its secrets, unless it is another server', async (context) => {
+  const bad = await startBadServer((response) => void response.end('{}'));
+  const other = await startBadServer((response) => void response.end('{}'));
+  context.after(() => Promise.all([bad.close(), other.close()]));
+  const { url } = await start(context);
+  const sent = async (): Promise<readonly (string | string[] | undefined)[]> => {
+    await ask(url, 'GET', '/peers/two/system');
+    const { authorization, 'x-a': a, 'x-b': b } = [...bad.asked, ...other.asked].at(-1)?.headers ?? {};
+    return [authorization?.slice('Basic '.length), a, b];
+  };
+  const known = Buffer.from('u:p').toString('base64');
+  const headers = { 'X-A': 'one', 'X-B': 'two' };
+  await ask(url, 'PUT', '/peers/two', { Url: bad.url, Username: 'u', Password: 'p', HttpHeaders: headers });
+  const shown = await ask(url, 'GET', '/peers/two/configuration');
+  await ask(url, 'PUT', '/peers/two', { ...shown, Timeout: 9 });
+  assert.deepEqual(await sent(), [known, 'one', 'two']);
+  await ask(url, 'PUT', '/peers/two', {
+    ...shown,
+    Url: `${bad.url}below/`,
+    HttpHeaders: { 'X-A': null, 'X-B': 'new' },
+  });
+  assert.deepEqual(await sent(), [known, 'one', 'new']);
+  await ask(url, 'PUT', '/peers/two', { ...shown, HttpHeaders: ['X-C'] }, 400);
+  // Whoever may change a peer may not have its password sent to themselves.
+  await ask(url, 'PUT', '/peers/two', { ...shown, Url: other.url }, 400);
+  await ask(url, 'PUT', '/peers/two', { ...shown, Url: other.url, HttpHeaders: {} });
+  assert.deepEqual((await sent()).slice(1), [undefined, undefined]);
+  assert.notEqual((await sent())[0], known);
+});
+
 test('what clients set goes only where it may', async (context) => {
   const bad = await startBadServer((response) => void response.end('{}'));
   context.after(() => bad.close());
@@ -215,6 +245,12 @@ test('store sends all levels to another server, plain, compressed, transcoded, s
   await until('the rule sent it', async () =>
     (await ask<string[]>(other.url, 'GET', '/instances')).includes(routed.ID),
   );
+  await ask(url, 'PUT', '/routes/all', { To: 'two', Modify: { Replace: { PatientID: 'MODIFIED' }, Force: true } });
+  await upload(url, make({ sopUid: '1.2.11' }));
+  await until('it came modified', async () => {
+    const found = await ask<string[]>(other.url, 'POST', '/tools/lookup', 'MODIFIED');
+    return found.length === 1;
+  });
 });
 
 test('the reference server is a peer, in both directions', { skip: without('Orthanc') }, async (context) => {

@@ -128,6 +128,8 @@ test('redis: a server without its Redis says so, stores all the same, and goes o
     Ready: true,
     Engines: { Database: true, Storage: true, Changes: true, Queue: true },
   });
+  const { Engines } = (await get(`${server.url}/system`)) as { readonly Engines: unknown };
+  assert.deepEqual(Engines, { Changes: 'Redis', Database: 'SQLite', Queue: 'Redis', Storage: 'Files' });
   await store(server, 1);
   await own.kill();
   for (const path of ['/health/ready', '/changes', '/jobs']) {

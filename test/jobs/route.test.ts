@@ -1,6 +1,11 @@
 import assert from 'node:assert/strict';
+import { readFileSync as readStored, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
 import { type TestContext, test } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
+import { readFile } from '../../src/dicom/read.ts';
+import { textOf } from '../../src/dicom/value.ts';
+import type { NewElement } from '../../src/dicom/write.ts';
 import { make } from '../dicom/made.ts';
 import { type Served, serve } from '../http/served.ts';
 import { temporaryFolder } from '../peer.ts';
@@ -143,6 +148,122 @@ test('a restart goes on where it stopped, and does not begin again', async (cont
   }
 });
 
+/** A received data set, by name; UIDs inside of sequences as well. */
+function read({ dataSet }: { readonly dataSet: Buffer }): (tag: string) => string {
+  const { dataSet: parsed } = readFile(dataSet);
+  return (path) => {
+    let [set, tag] = [parsed, path];
+    for (let at = path.indexOf('/'); at >= 0; at = tag.indexOf('/')) {
+      const item = set.elements.get(tag.slice(0, at))?.items?.[0];
+      assert.ok(item, path);
+      [set, tag] = [item, tag.slice(at + 1)];
+    }
+    const element = set.elements.get(tag);
+    return element === undefined ? '' : textOf(set, element).trim();
+  };
+}
+
+test('what a rule modifies leaves modified, the same each time, and refers to the same', async (context) => {
+  let lost = 0;
+  const flaky = await receive({ answer: () => (++lost <= 2 ? 'abort' : 0) });
+  const modality = { AET: 'FLAKY', Host: '127.0.0.1', Port: flaky.port, RetryDelay: 0.1 };
+  const { server, a, b } = await withModalities(context);
+  context.after(() => flaky.close());
+  assert.equal((await ask(server, 'PUT', '/modalities/flaky', JSON.stringify(modality))).status, 200);
+  const put = async (name: string, rule: unknown): Promise<void> => {
+    assert.deepEqual((await ask(server, 'PUT', `/routes/${name}`, JSON.stringify(rule))).body, '');
+  };
+  await put('named', { To: 'a', Modify: { Replace: { InstitutionName: 'Elsewhere' }, Level: 'Study' } });
+  await put('kept', {
+    To: 'flaky',
+    Modify: { Replace: { InstitutionName: 'Here' }, Keep: ['SOPInstanceUID'], Force: true },
+  });
+  await put('nobody', { To: 'b', Anonymize: {}, Transcode: '1.2.840.10008.1.2.5' });
+  const reference = (sop: string, of: string): NewElement[] => [
+    { tag: '0008,1150', vr: 'UI', value: of },
+    { tag: '0008,1155', vr: 'UI', value: sop },
+  ];
+  const image = make({ sopUid: '1.1', studyUid: '1.9', seriesUid: '1.9.1', patientId: 'P', patientName: 'Doe^Jane' });
+  const report = make({
+    sopUid: '1.2',
+    studyUid: '1.9',
+    seriesUid: '1.9.2',
+    patientId: 'P',
+    patientName: 'Doe^Jane',
+    extra: [
+      { tag: '0008,1140', vr: 'SQ', value: { items: [reference('1.1', '1.2.840.10008.5.1.4.1.1.2')] } },
+      { tag: '0008,1111', vr: 'SQ', value: { items: [reference('1.7', '1.2.840.10008.3.1.2.3.3')] } },
+    ],
+  });
+  // What refers comes before what it refers to.
+  const { ID } = await upload(server, report);
+  await upload(server, image);
+  await until('all came', () => a.received.length === 2 && b.received.length === 2 && flaky.received.length === 2);
+  assert.deepEqual(uids(flaky), ['1.1', '1.2']);
+  for (const received of flaky.received) {
+    const of = read(received);
+    assert.deepEqual([of('0008,0080'), of('0020,000d'), of('0010,0020')], ['Here', '1.9', 'P']);
+  }
+  for (const [receiver, name] of [
+    [a, 'named'],
+    [b, 'nobody'],
+  ] as const) {
+    const [first, second] = receiver.received.map(read);
+    assert.ok(first && second);
+    const [referring, named] = first('0008,1140/0008,1155') === '' ? [second, first] : [first, second];
+    assert.match(named('0008,0018'), /^2\.25\./, name);
+    assert.equal(referring('0008,1140/0008,1155'), named('0008,0018'), name);
+    assert.equal(referring('0020,000d'), named('0020,000d'), name);
+    assert.match(named('0020,000d'), /^2\.25\./, name);
+    assert.deepEqual(
+      uids(receiver),
+      [named('0008,0018'), referring('0008,0018')].sort(),
+      'the command names the new one',
+    );
+    if (receiver === a) {
+      assert.deepEqual([named('0008,0080'), named('0010,0010')], ['Elsewhere', 'Doe^Jane']);
+      assert.equal(referring('0008,1111/0008,1155'), '1.7', 'a procedure step is none of what is sent');
+    } else {
+      assert.equal(named('0010,0010'), named('0010,0020'));
+      assert.notEqual(named('0010,0020'), 'P');
+      assert.equal(named('0010,0020'), referring('0010,0020'));
+      assert.equal(named('0012,0062'), 'YES');
+    }
+  }
+  assert.deepEqual([...new Set(b.received.map(({ transferSyntax }) => transferSyntax))], ['1.2.840.10008.1.2.5']);
+  // Sent again it is no other instance.
+  const sent = uids(a);
+  const stored = Buffer.from(await (await fetch(`${server.url}/instances/${ID}/file`)).arrayBuffer());
+  assert.deepEqual(stored, report, 'what is stored is as it came');
+  await ask(server, 'DELETE', `/instances/${ID}`);
+  await upload(server, report);
+  await until('it came again', () => a.received.length === 3);
+  assert.deepEqual([...new Set(uids(a))], sent);
+});
+
+test('a modification that an instance cannot take is a failure, and nothing leaves', async (context) => {
+  const { server, a } = await withModalities(context, {
+    Routes: { all: { To: 'a', Modify: { Replace: { PatientName: 'X' } } } },
+  });
+  const { ID } = await upload(server, make({ sopUid: '1.1' }));
+  await until('it came', () => a.received.length === 1);
+  await ask(server, 'POST', '/modalities/a/queue/pause');
+  const { ID: altered } = await upload(server, make({ sopUid: '1.2' }));
+  assert.notEqual(ID, altered);
+  const { body } = await ask(server, 'GET', `/instances/${altered}/attachments/dicom/info`);
+  const { Uuid } = body as { Uuid: string };
+  const path = join(server.storage, Uuid.slice(0, 2), Uuid.slice(2, 4), Uuid);
+  const bytes = readStored(path);
+  bytes[bytes.length - 1] = (bytes.at(-1) ?? 0) ^ 1;
+  writeFileSync(path, bytes);
+  await ask(server, 'POST', '/modalities/a/queue/resume');
+  await until('it failed', async () => {
+    const queue = (await ask(server, 'GET', '/modalities/a/queue')).body as { Failed: number };
+    return queue.Failed === 1;
+  });
+  assert.equal(a.received.length, 1);
+});
+
 test('the routes of the rules', async (context) => {
   const { server } = await withModalities(context, { Routes: [{ Name: 'fixed', To: 'a' }] });
   const { ID } = await upload(server, make({}));
@@ -165,7 +286,30 @@ test('the routes of the rules', async (context) => {
     status: 200,
     body: { Matches: true, Reasons: [], To: ['a'] },
   });
+  assert.deepEqual(await ask(server, 'GET', '/routes?expand'), {
+    status: 200,
+    body: [
+      { Name: 'fixed', To: 'a', Enabled: true, Configured: true },
+      { ...rule, Name: 'mine', Enabled: true },
+    ],
+  });
+  // A rule that is not stored, under a name that is, and under one that is not.
+  const tried = { ID, Route: { To: 'b', When: { Tags: { Modality: 'CT' } } } };
+  for (const name of ['mine', 'none']) {
+    assert.deepEqual(await ask(server, 'POST', `/routes/${name}/test`, JSON.stringify(tried)), {
+      status: 200,
+      body: { Matches: true, Reasons: [], To: ['b'] },
+    });
+  }
+  assert.deepEqual((await ask(server, 'GET', '/routes')).body, ['fixed', 'mine']);
   for (const [method, path, body, status, details] of [
+    [
+      'POST',
+      '/routes/mine/test',
+      JSON.stringify({ ID, Route: { To: 'b', When: { Level: 'Nothing' } } }),
+      400,
+      'Route mine: Level: "Nothing" is no level',
+    ],
     ['GET', '/routes/none', undefined, 404, 'No route with name: none'],
     ['POST', '/routes/none/test', ID, 404, 'No route with name: none'],
     ['POST', '/routes/mine/test', 'nonsense', 404, undefined],

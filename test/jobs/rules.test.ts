@@ -143,7 +143,14 @@ test('a rule that is none is refused, and says why', () => {
       ...['thin', '3-1', '1-2-3'].map((value) => ({ SliceThickness: value })),
     ].map((Tags): [object, RegExp] => [{ To: 'pacs', When: { Tags } }, /Tags: \w+: /]),
     [{ To: 'pacs', Transcode: '1.2.3' }, /Transcode/],
-    [{ To: 'pacs', Modify: { Replace: {} } }, /Modify/],
+    [{ To: 'pacs', Modify: {}, Anonymize: {} }, /one of them/],
+    [{ To: 'pacs', Modify: { Repalce: { PatientName: 'X' } } }, /Repalce/],
+    [{ To: 'pacs', Modify: { Replace: { Nonsense: 'X' } } }, /Modify: .*Nonsense/],
+    [{ To: 'pacs', Modify: { Replace: { StudyInstanceUID: '1.2' } } }, /Modify: .*Force/],
+    [{ To: 'pacs', Modify: { Replace: { SOPInstanceUID: '1.2' }, Force: true } }, /SOPInstanceUID cannot be chosen/],
+    [{ To: 'pacs', Modify: { Level: 'Patient' } }, /Modify: .*PatientID/],
+    [{ To: 'pacs', Modify: { Replace: { PatientComments: 'x'.repeat(70_000) } } }, /too long/],
+    [{ To: 'pacs', Anonymize: { DicomVersion: '1999' } }, /Anonymize: .*1999/],
     [{ To: 'pacs', Name: 'other' }, /other/],
   ];
   for (const [rule, reason] of wrong) {

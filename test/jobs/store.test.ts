@@ -293,6 +293,42 @@ test('a paused queue keeps what comes; the higher priority goes first; an emptie
   assert.equal(receiver.received.length, 6);
 });
 
+test('all queues are told together, also of what is not known any more', async (context) => {
+  const { server } = await withReceiver(context, {
+    answer: () => 0xa700,
+    sending: { MaximumRetries: 0 },
+    server: { OrthancPeers: { other: ['http://127.0.0.1:9/'] }, Webhooks: { ris: { Url: 'http://127.0.0.1:9/' } } },
+  });
+  await ask(server, 'POST', '/webhooks/ris/queue/pause');
+  await upload(server, make({}));
+  await until('it failed', async () => (await queueOf(server, 'pacs')).Failed === 1);
+  type Named = Queue & { readonly Kind: string; readonly Name: string; readonly Known: boolean };
+  const told = async (): Promise<readonly unknown[]> =>
+    (await ask<Named[]>(server, 'GET', '/queues')).map(({ Kind, Name, Known, Paused, Failed, Waiting }) => [
+      Kind,
+      Name,
+      Known,
+      Paused,
+      Failed,
+      Waiting > 0,
+    ]);
+  const others = [
+    ['peer', 'other', true, false, 0, false],
+    ['webhook', 'ris', true, true, 0, true],
+  ];
+  assert.deepEqual(await told(), [['modality', 'pacs', true, false, 1, false], ...others]);
+  await ask(server, 'DELETE', '/modalities/pacs');
+  assert.deepEqual(await told(), [...others, ['modality', 'pacs', false, false, 1, false]]);
+  // What is shown of one queue is what is shown of all, and its entries besides.
+  const [{ Kind, Name, Known, ...status } = {} as Named] = await ask<Named[]>(server, 'GET', '/queues');
+  assert.deepEqual([Kind, Name, Known], ['peer', 'other', true]);
+  const { Entries, ...one } = await ask<Queue & { Last?: number; Done?: boolean }>(server, 'GET', '/peers/other/queue');
+  assert.deepEqual(Entries, []);
+  delete one.Last;
+  delete one.Done;
+  assert.deepEqual(status, one);
+});
+
 test('several associations share the work, where they may', async (context) => {
   const { server, receiver } = await withReceiver(context, {
     answer: async () => {

@@ -31,6 +31,7 @@ import { href, path } from './router.ts';
 import { loadSession, mayWrite, session, signOut } from './session.ts';
 import { t } from './texts.ts';
 import { THEMES, type Theme, theme } from './theme.ts';
+import { DropAnywhere, UploadTray } from './upload/drop.tsx';
 
 interface Entry {
   readonly to: string;
@@ -46,8 +47,8 @@ const ENTRIES: readonly Entry[] = [
   { to: '', title: t.nav.studies, icon: Layers, places: ['', 'patients', 'studies', 'series', 'instances', 'view'] },
   { to: 'upload', title: t.nav.upload, icon: CloudUpload, places: ['upload'], writes: true },
   { to: 'query', title: t.nav.query, icon: FolderSearch, places: ['query'] },
-  { to: 'routing', title: t.nav.routing, icon: ArrowLeftRight, places: ['routing'] },
-  { to: 'modalities', title: t.nav.modalities, icon: Users, places: ['modalities'] },
+  { to: 'routing', title: t.nav.routing, icon: ArrowLeftRight, places: ['routing', 'rules', 'exports'] },
+  { to: 'modalities', title: t.nav.modalities, icon: Users, places: ['modalities', 'peers', 'webhooks'] },
   { to: 'jobs', title: t.nav.jobs, icon: ListTodo, places: ['jobs'] },
   { to: 'changes', title: t.nav.changes, icon: History, places: ['changes'] },
   { to: 'system', title: t.nav.system, icon: Activity, places: ['system'] },
@@ -139,9 +140,11 @@ export function App() {
       </div>
       <div class="corner">
         <FollowedJobs />
+        <UploadTray />
         <Toasts />
       </div>
       <Asked />
+      <DropAnywhere />
     </>
   );
 }

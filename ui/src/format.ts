@@ -22,13 +22,13 @@ export function time(value: string | undefined): string {
 
 const two = (n: number): string => String(n).padStart(2, '0');
 
-/** A time of the server (UTC, `20240131T134500`) in the time of this machine: `2024-01-31 14:45`. */
-export function timestamp(value: string | undefined): string {
+/** A time of the server (UTC, `20240131T134500`) in the time of this machine: `2024-01-31 14:45`, or to the second. */
+export function timestamp(value: string | undefined, precise = false): string {
   const parts = /^(\d{4})(\d{2})(\d{2})T(\d{2})(\d{2})(\d{2})/.exec(value ?? '');
   if (parts === null) return value ?? '';
   const [year = 0, month = 1, day = 1, hour = 0, minute = 0, second = 0] = parts.slice(1).map(Number);
   const at = new Date(Date.UTC(year, month - 1, day, hour, minute, second));
-  return `${at.getFullYear()}-${two(at.getMonth() + 1)}-${two(at.getDate())} ${two(at.getHours())}:${two(at.getMinutes())}`;
+  return `${at.getFullYear()}-${two(at.getMonth() + 1)}-${two(at.getDate())} ${two(at.getHours())}:${two(at.getMinutes())}${precise ? `:${two(at.getSeconds())}` : ''}`;
 }
 
 /** Bytes as `12.3 MB`, in powers of 1024. */

@@ -2,9 +2,8 @@
 
 import { type ComponentType, h, type VNode } from 'preact';
 import { useEffect, useState } from 'preact/hooks';
-import { FileQuestion } from 'lucide';
 import { Studies } from './pages/studies.tsx';
-import { Empty, Failed, Loading } from './parts/page.tsx';
+import { Failed, Loading, Page } from './parts/page.tsx';
 import { href } from './router.ts';
 import { t } from './texts.ts';
 
@@ -33,6 +32,10 @@ const Instance = lazy(async () => (await import('./pages/instance.tsx')).Instanc
 const Upload = lazy(async () => (await import('./pages/upload.tsx')).Upload);
 const Routing = lazy(async () => (await import('./pages/routing.tsx')).Routing);
 const Modalities = lazy(async () => (await import('./pages/modalities.tsx')).Modalities);
+const Peers = lazy(async () => (await import('./pages/modalities.tsx')).Peers);
+const Webhooks = lazy(async () => (await import('./pages/modalities.tsx')).Webhooks);
+const Rules = lazy(async () => (await import('./pages/rules.tsx')).Rules);
+const Exports = lazy(async () => (await import('./pages/exports.tsx')).Exports);
 const Query = lazy(async () => (await import('./pages/query.tsx')).Query);
 const Jobs = lazy(async () => (await import('./pages/jobs.tsx')).Jobs);
 const Changes = lazy(async () => (await import('./pages/changes.tsx')).Changes);
@@ -64,6 +67,14 @@ export function pageOf(path: string): VNode {
       return <Routing />;
     case 'modalities':
       return <Modalities />;
+    case 'rules':
+      return <Rules />;
+    case 'exports':
+      return <Exports />;
+    case 'peers':
+      return <Peers />;
+    case 'webhooks':
+      return <Webhooks />;
     case 'query':
       return <Query />;
     case 'jobs':
@@ -78,11 +89,13 @@ export function pageOf(path: string): VNode {
     default:
   }
   return (
-    <Empty icon={FileQuestion} title={t.errors.unknownPage}>
+    <Page title={t.errors.unknownPage}>
       <p>{t.errors.unknownPageHint}</p>
-      <a class="button" href={href('')}>
-        {t.errors.toStudies}
-      </a>
-    </Empty>
+      <p>
+        <a class="button" href={href('')}>
+          {t.errors.toStudies}
+        </a>
+      </p>
+    </Page>
   );
 }

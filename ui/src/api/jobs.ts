@@ -29,9 +29,25 @@ export async function job(id: string, signal?: AbortSignal): Promise<Job> {
   return get(url('jobs', id), { signal });
 }
 
-/** Every job that is remembered. */
-export async function jobs(signal?: AbortSignal): Promise<readonly Job[]> {
-  return get('jobs', { signal, query: { expand: true } });
+/** Which jobs are asked for. */
+export interface Which {
+  /** States, with commas between. */
+  readonly state?: string;
+  /** Only those that were submitted after the one with this id. */
+  readonly since?: string;
+}
+
+/** The states of jobs that have not ended, as {@link Which} takes them. */
+export const UNFINISHED = 'Pending,Running,Retry,Paused';
+
+/** Jobs that are remembered, in the order of submission. Throws ApiError (404) where `since` is not remembered any more. */
+export async function jobs(which: Which = {}, signal?: AbortSignal): Promise<readonly Job[]> {
+  return get('jobs', { signal, query: { expand: true, ...which } });
+}
+
+/** Address of what a job made for download. */
+export function outputUrl(id: string, key: string): string {
+  return url('jobs', id, key);
 }
 
 /** Cancels, pauses, resumes or resubmits. */

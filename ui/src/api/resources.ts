@@ -75,16 +75,7 @@ export async function find(
     Limit: page.limit,
     OrderBy: page.order,
     RequestedTags: page.tags,
-    ResponseContent: [
-      'MainDicomTags',
-      'RequestedTags',
-      'Labels',
-      'Children',
-      'Parent',
-      'Metadata',
-      'Status',
-      'IsStable',
-    ],
+    ResponseContent: ['MainDicomTags', 'Labels', 'Children', 'Parent', 'Metadata', 'Status', 'IsStable'],
   };
   return post('tools/find', body, { signal });
 }
@@ -157,10 +148,16 @@ export async function metadata(place: Place, id: string, signal?: AbortSignal): 
   return get(url(place, id, 'metadata'), { signal, query: { expand: true } });
 }
 
-/** Sets one metadata (`undefined` deletes it). */
-export async function setMetadata(place: Place, id: string, name: string, value: string | undefined): Promise<void> {
+/** Sets one metadata (`undefined` deletes it); `isNew` where there is none of this name to be replaced. */
+export async function setMetadata(
+  place: Place,
+  id: string,
+  name: string,
+  value: string | undefined,
+  isNew: boolean,
+): Promise<void> {
   const address = url(place, id, 'metadata', name);
-  const options = await revisionOf(address);
+  const options = isNew ? {} : await revisionOf(address);
   if (value === undefined) await remove(address, options);
   else await put(address, value, options);
 }
@@ -195,11 +192,14 @@ export async function attachments(place: Place, id: string, signal?: AbortSignal
   );
 }
 
-/** Adds a file under a name, or replaces it. */
-export async function attach(place: Place, id: string, name: string, file: Blob): Promise<void> {
+/** Adds a file under a name, or replaces it (`isNew`: there is none of this name). */
+export async function attach(place: Place, id: string, name: string, file: Blob, isNew: boolean): Promise<void> {
   const address = url(place, id, 'attachments', name);
-  await put(address, await file.arrayBuffer(), await revisionOf(`${address}/size`));
+  await put(address, file, { ...(isNew ? {} : await revisionOf(`${address}/size`)), deadline: LONG });
 }
+
+/** Milliseconds that a file may take. */
+const LONG = 30 * 60_000;
 
 /** Takes a file away. */
 export async function detach(place: Place, id: string, name: string): Promise<void> {
@@ -272,4 +272,9 @@ export function pictureUrl(id: string, size: number, frame = 0): string {
   address.searchParams.set('height', String(size));
   address.searchParams.set('smooth', 'true');
   return address.href;
+}
+
+/** Resources of any level by their ids; those that are gone are left out. */
+export async function bulk(Resources: readonly string[], signal?: AbortSignal): Promise<readonly Resource[]> {
+  return post('tools/bulk-content', { Resources }, { signal });
 }

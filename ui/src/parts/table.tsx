@@ -13,7 +13,12 @@ export interface Column<Row> {
   /** What rows are ordered by; without it the column does not order. */
   readonly order?: (row: Row) => string | number;
   readonly numeric?: boolean;
+  /** Left out where there is little room. */
+  readonly minor?: boolean;
 }
+
+const classOf = <Row,>({ numeric, minor }: Column<Row>): string | undefined =>
+  [numeric === true ? 'numeric' : '', minor === true ? 'minor' : ''].join(' ').trim() || undefined;
 
 interface TableProps<Row> {
   /** What the table is, for screen readers. */
@@ -44,13 +49,14 @@ export function Table<Row>({ caption, columns, rows, keyOf, empty }: TableProps<
         <caption class="sr-only">{caption}</caption>
         <thead>
           <tr>
-            {columns.map(({ key, title, order: ordered, numeric }) => {
+            {columns.map((column) => {
+              const { key, title, order: ordered } = column;
               const current = by?.key === key;
               return (
                 <th
                   key={key}
                   scope="col"
-                  class={numeric === true ? 'numeric' : undefined}
+                  class={classOf(column)}
                   aria-sort={current ? (by.descending ? 'descending' : 'ascending') : undefined}
                 >
                   {ordered === undefined ? (
@@ -69,9 +75,9 @@ export function Table<Row>({ caption, columns, rows, keyOf, empty }: TableProps<
         <tbody>
           {shown.map((row) => (
             <tr key={keyOf(row)}>
-              {columns.map(({ key, cell, numeric }) => (
-                <td key={key} class={numeric === true ? 'numeric' : undefined}>
-                  {cell(row)}
+              {columns.map((column) => (
+                <td key={column.key} class={classOf(column)}>
+                  {column.cell(row)}
                 </td>
               ))}
             </tr>

@@ -58,7 +58,6 @@ const INITIAL: readonly ColumnName[] = [
   'preview',
   'name',
   'id',
-  'birth',
   'date',
   'modalities',
   'description',
@@ -142,7 +141,7 @@ const day = (at: Date): string =>
   `${at.getFullYear()}${String(at.getMonth() + 1).padStart(2, '0')}${String(at.getDate()).padStart(2, '0')}`;
 
 /** The days of a filter as a range of DA (PS3.4 §C.2.2.2.5), or `''`. */
-function daysOf({ period, from, to }: Filter, now: Date): string {
+export function daysOf({ period, from, to }: Pick<Filter, 'period' | 'from' | 'to'>, now: Date): string {
   if (period === 'range') {
     const range = `${from.replaceAll('-', '')}-${to.replaceAll('-', '')}`;
     return range === '-' ? '' : range;
@@ -155,7 +154,7 @@ function daysOf({ period, from, to }: Filter, now: Date): string {
 }
 
 /** Words anywhere in a value, in their order: `doe john` finds `Doe^John`. Wildcards that were typed stay. */
-const anywhere = (words: string): string => {
+export const anywhere = (words: string): string => {
   const joined = words
     .trim()
     .split(/[\s,^]+/)
