@@ -7,7 +7,9 @@ const BENCHMARKS: Readonly<Record<string, () => Promise<{ run(args: readonly str
   'store-scp': () => import('./store-scp.ts'),
   'store-scu': () => import('./store-scu.ts'),
   index: () => import('./index-growth.ts'),
-  'rest-archive': () => import('./rest-archive.ts'),
+  cluster: () => import('./cluster.ts'),
+  rest: () => import('./rest.ts'),
+  explorer: () => import('./explorer.ts'),
 };
 
 const [name, ...args] = process.argv.slice(2);

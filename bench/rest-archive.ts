@@ -1,7 +1,4 @@
-/**
- * Owns `npm run bench -- rest-archive`: megabytes of a study a second that arrive as an archive, from Isen and from the reference
- * server, holding the same instances, in one run, alternating.
- */
+/** Owns the part of `rest` about archives: megabytes of a study a second that arrive at one client. */
 
 import { once } from 'node:events';
 import { get, type IncomingMessage } from 'node:http';
@@ -38,7 +35,7 @@ async function download(port: number, path: string): Promise<Downloaded> {
 
 const median = (values: readonly number[]): number => percentile(values, 0.5);
 
-/** The part of `rest` about archives: lines to print, the ratio first. */
+/** Lines to print, the ratio first. */
 export async function archive(rounds: number): Promise<readonly string[]> {
   const servers: Running[] = [];
   const seen = new Map<Running, (Downloaded & { readonly memory: number })[]>();
@@ -78,11 +75,4 @@ export async function archive(rounds: number): Promise<readonly string[]> {
     );
   }
   return lines;
-}
-
-/** Arguments: `--rounds N` (3). */
-export async function run(args: readonly string[]): Promise<void> {
-  const at = args.indexOf('--rounds');
-  const lines = await archive(at < 0 ? 3 : Number(args[at + 1]));
-  process.stdout.write(`isen : reference, MB of files a second to one client\n${lines.join('\n')}\n`);
 }

@@ -34,7 +34,13 @@ export interface Running {
   stop(): Promise<void>;
 }
 
-function command(subject: Subject, port: number, dicomPort: number, folder: string): [string, string[]] {
+function command(
+  subject: Subject,
+  port: number,
+  dicomPort: number,
+  folder: string,
+  options: object,
+): [string, string[]] {
   switch (subject) {
     case 'isen': {
       const config = {
@@ -42,6 +48,7 @@ function command(subject: Subject, port: number, dicomPort: number, folder: stri
         HttpPort: port,
         DicomPort: dicomPort,
         StorageDirectory: join(folder, 'storage'),
+        ...options,
       };
       writeFileSync(join(folder, 'config.json'), JSON.stringify(config));
       return [process.execPath, [join(ROOT, 'bin', 'isen.cjs'), 'serve', join(folder, 'config.json')]];
@@ -58,6 +65,7 @@ function command(subject: Subject, port: number, dicomPort: number, folder: stri
         OverwriteInstances: false,
         HttpThreadsCount: 50,
         Plugins: [],
+        ...options,
       };
       writeFileSync(join(folder, 'config.json'), JSON.stringify(config));
       return ['/usr/sbin/Orthanc', [join(folder, 'config.json')]];
@@ -96,15 +104,20 @@ function newFolder(subject: Subject): string {
 
 /**
  * Starts a server (in `env`, by default without Nagle's algorithm) and waits until it answers. The folder is a new one on the
- * file system of `ISEN_BENCH_FOLDER`, by default the temporary one, or that of a server which has stopped.
+ * file system of `ISEN_BENCH_FOLDER`, by default the temporary one, or that of a server which has stopped; `options` are over the others
+ * of its configuration.
  */
 export async function startServer(
   subject: Subject,
-  { folder = newFolder(subject), env }: { readonly folder?: string; readonly env?: NodeJS.ProcessEnv } = {},
+  {
+    folder = newFolder(subject),
+    env,
+    options = {},
+  }: { readonly folder?: string; readonly env?: NodeJS.ProcessEnv; readonly options?: object } = {},
 ): Promise<Running> {
   const port = await freePort();
   const dicomPort = await freePort();
-  const [program, args] = command(subject, port, dicomPort, folder);
+  const [program, args] = command(subject, port, dicomPort, folder, options);
   const child = spawn(program, args, {
     stdio: ['ignore', 'ignore', process.env['ISEN_BENCH_VERBOSE'] ? 'inherit' : 'ignore'],
     env: { ...(env ?? { ...process.env, TCP_NODELAY: '1' }), UV_THREADPOOL_SIZE: '16' },

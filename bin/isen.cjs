@@ -30,7 +30,8 @@ if (existsSync(join(root, 'tsconfig.json')) && !existsSync(join(root, 'node_modu
   process.exit(1);
 }
 const compiler = join(root, 'node_modules', 'typescript', 'bin', 'tsc');
-if (existsSync(join(root, 'tsconfig.json')) && existsSync(compiler)) {
+// Whoever starts many servers has built once before.
+if (process.env.ISEN_BUILT === undefined && existsSync(join(root, 'tsconfig.json')) && existsSync(compiler)) {
   const build = spawnSync(process.execPath, [compiler, '-b', root], { stdio: 'inherit' });
   if (build.status !== 0) process.exit(build.status ?? 1);
   const ui = spawnSync(process.execPath, [join(root, 'scripts', 'build-ui.mjs')], { stdio: 'inherit' });

@@ -14,7 +14,7 @@ const cluster = await startCluster(port === undefined ? {} : { port: Number(port
 const { ISEN_USER: user, ISEN_PASSWORD: password } = cluster.variables;
 say(`
 HTTP        http://${cluster.address('balancer', 8042)}   user ${user}, password ${password}
-DICOM       ${cluster.address('balancer', 4242)}   AE title ORTHANC
+DICOM       ${cluster.address('balancer', 4242)}   AE title ISEN
 `);
 for (const { name, ports } of cluster.services) {
   const why = cluster.missing.get(name);

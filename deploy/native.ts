@@ -182,7 +182,8 @@ class Machine {
     const common = { name, folder: this.#folder, log: join(this.#folder, 'logs', `${name}.log`), port };
     switch (program) {
       case 'isen': {
-        const env = { ...environment, ISEN__REMOTE_ACCESS_ALLOWED: 'false', UV_THREADPOOL_SIZE: '16', ...options.env };
+        const own = { ISEN__REMOTE_ACCESS_ALLOWED: 'false', UV_THREADPOOL_SIZE: '16', ISEN_BUILT: 'yes' };
+        const env = { ...environment, ...own, ...options.env };
         return new Program({ ...common, env, command: [process.execPath, join(ROOT, 'bin', 'isen.cjs'), ...given] });
       }
       case 'redis-server':

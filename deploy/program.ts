@@ -7,7 +7,7 @@ import { connect } from 'node:net';
 import { setTimeout as sleep } from 'node:timers/promises';
 
 /** Milliseconds that a program has to listen, or to end. */
-const PATIENCE = 60_000;
+const PATIENCE = 120_000;
 
 export interface ProgramOptions {
   readonly name: string;
@@ -42,7 +42,7 @@ export class Program {
     return this.#child?.pid ?? 0;
   }
 
-  /** Starts it and waits until it listens. Throws where it ends instead, or takes a minute. */
+  /** Starts it and waits until it listens. Throws where it ends instead, or takes two minutes. */
   async start(): Promise<void> {
     const { name, command, env, folder, log, port, user } = this.#options;
     const [program = '', ...args] = command;

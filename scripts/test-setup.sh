@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
-# Installs what the suites and benchmarks drive: from Debian DCMTK, the reference server, Redis, PostgreSQL, Chromium, wrk; with Go
-# an S3 engine, of which Debian has none.
+# Installs what the suites and benchmarks drive: from Debian DCMTK, the reference server, Redis, PostgreSQL, HAProxy, Docker Compose
+# (which only reads a file), Chromium, wrk; with Go an S3 engine, of which Debian has none; from PyPI clients of the REST API.
 set -euo pipefail
-packages=(dcmtk libgdcm-tools orthanc redis-server postgresql chromium wrk gzip zip)
+packages=(dcmtk libgdcm-tools orthanc redis-server postgresql haproxy docker-compose chromium wrk gzip zip python3-venv)
 s3_engine=github.com/versity/versitygw/cmd/versitygw@v1.8.0
 install_s3() {
   command -v versitygw >/dev/null && return
@@ -16,6 +16,19 @@ install_s3() {
   GOBIN=$bin go install "$s3_engine" || return 0
   "${as_root[@]}" install "$bin/versitygw" /usr/local/bin/versitygw
 }
+# A folder of its own for each list of versions: see test/clients/clients.test.ts.
+install_clients() {
+  local requirements folder
+  requirements=$(dirname "$0")/../test/clients/requirements.txt
+  folder=${XDG_CACHE_HOME:-$HOME/.cache}/isen-clients-$(sha256sum "$requirements" | cut -c 1-16)
+  [ -e "$folder/complete" ] && return
+  echo "test:setup: installing Python clients"
+  if python3 -m venv "$folder" && "$folder/bin/pip" install --quiet --requirement "$requirements"; then
+    touch "$folder/complete"
+  else
+    echo "test:setup: the suites of Python clients need what $requirements lists" >&2
+  fi
+}
 as_root=()
 [ "$(id -u)" -eq 0 ] || as_root=(sudo)
 missing=()
@@ -24,6 +37,7 @@ for package in "${packages[@]}"; do
 done
 if [ ${#missing[@]} -eq 0 ]; then
   install_s3
+  install_clients
   echo "test:setup: everything is installed (${packages[*]})"
   exit 0
 fi
@@ -31,6 +45,7 @@ if ! command -v apt-get >/dev/null; then
   echo "test:setup: no apt-get here; please install: ${missing[*]}" >&2
   echo "test:setup: tests that need them will be skipped by name" >&2
   install_s3
+  install_clients
   exit 0
 fi
 echo "test:setup: installing ${missing[*]}"
@@ -47,4 +62,5 @@ trap cleanup EXIT
 "${as_root[@]}" apt-get update -qq
 DEBIAN_FRONTEND=noninteractive "${as_root[@]}" apt-get install -y -qq --no-install-recommends "${missing[@]}" >/dev/null
 install_s3
+install_clients
 echo "test:setup: done"

@@ -225,6 +225,83 @@ async function importCommand(paths: string[], flags: ImportFlags): Promise<void>
   else if (report.failed > 0 || report.stopped !== undefined) process.exitCode = EXIT.failed;
 }
 
+interface MigrateFlags {
+  readonly from: string;
+  readonly to: string;
+  readonly quiet?: true;
+}
+
+/** Of a configuration file alone: variables that override options would be meant for one of two. */
+function loadAlone(path: string): LoadedConfig {
+  const env = Object.fromEntries(Object.entries(process.env).filter(([name]) => !name.startsWith('ISEN__')));
+  return loadConfig({ env, path });
+}
+
+async function migrateCommand(flags: MigrateFlags): Promise<void> {
+  let from: LoadedConfig;
+  let to: LoadedConfig;
+  try {
+    [from, to] = [loadAlone(flags.from), loadAlone(flags.to)];
+  } catch (error) {
+    if (!(error instanceof IsenError)) throw error;
+    complain(error.details ?? error.message);
+    process.exitCode = EXIT.usage;
+    return;
+  }
+  const interrupt = new AbortController();
+  for (const signal of ['SIGINT', 'SIGTERM'] as const) {
+    process.on(signal, () => {
+      if (interrupt.signal.aborted) process.exit(EXIT.interrupted);
+      interrupt.abort();
+    });
+  }
+  const { migrate } = await import('./migrate.ts');
+  const began = performance.now();
+  const silent = flags.quiet === true || !process.stderr.isTTY;
+  const bar = new progress.SingleBar(
+    {
+      format: '{phase} {bar} {percentage} % | {value}/{total} rows | {megabytes} MB of files | {eta_formatted} left',
+      stream: process.stderr,
+      hideCursor: true,
+      etaBuffer: 200,
+    },
+    progress.Presets.shades_classic,
+  );
+  let phase = '';
+  const report = await migrate({
+    from: from.config,
+    to: to.config,
+    signal: interrupt.signal,
+    ...(!silent && {
+      onProgress: (now) => {
+        const shown = { phase: now.phase.padEnd(9), megabytes: megabytes(now.bytes) };
+        if (phase !== now.phase) bar.start(now.total, now.rows, shown);
+        else bar.update(now.rows, shown);
+        phase = now.phase;
+      },
+    }),
+  }).finally(() => bar.stop());
+  const seconds = (performance.now() - began) / 1000;
+  const rows: [string, number][] = [
+    ['rows written', report.written],
+    ['files copied', report.files],
+    ['queue entries', report.entries],
+    ['files missing', report.missing.length],
+    ['files altered', report.altered.length],
+  ];
+  for (const [name, value] of rows) say(`  ${name.padEnd(14)}${count(value).padStart(12)}`);
+  for (const uuid of report.missing) complain(`missing in the source: ${uuid}`);
+  for (const uuid of report.altered) complain(`not as the index of the source says, copied as it is: ${uuid}`);
+  if (report.stopped) {
+    say('stopped; the same command goes on from here');
+    process.exit(EXIT.interrupted);
+  }
+  say(
+    `${count(report.rows)} rows are the same in both, ${megabytes(report.bytes)} MB were read back right; ${seconds.toFixed(1)} s`,
+  );
+  process.exit(report.missing.length + report.altered.length > 0 ? EXIT.failed : EXIT.done);
+}
+
 /** The first line of standard input; a terminal shows nothing of what is typed. */
 async function readPassword(): Promise<string> {
   const hidden = new Writable({ write: (_chunk, _encoding, done) => done() });
@@ -315,11 +392,31 @@ Examples:
   isen import --dry-run archive/
   NODE_EXTRA_CA_CERTS=certificate.pem isen import --url https://pacs.example.org study.zip
 
-The certificate of an HTTPS server is checked. For one that is self-signed, or of an authority of your own, name its PEM file
-in NODE_EXTRA_CA_CERTS.
+The certificate of an HTTPS server is checked. For one that is self-signed, or of
+an authority of your own, name its PEM file in NODE_EXTRA_CA_CERTS.
 ${EXIT_CODES}`,
   )
   .action(importCommand);
+
+program
+  .command('migrate')
+  .summary('move a server to another index, storage or queue')
+  .description(
+    'Copies everything that the server of one configuration holds to the engines of another one: SQLite or PostgreSQL, files or S3, queues in the index or in Redis. Ids, changes and their numbers, labels, metadata with their revisions, settings and queues stay as they are. Both servers must be stopped; the target must be empty. Every file is read back and compared by its MD5, and in the end every row. What is interrupted goes on with the same command; the source is left as it was.',
+  )
+  .requiredOption('--from <config>', 'configuration of the server as it is')
+  .requiredOption('--to <config>', 'configuration of the server as it is to be')
+  .option('--quiet', 'no progress bar')
+  .addHelpText(
+    'after',
+    `
+Example:
+  isen migrate --from sqlite.json --to cluster.json && isen serve cluster.json
+
+Only the two files count: options in the environment (ISEN__…) do not.
+${EXIT_CODES}`,
+  )
+  .action(migrateCommand);
 
 program
   .command('hash-password')

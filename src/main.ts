@@ -1,24 +1,21 @@
 /**
- * Owns the composition: configuration → backends → ingest → doors, and closing them in reverse order. Only this file
- * knows which backend is which.
+ * Owns the composition: configuration → backends → ingest → doors, and closing them in reverse order.
  */
 
 import { readFileSync } from 'node:fs';
-import { hostname } from 'node:os';
-import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { Answer } from './answer.ts';
+import { openDatabase, openRedis, openStorage } from './backends.ts';
 import type { Changes } from './changes/changes.ts';
 import { createEmbeddedChanges } from './changes/embedded.ts';
 import { openRedisChanges } from './changes/redis.ts';
 import type { Config } from './config.ts';
-import type { Database, DatabaseLimits } from './database/database.ts';
-import { openPostgres } from './database/postgres.ts';
-import { lockIndex } from './database/sqlite/connection.ts';
-import { openSqlite } from './database/sqlite.ts';
+import { MIGRATION } from './database/copy.ts';
+import type { Database } from './database/database.ts';
+import { parseTag } from './dicom/dictionary.ts';
+import { keepBesides, type Level } from './dicom/levels.ts';
 import type { Parsed, ParseTask } from './dicom/parsing.ts';
-import { asError, IsenError } from './errors.ts';
-import { makeFolder } from './folder.ts';
+import { IsenError } from './errors.ts';
 import { createHttp } from './http/app.ts';
 import type { Ending } from './http/services.ts';
 import { createHeaders } from './ingest/header.ts';
@@ -35,7 +32,7 @@ import { peerTarget } from './jobs/peer-line.ts';
 import { openPeers } from './jobs/peers.ts';
 import { openRouter } from './jobs/route.ts';
 import { openStores } from './jobs/store.ts';
-import { peerStoreKind, storeKind } from './jobs/storing.ts';
+import { peerStoreKind } from './jobs/storing.ts';
 import { openWebhooks } from './jobs/webhooks.ts';
 import { createArchives } from './jobs/archive.ts';
 import { createModifier } from './jobs/modifier.ts';
@@ -43,10 +40,11 @@ import { createModifications } from './jobs/modify.ts';
 import { openSettings } from './jobs/settings.ts';
 import { createHttpClient } from './outgoing.ts';
 import { createPool } from './pool.ts';
-import { connectRedis, type RedisConnection } from './redis.ts';
+import type { RedisConnection } from './redis.ts';
 import { createDial } from './scu/dial.ts';
 import { requestAssociation } from './scu/requestor.ts';
 import { commitmentKind, createCommitments } from './jobs/commitments.ts';
+import { committingStoreKind } from './jobs/committing.ts';
 import { createEngine } from './jobs/engine.ts';
 import { getKind, moveKind } from './jobs/retrieve.ts';
 import { createCommitment } from './scp/commitment.ts';
@@ -60,8 +58,6 @@ import { clientTls } from './scu/tls.ts';
 import { echo } from './scp/echo.ts';
 import { createDicomServer } from './scp/server.ts';
 import { createStore } from './scp/store.ts';
-import { openFilesystem } from './storage/filesystem.ts';
-import type { Storage } from './storage/storage.ts';
 
 /** Bytes of a megabyte, as the options count. */
 const MB = 2 ** 20;
@@ -88,6 +84,20 @@ export interface Server {
   close(): Promise<void>;
 }
 
+/** The tags of `ExtraMainDicomTags` by level. Throws UnknownDicomTag. */
+function extraMainTags(option: Config['ExtraMainDicomTags']): Partial<Record<Level, string[]>> {
+  return Object.fromEntries(
+    Object.entries(option).map(([level, names = []]) => [
+      level,
+      names.map((name) => {
+        const tag = parseTag(name);
+        if (tag === undefined) throw new IsenError('UnknownDicomTag', `ExtraMainDicomTags: ${name}`);
+        return tag;
+      }),
+    ]),
+  );
+}
+
 /** Starts a server. Throws IsenError with what the operator can do about it; nothing runs then. */
 export async function start({ config: configured, onEnding = () => {} }: StartOptions): Promise<Server> {
   /** In order of opening. */
@@ -97,12 +107,20 @@ export async function start({ config: configured, onEnding = () => {} }: StartOp
     for (let closer = closers.pop(); closer !== undefined; closer = closers.pop()) await closer();
   };
   try {
+    const extra = extraMainTags(configured.ExtraMainDicomTags);
+    keepBesides(extra);
     const database = await openDatabase(configured, closers);
     closers.push(() => database.close());
+    if ((await database.property(MIGRATION)) !== undefined)
+      throw new IsenError('Database', 'the index is half of a migration: let isen migrate finish it');
     const storage = await openStorage(configured);
     const redis = await openRedis(configured, closers);
     const changes = await openChanges(redis, database, closers);
-    const parsers = createPool<readonly ParseTask[], readonly Answer<Parsed>[]>({ file: 'parse', deadline: 60_000 });
+    const parsers = createPool<readonly ParseTask[], readonly Answer<Parsed>[]>({
+      file: 'parse',
+      deadline: 60_000,
+      workerData: extra,
+    });
     closers.push(() => parsers.close());
     const transcoder = createTranscoder({
       storage,
@@ -215,7 +233,7 @@ export async function start({ config: configured, onEnding = () => {} }: StartOp
     });
     const receiving = receivingFrom(storeService, config.DicomAet);
     const retrieving = { dial, modalities, receiving, storageClasses: [...STORAGE_CLASSES] };
-    jobs.register(storeKind);
+    jobs.register(committingStoreKind({ database, dial, modalities, commitments }));
     jobs.register(peerStoreKind);
     jobs.register(moveKind(retrieving));
     jobs.register(getKind(retrieving));
@@ -302,65 +320,6 @@ export async function start({ config: configured, onEnding = () => {} }: StartOp
   }
 }
 
-/** The index, on the engine that the configuration names. */
-async function openDatabase(config: Config, closers: (() => Promise<void>)[]): Promise<Database> {
-  const limits: DatabaseLimits = {
-    maximumStorageSize: config.MaximumStorageSize * MB,
-    maximumPatientCount: config.MaximumPatientCount,
-    mode: config.MaximumStorageMode,
-    stableAge: config.StableAge * 1000,
-  };
-  const to = config.PostgreSQL;
-  if (to?.EnableIndex === true) {
-    const url = to.Url ?? to.ConnectionUri;
-    return openPostgres({
-      connection: {
-        ...(url === undefined ? {} : { url }),
-        host: to.Host,
-        port: to.Port,
-        database: to.Database,
-        username: to.Username,
-        password: to.Password,
-        ssl: to.EnableSsl,
-        schema: to.Schema,
-      },
-      limits,
-      connections: to.IndexConnectionsCount,
-      patience: { retries: to.MaximumConnectionRetries, interval: to.ConnectionRetryInterval * 1000 },
-    });
-  }
-  try {
-    makeFolder(config.IndexDirectory);
-  } catch (thrown) {
-    const details = `IndexDirectory ${config.IndexDirectory} cannot be made: ${asError(thrown).message}`;
-    throw new IsenError('CannotWriteFile', details, { cause: thrown });
-  }
-  closers.push(lockIndex(join(config.IndexDirectory, 'lock')));
-  return openSqlite({ path: join(config.IndexDirectory, 'index'), limits });
-}
-
-/** The connection to Redis, where the configuration names one. */
-async function openRedis(config: Config, closers: (() => Promise<void>)[]): Promise<RedisConnection | undefined> {
-  const to = config.Redis;
-  if (to === null) return undefined;
-  const redis = await connectRedis({
-    url: to.Url,
-    prefix: to.Prefix,
-    tls: to.EnableTls,
-    ...(to.Username !== undefined && { username: to.Username }),
-    ...(to.Password !== undefined && { password: to.Password }),
-    ...(to.TlsTrustedCertificates !== undefined && { trusted: readFileSync(to.TlsTrustedCertificates, 'utf8') }),
-    sentinels: to.Sentinels.map((each) => {
-      const colon = each.lastIndexOf(':');
-      return { host: each.slice(0, colon), port: Number(each.slice(colon + 1)) };
-    }),
-    sentinelName: to.SentinelName,
-    ...(to.SentinelPassword !== undefined && { sentinelPassword: to.SentinelPassword }),
-  });
-  closers.push(() => redis.close());
-  return redis;
-}
-
 /** The log of changes: of all servers, or of this one. */
 async function openChanges(
   redis: RedisConnection | undefined,
@@ -371,33 +330,6 @@ async function openChanges(
   const changes = await openRedisChanges(redis, database);
   closers.push(() => changes.close());
   return changes;
-}
-
-/** Where blobs are kept: the folder, or the bucket that the configuration names. */
-async function openStorage(config: Config): Promise<Storage> {
-  const bucket = config.S3 ?? config.AwsS3Storage;
-  if (bucket === null) {
-    return openFilesystem({
-      root: config.StorageDirectory,
-      sync: config.SyncStorageArea,
-      ...(config.NodeName !== '' && { node: config.NodeName }),
-    });
-  }
-  const { AccessKey: accessKeyId, SecretKey: secretAccessKey, Prefix: prefix } = bucket;
-  // Loading the client takes longer than starting the server: only who uses it waits.
-  const { openS3 } = await import('./storage/s3.ts');
-  return openS3({
-    bucket: bucket.Bucket,
-    endpoint: bucket.Endpoint,
-    region: bucket.Region,
-    credentials:
-      accessKeyId === undefined || secretAccessKey === undefined ? undefined : { accessKeyId, secretAccessKey },
-    virtualAddressing: bucket.VirtualAddressing,
-    prefix: prefix === '' || prefix.endsWith('/') ? prefix : `${prefix}/`,
-    node: config.NodeName || hostname(),
-    connectionTimeout: bucket.ConnectionTimeout * 1000,
-    requestTimeout: bucket.RequestTimeout * 1000,
-  });
 }
 
 /** Our own version, of package.json. */

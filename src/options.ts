@@ -71,6 +71,10 @@ const strings = z.array(z.string());
 /** Numbers below 1024 are the server's own, for metadata and attachments alike. */
 const userCode = z.number().int().min(1024).max(65535);
 
+/** An address that a browser opens, not a script. */
+const leadsElsewhere = (address: string): boolean =>
+  URL.canParse(address) && ['http:', 'https:', 'weasis:'].includes(new URL(address).protocol);
+
 const ENCODINGS = [
   'Ascii',
   'Utf8',
@@ -138,6 +142,8 @@ const redis = z.strictObject({
   Sentinels: z.array(z.string().regex(/^[^\s]+:\d{1,5}$/)).default([]),
   SentinelName: z.string().default('mymaster'),
   SentinelPassword: z.string().optional(),
+  /** Some of the nodes of a Redis Cluster, `host:port` each. */
+  Nodes: z.array(z.string().regex(/^[^\s]+:\d{1,5}$/)).default([]),
 });
 
 /** A bucket, with our own keys. */
@@ -203,7 +209,7 @@ export const OPTIONS = {
     status: 'read' as const,
     schema: redis.nullable(),
     allowed:
-      'an object: Url ("redis://user:password@host:port/database", "rediss://…" for TLS), or Username, Password and EnableTls beside it; TlsTrustedCertificates (a PEM file); Sentinels (["host:port", …]) with SentinelName and SentinelPassword; Prefix of every key',
+      'an object: Url ("redis://user:password@host:port/database", "rediss://…" for TLS), or Username, Password and EnableTls beside it; TlsTrustedCertificates (a PEM file); Sentinels (["host:port", …]) with SentinelName and SentinelPassword; Nodes (["host:port", …]) of a Redis Cluster; Prefix of every key',
     default: null,
     meaning:
       'Keeps the queues and the log of changes in Redis (6.2 or later), so that every server that names it works on the same jobs and shows the same changes. SaveJobs is true then.',
@@ -318,11 +324,12 @@ export const OPTIONS = {
   ),
   CaseSensitivePN: flag('read', false, 'Whether searches compare person names case-sensitively.'),
   ExtraMainDicomTags: {
-    status: 'later' as const,
+    status: 'read' as const,
     schema: z.record(z.enum(['Patient', 'Study', 'Series', 'Instance']), strings.optional()),
     allowed: 'an object of "Patient", "Study", "Series", "Instance" with lists of attributes',
     default: {},
-    meaning: 'Attributes that are indexed beside the built-in ones.',
+    meaning:
+      'Attributes that are indexed beside the built-in ones, of what is received from now on; reconstruction (`/tools/reconstruct`) indexes those of what is there.',
   },
   Warnings: {
     status: 'ignored' as const,
@@ -369,6 +376,14 @@ export const OPTIONS = {
     allowed: 'an array of names of RegisteredUsers',
     default: [],
     meaning: 'Users who may look, search and download, but change, send and administer nothing.',
+  },
+  Viewers: {
+    status: 'read' as const,
+    schema: z.record(z.string().min(1), z.string().refine(leadsElsewhere)),
+    allowed: 'an object of names with addresses (of http, https or weasis)',
+    default: {},
+    meaning:
+      'Other viewers that the web interface links to. In an address, {StudyInstanceUID}, {SeriesInstanceUID}, {id} (of the study) and {series} stand for what is shown.',
   },
   SslEnabled: flag('read', false, 'Whether the REST API is served over HTTPS.'),
   SslCertificate: path('read', 'certificate.pem', 'PEM file that holds the certificate and its private key.'),

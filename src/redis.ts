@@ -6,7 +6,7 @@
 import { createHash } from 'node:crypto';
 import { readFileSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
-import { Redis, type RedisOptions } from 'ioredis';
+import { Cluster, Redis, type RedisOptions } from 'ioredis';
 import { asError, IsenError } from './errors.ts';
 import { log } from './log.ts';
 
@@ -25,7 +25,7 @@ const LATER = /^(LOADING|READONLY|OOM|MISCONF|BUSY|TRYAGAIN|CLUSTERDOWN|MASTERDO
 export interface RedisTarget {
   /** `redis://user:password@host:port/database`, `rediss://` for TLS. */
   readonly url: string;
-  /** Begins every key. With a hash tag (`{isen}`) all keys are of one slot of a Redis Cluster. */
+  /** Begins every key. With a hash tag (`{isen}`) all keys are of one slot, as a Redis Cluster needs it. */
   readonly prefix: string;
   readonly username?: string;
   readonly password?: string;
@@ -36,13 +36,18 @@ export interface RedisTarget {
   readonly sentinels?: readonly { readonly host: string; readonly port: number }[];
   readonly sentinelName?: string;
   readonly sentinelPassword?: string;
+  /** When there are some, `url` stands for a Redis Cluster to which they know the way. */
+  readonly nodes?: readonly { readonly host: string; readonly port: number }[];
   /** Milliseconds that the first connection may take, over all attempts: half a minute. */
   readonly patience?: number;
 }
 
+/** A server, or a cluster of them. */
+export type RedisClient = Redis | Cluster;
+
 /** One connection: commands go out in the order in which they are given. */
 export interface RedisConnection {
-  readonly client: Redis;
+  readonly client: RedisClient;
   readonly prefix: string;
   /** A further connection to the same server, for what blocks or listens. */
   another(): Promise<RedisConnection>;
@@ -72,6 +77,8 @@ function optionsOf(target: RedisTarget): RedisOptions & { readonly replyMapping:
     // Nothing is kept to be sent later: whoever asked was told by then that it failed.
     enableOfflineQueue: false,
     autoResendUnfulfilledCommands: false,
+    // Nobody waits for what it would send by itself, and its failure would end the process: who listens subscribes again.
+    autoResubscribe: false,
     maxRetriesPerRequest: 0,
     retryStrategy: (times) => Math.min(50 * 2 ** Math.min(times, 10), RECONNECT),
     // A server that became a replica will not take what is written: ask again who is the master.
@@ -82,9 +89,31 @@ function optionsOf(target: RedisTarget): RedisOptions & { readonly replyMapping:
 /** Whether the server answered, and refused; otherwise it is not known what became of the command. */
 const isRefusal = (thrown: unknown): thrown is Error => thrown instanceof Error && thrown.name === 'ReplyError';
 
+/** Throws ParameterOutOfRange for a Redis Cluster over whose slots the keys would be scattered. */
+function clientOf(target: RedisTarget): RedisClient {
+  const { nodes = [], prefix, url } = target;
+  const options = optionsOf(target);
+  if (nodes.length === 0) return new Redis(url, options);
+  if (!/\{[^}]+\}/.test(prefix))
+    throw new IsenError('ParameterOutOfRange', `the Prefix of a Redis Cluster needs a hash tag, as in {${prefix}}`);
+  const { username, password } = new URL(url);
+  const { lazyConnect: _, ...redisOptions } = options;
+  return new Cluster([...nodes], {
+    redisOptions: {
+      ...(username !== '' && { username: decodeURIComponent(username) }),
+      ...(password !== '' && { password: decodeURIComponent(password) }),
+      ...redisOptions,
+    },
+    lazyConnect: true,
+    enableOfflineQueue: false,
+    slotsRefreshTimeout: COMMAND,
+    clusterRetryStrategy: (times) => Math.min(50 * 2 ** Math.min(times, 10), RECONNECT),
+  });
+}
+
 /** Connects, trying until it is there. Throws DatabaseUnavailable when patience is at its end. */
 export async function connectRedis(target: RedisTarget): Promise<RedisConnection> {
-  const client = new Redis(target.url, optionsOf(target));
+  const client = clientOf(target);
   let away = false;
   client.on('error', (error: Error) => {
     if (!away) log.generic.warn(`Redis is away: ${error.message}`);
@@ -106,7 +135,7 @@ export async function connectRedis(target: RedisTarget): Promise<RedisConnection
 }
 
 /** Resolves once the server takes commands. */
-async function ready(client: Redis, patience: number): Promise<void> {
+async function ready(client: RedisClient, patience: number): Promise<void> {
   const reached = new Promise<void>((resolve, reject) => {
     const late = setTimeout(() => {
       client.disconnect();
@@ -155,8 +184,8 @@ export class RedisScript {
     this.#hash = createHash('sha1').update(this.text).digest('hex');
   }
 
-  /** Throws what {@link asRedisError} says. */
-  async run(client: Redis, keys: readonly string[], args: readonly (string | number)[]): Promise<unknown> {
+  /** `keys` say where it runs, in a Redis Cluster. Throws what {@link asRedisError} says. */
+  async run(client: RedisClient, keys: readonly string[], args: readonly (string | number)[]): Promise<unknown> {
     try {
       return await client.evalsha(this.#hash, keys.length, ...keys, ...args);
     } catch (thrown) {

@@ -79,6 +79,8 @@ export interface DeleteOperation {
   readonly kind: 'delete';
   readonly level: Level;
   readonly id: string;
+  /** Where more instances than these are below, only so many go, with what they leave empty; the outcome says that there is a rest. */
+  readonly most?: number;
 }
 
 /** Protects a patient against recycling, or ends that. */
@@ -267,7 +269,7 @@ export interface Remaining {
 export type Outcome =
   /** An instance: `AlreadyStored` leaves the old file in place, and the new one is the caller's to revoke. */
   | { readonly kind: 'stored'; readonly status: 'Success' | 'AlreadyStored' }
-  | { readonly kind: 'deleted'; readonly remaining: Remaining | undefined }
+  | { readonly kind: 'deleted'; readonly remaining: Remaining | undefined; readonly rest?: true }
   /** A metadata, attachment or label was written; its new revision. */
   | { readonly kind: 'written'; readonly revision: number }
   | { readonly kind: 'stabilized'; readonly count: number }

@@ -42,6 +42,8 @@ export interface HeaderTask {
   readonly bytes: Uint8Array;
   /** The bytes end where Pixel Data begins. */
   readonly truncated: boolean;
+  /** Bytes of the whole file, where these are the beginning of a deflated one. */
+  readonly size?: number;
   readonly question: HeaderQuestion;
   /** MD5 that the bytes must have, in base64, where it is known. */
   readonly md5?: string;
@@ -78,8 +80,8 @@ export function readStored(bytes: Uint8Array, md5: string | undefined, options: 
 }
 
 /** Answers one question. JSON text is indented as answers are, its keys in order. Throws CorruptedFile, UnknownDicomTag. */
-export function answerHeader({ bytes, truncated, question, md5 }: HeaderTask): HeaderAnswer {
-  const file = readStored(bytes, md5, truncated ? { truncated } : {});
+export function answerHeader({ bytes, truncated, size, question, md5 }: HeaderTask): HeaderAnswer {
+  const file = readStored(bytes, md5, { ...(truncated && { truncated }), ...(size !== undefined && { size }) });
   switch (question.kind) {
     case 'meta':
       return text(metaToJson(file, question.format), question.format);

@@ -38,7 +38,10 @@ export function guessTransferSyntax(bytes: Buffer, start: number): string | unde
 }
 
 /** Bytes of the beginning of a deflated data set that are inflated for its header: no bomb makes them more than 264 MB. */
-const BEGINNING = 256 << 10;
+export const BEGINNING = 256 << 10;
+
+/** How much larger than the deflated bytes the memory is that takes the inflated ones: it is used as far as it is filled. */
+const ROOM = 8;
 
 /**
  * The inflated data set (PS3.5 §A.5), or its beginning where `bytes` are only a part of the deflated one. Throws zlib's error
@@ -47,5 +50,9 @@ const BEGINNING = 256 << 10;
 export function inflate(bytes: Buffer, maximum: number, part: boolean): Buffer {
   return part
     ? inflateRawSync(bytes.subarray(0, BEGINNING), { maxOutputLength: maximum, finishFlush: constants.Z_SYNC_FLUSH })
-    : inflateRawSync(bytes, { maxOutputLength: maximum });
+    : inflateRawSync(bytes, {
+        maxOutputLength: maximum,
+        // What fits into one piece need not be joined, which would take twice the memory.
+        chunkSize: Math.max(16 << 10, Math.min(maximum, ROOM * bytes.length)),
+      });
 }

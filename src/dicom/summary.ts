@@ -4,10 +4,10 @@
  */
 
 import { IsenError } from '../errors.ts';
-import { tagNumber } from './dictionary.ts';
+import { lookup, tagNumber } from './dictionary.ts';
 import { identifiers } from './ids.ts';
 import { MAXIMUM_LENGTH, toJson } from './json.ts';
-import { LEVEL, LEVELS, type Level } from './levels.ts';
+import { hasMore, LEVEL, LEVELS, type Level } from './levels.ts';
 import { type DataSet, type DicomFile, readFile } from './read.ts';
 import { transferSyntax } from './transfer-syntaxes.ts';
 import { numbersOf, valueOf } from './value.ts';
@@ -34,14 +34,29 @@ export interface Summary {
   readonly metadata: Readonly<Record<Level, Record<string, string>>>;
 }
 
-const SEQUENCE_TAGS: ReadonlySet<string> = new Set(['0040,0275']);
+/** What a summary reads. */
+interface Wanted {
+  /** The main tags that it follows from. */
+  readonly of: readonly (readonly string[])[];
+  /** Every tag; the private creators of none are needed. */
+  readonly read: ReadonlySet<number>;
+  /** Those that are sequences. */
+  readonly sequences: ReadonlySet<string>;
+}
 
-/** Every tag that a summary reads; the private creators of none are needed. */
-const READ: ReadonlySet<number> = new Set(
-  [...LEVELS.flatMap((level) => LEVEL[level].mainDicomTags), '0008,0005', '0008,0016', '0028,0100', '7fe0,0010'].map(
-    tagNumber,
-  ),
-);
+let wanted: Wanted | undefined;
+
+function wantedNow(): Wanted {
+  const of = LEVELS.map((level) => LEVEL[level].mainDicomTags);
+  if (wanted?.of.every((tags, index) => tags === of[index]) === true) return wanted;
+  const main = of.flat();
+  wanted = {
+    of,
+    read: new Set([...main, '0008,0005', '0008,0016', '0028,0100', '7fe0,0010'].map(tagNumber)),
+    sequences: new Set(main.filter((tag) => lookup(tagNumber(tag))?.vr === 'SQ')),
+  };
+  return wanted;
+}
 
 /** The value of a main tag as the index keeps it, or undefined where it is absent, binary or too long. */
 function mainTag(dataSet: DataSet, tag: string): string | undefined {
@@ -84,7 +99,8 @@ function expectedInstances(series: Tags): number | undefined {
  * it; BadParameterType where an identifying value is longer than the index takes.
  */
 export function summarize(bytes: Uint8Array, size = bytes.length, cut = false): Summary {
-  const file = readFile(bytes, { only: READ, size, cut });
+  const { read, sequences: known } = wantedNow();
+  const file = readFile(bytes, { only: read, size, cut });
   const { dataSet } = file;
   const tags: Record<Level, Tags> = { Patient: {}, Study: {}, Series: {}, Instance: {} };
   const metadata: Record<Level, Record<string, string>> = { Patient: {}, Study: {}, Series: {}, Instance: {} };
@@ -119,8 +135,9 @@ export function summarize(bytes: Uint8Array, size = bytes.length, cut = false): 
   const expected = expectedInstances(tags.Series);
   if (expected !== undefined) metadata.Series['ExpectedNumberOfInstances'] = String(expected);
   for (const level of LEVELS) {
+    if (hasMore(level)) metadata[level]['MainDicomTagsSignature'] = LEVEL[level].mainDicomTags.join(';');
     const sequences = LEVEL[level].mainDicomTags.filter(
-      (tag) => SEQUENCE_TAGS.has(tag) && dataSet.elements.get(tag)?.items !== undefined,
+      (tag) => known.has(tag) && dataSet.elements.get(tag)?.items !== undefined,
     );
     if (sequences.length > 0) {
       const elements = new Map([...dataSet.elements].filter(([tag]) => sequences.includes(tag)));

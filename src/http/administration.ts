@@ -8,7 +8,7 @@ import { LEVEL, LEVELS } from '../dicom/levels.ts';
 import { asError, IsenError } from '../errors.ts';
 import { type StoredContent, streamContent } from '../storage/content.ts';
 import { empty, emptyObject, text } from './answers.ts';
-import { bodyText } from './body.ts';
+import { bodyText, parseJson } from './body.ts';
 import { checkId, findOne } from './resources.ts';
 import type { Routes } from './routes.ts';
 import type { Services } from './services.ts';
@@ -20,7 +20,7 @@ const done = { 200: { description: 'Done', type: 'text/plain' } };
 function flagOf(body: string, name: string): boolean {
   let value: unknown;
   try {
-    value = JSON.parse(body);
+    value = parseJson(body);
   } catch {
     return false;
   }

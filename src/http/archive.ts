@@ -8,10 +8,9 @@ import { IsenError } from '../errors.ts';
 import type { ArchiveOrder } from '../jobs/archive-bytes.ts';
 import { type Asked, levelsOf } from '../jobs/storing.ts';
 import { log } from '../log.ts';
-import { bodyText } from './body.ts';
+import { bodyText, parseJson } from './body.ts';
 import { disposition } from './files.ts';
-import { answerJob, jobOptions } from './jobs.ts';
-import { jobFields } from './modify.ts';
+import { answerJob, jobOptions, jobFields } from './jobs.ts';
 import { textField } from './querying.ts';
 import { checkId, findOne } from './resources.ts';
 import { type Environment, flag, type Routes, Text } from './routes.ts';
@@ -188,12 +187,13 @@ function addPost(routes: Routes, place: Place): void {
       path,
       tag,
       summary: `${summary}; (\`Asynchronous\`) as the output \`archive\` of a job`,
+      reads: true,
       body: { 'application/json': lists ? z.union([z.array(ResourceId), fields]) : fields },
       answers: {
         200: {
           description: 'The archive, or (`application/json`) the job',
-          type: ZIP,
-          schema: z.union([z.object({ ID: z.string(), Path: z.string() }), binary]),
+          type: [ZIP, 'application/json'],
+          schema: binary,
         },
       },
     },
@@ -232,7 +232,7 @@ export function addArchives(routes: Routes): void {
 async function jsonBody(context: Context<Environment>): Promise<unknown> {
   const text = await bodyText(context, LARGEST_BODY);
   try {
-    return JSON.parse(text);
+    return parseJson(text);
   } catch (thrown) {
     throw new IsenError('BadFileFormat', undefined, { cause: thrown });
   }

@@ -161,10 +161,10 @@ function addLevel(routes: Routes, level: Level): void {
         answers: {
           200: {
             description: 'The bytes',
-            type: 'application/octet-stream',
+            type: '*/*',
             schema: z.string().openapi({ format: 'binary' }),
           },
-          206: { description: 'The range', type: 'application/octet-stream' },
+          206: { description: 'The range', type: '*/*' },
           ...unchanged,
           416: { description: 'The range is behind the end' },
         },

@@ -26,3 +26,48 @@ export async function bodyBoolean(context: Context<Environment>): Promise<boolea
   if (text === '0' || text === 'false') return false;
   throw new IsenError('BadFileFormat', 'Boolean value expected');
 }
+
+/** Arrays and objects within one another in a body. */
+const DEEPEST = 256;
+
+const QUOTE = 0x22;
+const BACKSLASH = 0x5c;
+const OPENING_BRACKET = 0x5b;
+const CLOSING_BRACKET = 0x5d;
+const OPENING_BRACE = 0x7b;
+const CLOSING_BRACE = 0x7d;
+
+/**
+ * The value of a JSON text. Throws SyntaxError, at once for one that is nested without end: V8 takes a second for every three million
+ * brackets, in which nobody else is answered.
+ */
+export function parseJson(text: string): unknown {
+  let depth = 0;
+  for (let at = 0; at < text.length; at += 1) {
+    switch (text.charCodeAt(at)) {
+      case QUOTE:
+        at = endOfString(text, at + 1);
+        break;
+      case OPENING_BRACKET:
+      case OPENING_BRACE:
+        depth += 1;
+        if (depth > DEEPEST) throw new SyntaxError('nested too deeply');
+        break;
+      case CLOSING_BRACKET:
+      case CLOSING_BRACE:
+        depth -= 1;
+        break;
+    }
+  }
+  return JSON.parse(text);
+}
+
+/** Where the string ends whose content begins at `from`: the end of the text where it does not. */
+function endOfString(text: string, from: number): number {
+  for (let end = text.indexOf('"', from); end >= 0; end = text.indexOf('"', end + 1)) {
+    let escapes = 0;
+    while (end - 1 - escapes >= from && text.charCodeAt(end - 1 - escapes) === BACKSLASH) escapes += 1;
+    if (escapes % 2 === 0) return end;
+  }
+  return text.length;
+}

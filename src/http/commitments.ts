@@ -5,10 +5,7 @@ import { FAILURE_REASONS, type Reference } from '../dicom/commitment.ts';
 import { generateUid } from '../dicom/ids.ts';
 import { LEVELS, type Level } from '../dicom/levels.ts';
 import { IsenError } from '../errors.ts';
-import type { CommitmentReport } from '../jobs/commitments.ts';
-import { REQUEST_CONTEXT, requestCommitment } from '../scu/commitment.ts';
-import { over } from '../scu/dial.ts';
-import type { Modality } from '../scu/modality.ts';
+import { askCommitment, type CommitmentReport } from '../jobs/commitments.ts';
 import { emptyObject, json } from './answers.ts';
 import { bodyText } from './body.ts';
 import { findModality } from './modalities.ts';
@@ -92,27 +89,6 @@ async function referencesOf(
   return references;
 }
 
-/** Asks a modality to commit to instances; answers the transaction, whose result comes later. Throws NetworkProtocol, … */
-export async function askCommitment(
-  { dial, commitments }: Pick<Services, 'dial' | 'commitments'>,
-  modality: Modality,
-  references: readonly Reference[],
-  timeout: number | undefined,
-): Promise<string> {
-  const transactionUid = generateUid();
-  // Before it is asked: the result may be here first.
-  await commitments.expect(transactionUid, modality.aet);
-  try {
-    await over(dial(modality, [REQUEST_CONTEXT], { timeout }), (association) =>
-      requestCommitment(association, { transactionUid, references, failed: [] }),
-    );
-  } catch (thrown) {
-    await commitments.forget(transactionUid);
-    throw thrown;
-  }
-  return transactionUid;
-}
-
 const shown = ({ sopClassUid, sopInstanceUid }: Reference): z.output<typeof Instance> => ({
   SOPClassUID: sopClassUid,
   SOPInstanceUID: sopInstanceUid,
@@ -159,7 +135,8 @@ export function addCommitments(routes: Routes): void {
       const references = await referencesOf(services, body);
       const timeout = timeoutOf(body);
       const modality = await findModality(services, context.req.param('id') ?? '');
-      const id = await askCommitment(services, modality, references, timeout);
+      const id = generateUid();
+      await askCommitment(services, { modality, transactionUid: id, references, timeout });
       return json({ ID: id, Path: `/storage-commitment/${id}` });
     },
   );

@@ -19,7 +19,7 @@ import type { Stored } from '../ingest/ingest.ts';
 import { storeMade } from '../ingest/made.ts';
 import { receptionOf } from './access.ts';
 import { json } from './answers.ts';
-import { bodyText } from './body.ts';
+import { bodyText, parseJson } from './body.ts';
 import { Values } from './modify.ts';
 import type { Environment, Routes } from './routes.ts';
 import { ResourceId } from './schemas.ts';
@@ -199,7 +199,7 @@ export function addCreate(routes: Routes): void {
   const create = async (context: Context<Environment>): Promise<Response> => {
     let body: unknown;
     try {
-      body = JSON.parse(await bodyText(context, LARGEST_BODY));
+      body = parseJson(await bodyText(context, LARGEST_BODY));
     } catch (thrown) {
       throw thrown instanceof IsenError ? thrown : new IsenError('BadRequest', undefined, { cause: thrown });
     }

@@ -5,7 +5,7 @@
 
 import { COMPUTED, COMPUTED_TAGS } from '../database/computed.ts';
 import { DICOM_ATTACHMENT, type FindRequest, type Found, type RevisedAttachment } from '../database/database.ts';
-import { parseTag, tagName } from '../dicom/dictionary.ts';
+import { lookup, parseTag, tagName, tagNumber } from '../dicom/dictionary.ts';
 import type { TagsFormat } from '../dicom/json.ts';
 import { LEVEL, LEVELS, type Level } from '../dicom/levels.ts';
 import type { Tags } from '../dicom/summary.ts';
@@ -32,8 +32,11 @@ function reshape(dataset: FullDataset, format: TagsFormat): Record<string, unkno
 
 const byKey = ([a]: [string, unknown], [b]: [string, unknown]): number => (a < b ? -1 : a > b ? 1 : 0);
 
-/** Main tags of the patient, which a study has too. */
-const PATIENT_TAGS: ReadonlySet<string> = new Set(LEVEL.Patient.mainDicomTags);
+/** The sequences among the main tags of a resource. */
+function mainSequences(metadata: Found['metadata']): FullDataset {
+  const text = metadata['MainDicomSequences']?.value;
+  return text === undefined ? {} : (JSON.parse(text) as { readonly Sequences: FullDataset }).Sequences;
+}
 
 /** The main tags of a resource (or of the patient, as its study has them), with the sequences among them, sorted by key. */
 function mainTags(
@@ -43,7 +46,8 @@ function mainTags(
 ): Record<string, unknown> {
   const entries: [string, unknown][] = [];
   for (const [tag, value] of Object.entries(tags)) {
-    if (PATIENT_TAGS.has(tag) !== patient) continue;
+    // A study has the main tags of its patient, too.
+    if (LEVEL.Patient.mainDicomTags.includes(tag) !== patient) continue;
     switch (format) {
       case 'Full':
         entries.push([tag, { Name: tagName(tag), Type: 'String', Value: value }]);
@@ -56,11 +60,7 @@ function mainTags(
         break;
     }
   }
-  const sequences = patient ? undefined : metadata['MainDicomSequences']?.value;
-  if (sequences !== undefined) {
-    const { Sequences } = JSON.parse(sequences) as { Sequences: FullDataset };
-    entries.push(...Object.entries(reshape(Sequences, format)));
-  }
+  if (!patient) entries.push(...Object.entries(reshape(mainSequences(metadata), format)));
   return Object.fromEntries(entries.sort(byKey));
 }
 
@@ -112,7 +112,10 @@ export function requestedTags(text: string | undefined, level: Level): Requested
       return tag;
     });
   if (tags.length === 0) return undefined;
-  const indexed = LEVELS.slice(0, LEVELS.indexOf(level) + 1).flatMap((each) => LEVEL[each].mainDicomTags);
+  // Of the resources above, values only are at hand.
+  const indexed = LEVELS.slice(0, LEVELS.indexOf(level) + 1).flatMap((each) =>
+    LEVEL[each].mainDicomTags.filter((tag) => each === level || lookup(tagNumber(tag))?.vr !== 'SQ'),
+  );
   return {
     tags,
     computed: tags.some((tag) => tag in COMPUTED[level]),
@@ -146,6 +149,7 @@ async function requestedValues(
     for (const [tag, value] of Object.entries(found.ancestors?.[level]?.tags ?? {})) indexed[tag] ??= value;
   }
   const { computed, instance } = found;
+  const sequences = mainSequences(found.metadata);
   const values: Record<string, FullElement> = {};
   let file: FullDataset | undefined;
   for (const tag of requested.tags) {
@@ -155,6 +159,8 @@ async function requestedValues(
     else if (compute !== undefined && found.level === 'Instance') value = 'ONLINE';
     if (value !== undefined) {
       values[tag] = { Name: tagName(tag), Type: 'String', Value: value };
+    } else if (sequences[tag] !== undefined) {
+      values[tag] = sequences[tag];
     } else if (requested.file && instance !== undefined && !COMPUTED_TAGS.has(tag)) {
       file ??= JSON.parse(
         await services.headers.tags(instance, { format: 'Full', ignoreLength: requested.tags, only: requested.tags }),

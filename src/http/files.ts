@@ -1,7 +1,8 @@
 /**
  * Owns how stored bytes go out: whole or in a range (RFC 9110 §14), and never altered ones as if they were right. A small file
- * is read and compared with its MD5 before the answer begins. A larger one is streamed at the pace of the client and hashed on
- * its way, its end held back until the MD5 is known to be right.
+ * is read and compared with its MD5 before the answer begins. A larger one must not have been touched since it was stored, or is
+ * compared once (storage/intact); it is streamed at the pace of the client and hashed on its way, its end held back until the MD5
+ * is known to be right.
  */
 
 import { createHash } from 'node:crypto';
@@ -10,6 +11,7 @@ import type { Attachment } from '../database/database.ts';
 import { IsenError } from '../errors.ts';
 import { log } from '../log.ts';
 import { readContent, streamContent } from '../storage/content.ts';
+import { checkIntact } from '../storage/intact.ts';
 import type { Storage } from '../storage/storage.ts';
 import type { Environment } from './routes.ts';
 
@@ -83,20 +85,23 @@ const altered = (uuid: string): IsenError =>
   new IsenError('CorruptedFile', `the stored file ${uuid} is not the one that was stored`);
 
 /**
- * The bytes of a stored file as the answer to `context`'s request, ranges and HEAD included. Throws CorruptedFile where its
- * size or (up to a slice) its MD5 is not the indexed one. A larger file that was altered breaks the connection off before its
- * end, since its status has left by then. Not found: what was altered in a file without MD5 (`StoreMD5ForAttachments`), and
- * outside of what a range of a large file reads.
+ * The bytes of a stored file, of which `received` says when it was (see {@link checkIntact}), as the answer to `context`'s request,
+ * ranges and HEAD included. Throws CorruptedFile where its size or MD5 is not the indexed one. A large file that is altered while it
+ * goes out breaks the connection off before its end, since its status has left by then. Not found: what was altered in a file
+ * without MD5 (`StoreMD5ForAttachments`).
  */
 export async function sendFile(
   context: Context<Environment>,
   storage: Storage,
   attachment: Attachment,
   headers: Record<string, string>,
+  received = Number.NaN,
 ): Promise<Response> {
   const { uuid, uncompressedSize: size, uncompressedMD5: md5 } = attachment;
-  // Bytes missing or too many: not the file that was stored.
-  if ((await storage.size(uuid)) !== attachment.compressedSize) throw altered(uuid);
+  const isSmall = size <= SMALL && held + size <= SMALL_TOGETHER;
+  // Of a small one its size: its bytes are compared when they are read.
+  if (!isSmall) await checkIntact(storage, attachment, received);
+  else if ((await storage.size(uuid)) !== attachment.compressedSize) throw altered(uuid);
   const condition = context.req.header('if-range');
   let range: { start: number; end: number } | undefined;
   try {
@@ -114,7 +119,7 @@ export async function sendFile(
   };
   const status = range ? 206 : 200;
   if (context.req.method === 'HEAD') return new Response(null, { status, headers: all });
-  if (size <= SMALL && held + size <= SMALL_TOGETHER) {
+  if (isSmall) {
     const bytes = await readVerified(context, storage, attachment);
     return new Response((bytes as Uint8Array<ArrayBuffer>).subarray(start, end), { status, headers: all });
   }

@@ -11,7 +11,7 @@ import type { Body } from '../dicom/modification.ts';
 import { IsenError } from '../errors.ts';
 import { log } from '../log.ts';
 import { json, JSON_TYPE } from './answers.ts';
-import { bodyText } from './body.ts';
+import { bodyText, parseJson } from './body.ts';
 import { CONTENT, expand, expansionRequest } from './expansion.ts';
 import { type Question, readQuestion } from './finding.ts';
 import { clientLeft } from './jobs.ts';
@@ -32,7 +32,7 @@ const LONGEST_VALUE = 1 << 16;
 export async function jsonBody(context: Context<Environment>): Promise<unknown> {
   const text = await bodyText(context, LARGEST_BODY);
   try {
-    return JSON.parse(text);
+    return parseJson(text);
   } catch {
     return undefined;
   }

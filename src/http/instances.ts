@@ -4,7 +4,7 @@ import { z } from '@hono/zod-openapi';
 import type { Context } from 'hono';
 import { DICOM_ATTACHMENT, type Found } from '../database/database.ts';
 import { IsenError } from '../errors.ts';
-import type { StoredFile } from '../ingest/header.ts';
+import { receivedAt, type StoredFile } from '../ingest/header.ts';
 import { empty, json, jsonOf, keyOf } from './answers.ts';
 import { disposition, sendFile } from './files.ts';
 import { frameOf, sendFrame } from './frames.ts';
@@ -80,7 +80,10 @@ function addTags(routes: Routes): void {
 function addContent(routes: Routes): void {
   const { services } = routes;
   const answers = {
-    200: { description: 'Names of what is below, or a raw value', type: 'application/octet-stream' },
+    200: {
+      description: 'Names of what is below, or a raw value',
+      type: ['application/octet-stream', 'application/json'],
+    },
     404: { description: 'There is nothing' },
   };
   const send = async (context: Context<Environment>, path: string): Promise<Response> => {
@@ -211,7 +214,7 @@ export function addInstances(routes: Routes): void {
         'Content-Disposition': disposition(filename ?? `${attachment.uuid}.dcm`),
       };
       return transcode === undefined || transcode === metadata['TransferSyntax']?.value
-        ? sendFile(context, services.storage, attachment, headers)
+        ? sendFile(context, services.storage, attachment, headers, receivedAt(metadata))
         : sendTranscoded(context, services.transcoder, file, { transcode, quality }, headers);
     },
   );

@@ -70,7 +70,15 @@ export function showJob(job: Job): z.output<typeof JobSchema> {
   };
 }
 
-/** What a request that begins a job may say about it. */
+/** What the body of every request that begins a job may say. */
+export const jobFields = {
+  Synchronous: z.boolean().optional(),
+  Asynchronous: z.boolean().optional(),
+  Permissive: z.boolean().optional(),
+  Priority: z.number().optional(),
+  UserData: z.unknown().optional(),
+};
+/** The same, read. */
 export interface JobOptions {
   readonly synchronous: boolean;
   readonly priority: number;
@@ -247,7 +255,7 @@ export function addJobs(routes: Routes): void {
       tag,
       summary: 'An output of a job that has succeeded, such as its `archive`',
       headers: { range: 'Bytes of it' },
-      answers: { 200: { description: 'The file', type: 'application/octet-stream' } },
+      answers: { 200: { description: 'The file', type: '*/*' } },
     },
     async (context) => {
       const { uuid, type, filename } = await services.jobs.output(id(context), context.req.param('key') ?? '');

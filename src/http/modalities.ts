@@ -5,7 +5,7 @@ import { IsenError } from '../errors.ts';
 import { describeModality } from '../scu/modalities.ts';
 import type { Modality } from '../scu/modality.ts';
 import { empty, json, text } from './answers.ts';
-import { bodyText } from './body.ts';
+import { bodyText, parseJson } from './body.ts';
 import { flag, type Routes } from './routes.ts';
 import type { Services } from './services.ts';
 
@@ -16,7 +16,26 @@ export async function findModality({ modalities }: Services, name: string): Prom
   return modality;
 }
 
-const ModalitySchema = z.looseObject({ AET: z.string(), Host: z.string(), Port: z.number() }).openapi('Modality');
+const ModalitySchema = z
+  .looseObject({
+    AET: z.string(),
+    Host: z.string(),
+    Port: z.number(),
+    Manufacturer: z.string().optional(),
+    LocalAet: z.string().optional(),
+    Timeout: z.number().optional(),
+    RetrieveMethod: z.enum(['C-MOVE', 'C-GET', 'SystemDefault']).optional(),
+    UseDicomTls: z.boolean().optional(),
+    AllowEcho: z.boolean().optional(),
+    AllowFind: z.boolean().optional(),
+    AllowFindWorklist: z.boolean().optional(),
+    AllowGet: z.boolean().optional(),
+    AllowMove: z.boolean().optional(),
+    AllowStore: z.boolean().optional(),
+    AllowStorageCommitment: z.boolean().optional(),
+    AllowTranscoding: z.boolean().optional(),
+  })
+  .openapi('Modality', { description: 'With the options of its queue (README, Routing)' });
 
 /** Adds the routes of this file. */
 export function addModalities(routes: Routes): void {
@@ -119,7 +138,7 @@ export function addModalities(routes: Routes): void {
 /** What a body says, for whoever has an own opinion of what is wrong with it. Throws BadFileFormat for what is not JSON. */
 export function jsonBody(body: string): unknown {
   try {
-    return JSON.parse(body) as unknown;
+    return parseJson(body);
   } catch (thrown) {
     throw new IsenError('BadFileFormat', undefined, { cause: thrown });
   }

@@ -8,8 +8,8 @@ import type { Body } from '../dicom/modification.ts';
 import { IsenError } from '../errors.ts';
 import type { ModificationOrder, Resource } from '../jobs/modify.ts';
 import { receptionOf } from './access.ts';
-import { bodyText } from './body.ts';
-import { answerJob, jobOptions } from './jobs.ts';
+import { bodyText, parseJson } from './body.ts';
+import { answerJob, jobFields, jobOptions } from './jobs.ts';
 import { checkId, findOne } from './resources.ts';
 import type { Environment, Routes } from './routes.ts';
 import { ResourceId } from './schemas.ts';
@@ -41,14 +41,6 @@ const shared = {
   Transcode: z.string().optional().openapi({ description: 'UID of the transfer syntax of the result' }),
   LossyQuality: z.number().optional(),
 };
-/** What the body of every request that begins a job may say. */
-export const jobFields = {
-  Synchronous: z.boolean().optional(),
-  Asynchronous: z.boolean().optional(),
-  Permissive: z.boolean().optional(),
-  Priority: z.number().optional(),
-  UserData: z.unknown().optional(),
-};
 const SCHEMAS = {
   modify: { ...shared, RemovePrivateTags: z.boolean().optional() },
   anonymize: {
@@ -69,7 +61,7 @@ export async function objectOf(context: Context<Environment>, limit = LARGEST_JO
   const text = await bodyText(context, limit);
   let value: unknown;
   try {
-    value = JSON.parse(text);
+    value = parseJson(text);
   } catch (thrown) {
     throw new IsenError('BadFileFormat', undefined, { cause: thrown });
   }

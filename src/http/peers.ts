@@ -16,9 +16,24 @@ export async function findPeer({ peers }: Services, name: string): Promise<Peer>
   return peer;
 }
 
-const PeerSchema = z
-  .looseObject({ Url: z.string(), Username: z.string().optional(), Timeout: z.number().optional() })
-  .openapi('Peer');
+const shared = {
+  Username: z.string().optional(),
+  Timeout: z.number().optional(),
+  Pkcs11: z.boolean().optional(),
+};
+const PeerSchema = z.looseObject({ ...shared, Url: z.string(), HttpHeaders: z.array(z.string()) }).openapi('Peer');
+const PeerBody = z
+  .looseObject({
+    ...shared,
+    Url: z.string().optional(),
+    URL: z.string().optional().openapi({ description: 'Another name of `Url`' }),
+    Password: z.string().optional(),
+    HttpHeaders: z.record(z.string(), z.string()).optional(),
+    CertificateFile: z.string().optional(),
+    CertificateKeyFile: z.string().optional(),
+    CertificateKeyPassword: z.string().optional(),
+  })
+  .openapi('NewPeer', { description: 'With the options of its queue (README, Routing)' });
 
 /** Adds the routes of this file. */
 export function addPeers(routes: Routes): void {
@@ -106,7 +121,7 @@ export function addPeers(routes: Routes): void {
       path,
       tag,
       summary: 'Adds or changes a peer',
-      body: { 'application/json': z.union([z.array(z.string()), PeerSchema]) },
+      body: { 'application/json': z.union([z.array(z.string()), PeerBody]) },
       answers: { 200: { description: 'Done', type: 'text/plain' } },
     },
     async (context) => {

@@ -10,7 +10,7 @@ import type { StoredQuery } from '../jobs/queries.ts';
 import type { FindAnswer } from '../scu/find.ts';
 import { json, text } from './answers.ts';
 import { bodyText } from './body.ts';
-import { retrieveAnswers } from './retrievals.ts';
+import { RetrieveBody, retrieveAnswers } from './retrievals.ts';
 import { findModality } from './modalities.ts';
 import { ask, askedFor, jsonObject, Remembered } from './querying.ts';
 import { type Environment, flag, type Routes } from './routes.ts';
@@ -201,7 +201,7 @@ function addChildren(routes: Routes): void {
 
 function addRetrieving(routes: Routes): void {
   const { services } = routes;
-  const body = { 'application/json': Dataset, 'text/plain': z.string() };
+  const body = { 'application/json': RetrieveBody, 'text/plain': z.string() };
   const answers = { 200: { description: 'The job, or what it did', type: 'application/json', schema: Dataset } };
   const summary = 'Retrieves from the modality, by C-MOVE or C-GET';
   routes.add({ method: 'post', path: `${PATH}/retrieve`, tag, summary, body, answers }, async (context) => {

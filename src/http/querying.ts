@@ -15,7 +15,7 @@ import { type FindAnswer, find } from '../scu/find.ts';
 import { readModality } from '../scu/modalities.ts';
 import type { Modality } from '../scu/modality.ts';
 import { emptyObject, json } from './answers.ts';
-import { bodyText } from './body.ts';
+import { bodyText, parseJson } from './body.ts';
 import { findModality } from './modalities.ts';
 import type { Routes } from './routes.ts';
 import { Dataset } from './schemas.ts';
@@ -31,7 +31,7 @@ const badFormat = (details: string): IsenError => new IsenError('BadFileFormat',
 /** The JSON object that a body is. Throws BadFileFormat with `otherwise`. */
 export function jsonObject(body: string, otherwise: string): Readonly<Record<string, unknown>> {
   try {
-    const value: unknown = JSON.parse(body);
+    const value: unknown = parseJson(body);
     if (typeof value === 'object' && value !== null && !Array.isArray(value)) return value as Record<string, unknown>;
   } catch {
     // Said below, as for JSON that is no object.
@@ -169,7 +169,7 @@ const TEMPLATES: Readonly<Record<Level, readonly string[]>> = {
 function templateKeys(level: Level, body: string): Identifier | undefined {
   let given: Identifier | undefined;
   try {
-    const parsed: unknown = JSON.parse(body);
+    const parsed: unknown = parseJson(body);
     given = identifierFromJson(parsed);
   } catch {
     return undefined;
@@ -312,7 +312,7 @@ function addEcho(routes: Routes): void {
   };
   const parsed = (body: string): unknown => {
     try {
-      return JSON.parse(body) as unknown;
+      return parseJson(body);
     } catch (thrown) {
       throw new IsenError('BadFileFormat', 'Cannot parse the JSON body', { cause: thrown });
     }
@@ -343,7 +343,15 @@ function addEcho(routes: Routes): void {
       tag: 'Tools',
       summary: 'Tests whether a modality that is not configured answers (C-ECHO)',
       body: {
-        'application/json': z.object({ AET: z.string(), Host: z.string(), Port: z.number(), ...fields }),
+        'application/json': z.object({
+          AET: z.string(),
+          Host: z.string(),
+          Port: z.number(),
+          LocalAet: z.string().optional(),
+          Manufacturer: z.string().optional(),
+          UseDicomTls: z.boolean().optional(),
+          ...fields,
+        }),
       },
       answers,
     },

@@ -1,12 +1,11 @@
-/** Owns the routes that the four levels share: lists, single resources, their relatives, statistics, labels, deletion. */
+/** Owns the routes that the four levels share: lists, single resources, their relatives, deletion. */
 
 import { z } from '@hono/zod-openapi';
 import type { Found, FindRequest, Remaining } from '../database/database.ts';
 import type { TagsFormat } from '../dicom/json.ts';
 import { LEVEL, LEVELS, type Level } from '../dicom/levels.ts';
 import { IsenError } from '../errors.ts';
-import { empty, json, jsonOf, jsonText, keyOf, text } from './answers.ts';
-import { bodyBoolean } from './body.ts';
+import { empty, json, jsonOf, jsonText, keyOf } from './answers.ts';
 import { expand, expansionRequest, requestedTags } from './expansion.ts';
 import { arrayText, mapOrdered, streamText } from './lists.ts';
 import { flag, type Routes, Text } from './routes.ts';
@@ -322,163 +321,9 @@ function addLevel(routes: Routes, level: Level): void {
       },
     );
   }
-
-  addStatistics(routes, level, tag);
-  addLabels(routes, level, tag);
-}
-
-const megabytes = (bytes: number): number => Math.floor(bytes / 1024 / 1024);
-const size = z.string().openapi({ description: 'Bytes' });
-
-function addStatistics(routes: Routes, level: Level, tag: string): void {
-  const { services } = routes;
-  const below = LEVELS.slice(LEVELS.indexOf(level) + 1);
-  routes.add(
-    {
-      method: 'get',
-      path: `/${LEVEL[level].path}/{id}/statistics`,
-      tag,
-      summary: `Counts and sizes of a ${level.toLowerCase()}`,
-      answers: {
-        200: {
-          description: 'The statistics',
-          type: JSON_TYPE,
-          schema: z.object({
-            ...Object.fromEntries(below.map((each) => [`Count${plural(each)}`, z.number()])),
-            DicomDiskSize: size,
-            DicomDiskSizeMB: z.number(),
-            DicomUncompressedSize: size,
-            DicomUncompressedSizeMB: z.number(),
-            DiskSize: size,
-            DiskSizeMB: z.number(),
-            UncompressedSize: size,
-            UncompressedSizeMB: z.number(),
-          }),
-        },
-      },
-    },
-    async (context) => {
-      const found = await services.database.statistics({ level, id: checkId(context.req.param('id') ?? '') });
-      if (found === undefined) throw new IsenError('UnknownResource');
-      const counts = { Patient: found.patients, Study: found.studies, Series: found.series, Instance: found.instances };
-      const shown = below.map((each): [string, number] => [`Count${plural(each)}`, counts[each]]);
-      return json({
-        ...Object.fromEntries(shown.sort(([a], [b]) => (a < b ? -1 : 1))),
-        DicomDiskSize: String(found.dicomDiskSize),
-        DicomDiskSizeMB: megabytes(found.dicomDiskSize),
-        DicomUncompressedSize: String(found.dicomUncompressedSize),
-        DicomUncompressedSizeMB: megabytes(found.dicomUncompressedSize),
-        DiskSize: String(found.diskSize),
-        DiskSizeMB: megabytes(found.diskSize),
-        UncompressedSize: String(found.uncompressedSize),
-        UncompressedSizeMB: megabytes(found.uncompressedSize),
-      });
-    },
-  );
-}
-
-function plural(level: Level): string {
-  const { path } = LEVEL[level];
-  return path[0]?.toUpperCase() + path.slice(1);
-}
-
-const LABEL = /^[A-Za-z0-9_-]{1,64}$/;
-
-/** Throws ParameterOutOfRange, in the reference's words, for what cannot be a label. */
-function checkLabel(label: string): string {
-  if (LABEL.test(label)) return label;
-  const rule =
-    "A label must be a non-empty, alphanumeric string, possibly with '_' or '-' characters, with maximum 64 characters";
-  throw new IsenError('ParameterOutOfRange', `${rule}, but got: ${label.slice(0, 256)}`);
-}
-
-function addLabels(routes: Routes, level: Level, tag: string): void {
-  const { services } = routes;
-  const all = `/${LEVEL[level].path}/{id}/labels`;
-  const none = { 200: { description: 'Done', type: 'text/plain' } };
-  routes.add(
-    {
-      method: 'get',
-      path: all,
-      tag,
-      summary: `The labels of a ${level.toLowerCase()}`,
-      answers: { 200: { description: 'The labels', type: JSON_TYPE, schema: z.array(z.string()) } },
-    },
-    async (context) => json((await findOne(services, level, context.req.param('id') ?? '')).labels),
-  );
-  routes.add(
-    {
-      method: 'get',
-      path: `${all}/{label}`,
-      tag,
-      summary: 'Whether a label is there',
-      answers: { ...none, 404: { description: 'It is not there' } },
-    },
-    async (context) => {
-      const { labels } = await findOne(services, level, context.req.param('id') ?? '');
-      return labels.includes(checkLabel(context.req.param('label') ?? '')) ? text('') : empty(404);
-    },
-  );
-  for (const [method, present] of [
-    ['put', true],
-    ['delete', false],
-  ] as const) {
-    routes.add(
-      {
-        method,
-        path: `${all}/{label}`,
-        tag,
-        summary: present ? 'Adds a label' : 'Removes a label',
-        writes: true,
-        answers: none,
-      },
-      async (context) => {
-        const label = checkLabel(context.req.param('label') ?? '');
-        const id = checkId(context.req.param('id') ?? '');
-        await services.ingest.apply({ kind: 'label', level, id, label, present });
-        return text('');
-      },
-    );
-  }
-}
-
-function addProtection(routes: Routes): void {
-  const { services } = routes;
-  const path = '/patients/{id}/protected';
-  routes.add(
-    {
-      method: 'get',
-      path,
-      tag: 'Patients',
-      summary: 'Whether a patient is protected against recycling',
-      answers: { 200: { description: '`1` or `0`', type: 'text/plain' } },
-    },
-    async (context) => {
-      const found = await findOne(services, 'Patient', context.req.param('id') ?? '');
-      return text(found.isProtected ? '1' : '0');
-    },
-  );
-  routes.add(
-    {
-      method: 'put',
-      path,
-      tag: 'Patients',
-      summary: 'Protects a patient against recycling, or ends that',
-      writes: true,
-      body: { 'text/plain': z.enum(['0', '1']) },
-      answers: { 200: { description: 'Done', type: 'text/plain' } },
-    },
-    async (context) => {
-      const wanted = await bodyBoolean(context);
-      const id = checkId(context.req.param('id') ?? '');
-      await services.ingest.apply({ kind: 'protect', id, protected: wanted });
-      return text('');
-    },
-  );
 }
 
 /** Adds the routes of this file. */
 export function addResources(routes: Routes): void {
   for (const level of LEVELS) addLevel(routes, level);
-  addProtection(routes);
 }

@@ -12,8 +12,8 @@ import type { RetrieveState } from '../jobs/retrieve.ts';
 import { localAetOf } from '../scu/dial.ts';
 import type { FindAnswer } from '../scu/find.ts';
 import type { Modality } from '../scu/modality.ts';
-import { bodyText } from './body.ts';
-import { answerJob, jobOptions } from './jobs.ts';
+import { bodyText, parseJson } from './body.ts';
+import { answerJob, jobFields, jobOptions } from './jobs.ts';
 import { findModality } from './modalities.ts';
 import { textField } from './querying.ts';
 import type { Environment, Routes } from './routes.ts';
@@ -36,7 +36,7 @@ function readBody(body: string): Body {
   if (plain === '') return {};
   let value: unknown;
   try {
-    value = JSON.parse(plain);
+    value = parseJson(plain);
   } catch {
     return { TargetAet: plain };
   }
@@ -57,6 +57,18 @@ function field<Type extends 'string' | 'boolean' | 'number'>(
 }
 
 const METHODS = ['C-MOVE', 'C-GET', 'SystemDefault'] as const;
+
+/** What may be said when answers of a query are retrieved. */
+export const RetrieveBody = z
+  .object({
+    TargetAet: z.string().optional(),
+    RetrieveMethod: z.enum(METHODS).optional(),
+    Timeout: z.int().optional(),
+    Full: z.boolean().optional(),
+    Simplify: z.boolean().optional(),
+    ...jobFields,
+  })
+  .openapi('Retrieve');
 
 function wantedBy(body: Body): Wanted {
   const method = field(body, 'RetrieveMethod', 'string');
@@ -203,6 +215,7 @@ export function addRetrievals(routes: Routes): void {
             LocalAet: z.string().optional(),
             ...(method === 'C-MOVE' && { TargetAet: z.string().optional() }),
             Timeout: z.number().optional(),
+            ...jobFields,
           }),
         },
         answers: { 200: { description: 'The job, or what it did', type: 'application/json', schema: Dataset } },

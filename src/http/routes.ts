@@ -22,10 +22,10 @@ export type Method = 'get' | 'post' | 'put' | 'delete';
 /** One query parameter after another; every schema takes a string or nothing. */
 export type QueryShape = Readonly<Record<string, z.ZodType>>;
 
-/** One answer: its status, what it means and its body. No `type` is an empty body. */
+/** One answer: its status, what it means and its body. No `type` is an empty body; of several it has one, and `schema` is of the first. */
 export interface AnswerDescription {
   readonly description: string;
-  readonly type?: string;
+  readonly type?: string | readonly string[];
   readonly schema?: z.ZodType;
 }
 
@@ -188,7 +188,14 @@ export function createRoutes(services: Services): Routes {
           ...Object.fromEntries(
             Object.entries(route.answers).map(([status, { description, type, schema }]) => [
               status,
-              { description, ...(type && { content: { [type]: { schema: schema ?? z.string() } } }) },
+              {
+                description,
+                ...(type && {
+                  content: Object.fromEntries(
+                    [type].flat().map((each, at) => [each, { schema: (at === 0 && schema) || z.unknown() }]),
+                  ),
+                }),
+              },
             ]),
           ),
           default: { description: 'An error', content: { 'text/plain': { schema: ErrorBody } } },

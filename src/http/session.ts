@@ -1,4 +1,4 @@
-/** Owns the routes of the web interface itself: who asks and what they may do, signing in and out. */
+/** Owns the routes of the web interface itself: who asks and what they may do, signing in and out, other viewers. */
 
 import { z } from '@hono/zod-openapi';
 import type { Context } from 'hono';
@@ -6,7 +6,7 @@ import { IsenError } from '../errors.ts';
 import { verifyPassword } from '../password.ts';
 import { onlyReads, userOf } from './access.ts';
 import { json } from './answers.ts';
-import { bodyText } from './body.ts';
+import { bodyText, parseJson } from './body.ts';
 import type { Environment, Routes } from './routes.ts';
 import { isOfScript, type Sessions } from './sessions.ts';
 
@@ -27,6 +27,8 @@ const SessionAnswer = z
     Version: z.string().nullable(),
   })
   .openapi('Session');
+
+const ViewersAnswer = z.array(z.object({ Name: z.string(), Url: z.string() })).openapi('Viewers');
 
 /** Adds the routes of this file. */
 export function addSession(routes: Routes, sessions: Sessions): void {
@@ -96,6 +98,16 @@ export function addSession(routes: Routes, sessions: Sessions): void {
       return json({}, { 'Set-Cookie': await sessions.end(context.env.incoming) });
     },
   );
+  routes.add(
+    {
+      method: 'get',
+      path: '/ui/viewers',
+      tag,
+      summary: 'Other viewers (option `Viewers`): names, and addresses with {StudyInstanceUID} and its like',
+      answers: { 200: { description: 'The viewers', type: 'application/json', schema: ViewersAnswer } },
+    },
+    () => json(Object.entries(config.Viewers).map(([Name, Url]) => ({ Name, Url }))),
+  );
   for (const [path, to] of [
     ['/', 'ui/app/'],
     ['/app/explorer.html', '../ui/app/'],
@@ -116,7 +128,7 @@ export function addSession(routes: Routes, sessions: Sessions): void {
 /** A JSON text, or undefined. */
 function parsed(text: string): unknown {
   try {
-    return JSON.parse(text);
+    return parseJson(text);
   } catch {
     return undefined;
   }

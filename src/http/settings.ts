@@ -7,7 +7,7 @@ import { IsenError } from '../errors.ts';
 import { LOG_CATEGORIES, LOG_LEVELS, type LogCategory, type LogLevel, logLevel } from '../log.ts';
 import { metricsEnabled } from '../metrics.ts';
 import { json, text } from './answers.ts';
-import { bodyBoolean, bodyText } from './body.ts';
+import { bodyBoolean, bodyText, parseJson } from './body.ts';
 import type { Routes } from './routes.ts';
 
 const tag = 'Tools';
@@ -82,7 +82,7 @@ function addMetricsSwitch(routes: Routes): void {
 function patternsOf(body: string): string | readonly string[] {
   let value: unknown;
   try {
-    value = JSON.parse(body);
+    value = parseJson(body);
   } catch {
     value = body.trim();
   }

@@ -99,7 +99,7 @@ export function addSlices(routes: Routes): void {
           schema: z.object({
             Dicom: z.array(z.string()),
             Slices: z.array(z.string()),
-            SlicesShort: z.array(z.tuple([z.string(), z.number(), z.number()])),
+            SlicesShort: z.array(z.array(z.union([z.string(), z.number()]))),
             Type: z.enum(['Volume', 'Sequence']),
           }),
         },

@@ -3,7 +3,9 @@
 import { z } from '@hono/zod-openapi';
 import { readFile } from '../dicom/read.ts';
 import { valueOf } from '../dicom/value.ts';
+import { generateUid } from '../dicom/ids.ts';
 import { IsenError } from '../errors.ts';
+import type { CommittingState } from '../jobs/committing.ts';
 import { deliveriesOf, levelsOf, storeKind } from '../jobs/storing.ts';
 import { ContextSet } from '../scu/contexts.ts';
 import { localAetOf } from '../scu/dial.ts';
@@ -11,7 +13,7 @@ import type { Modality } from '../scu/modality.ts';
 import { type Outgoing, StoreSender } from '../scu/send.ts';
 import type { Slab } from '../ingest/ingest.ts';
 import { json } from './answers.ts';
-import { bodyText } from './body.ts';
+import { bodyText, parseJson } from './body.ts';
 import { findModality } from './modalities.ts';
 import type { Routes } from './routes.ts';
 import { ResourceId } from './schemas.ts';
@@ -51,7 +53,7 @@ export function readResources(
 ): Readonly<Record<string, unknown>> & { readonly Resources: readonly string[] } {
   let value: unknown;
   try {
-    value = JSON.parse(text);
+    value = parseJson(text);
   } catch {
     value = PUBLIC_ID.test(text.trim()) ? text.trim() : undefined;
   }
@@ -86,6 +88,7 @@ async function submit(services: Services, modality: Modality, body: StoreBody, s
   const { LocalAet, CalledAet, Host, Port, Timeout, MoveOriginatorAet, MoveOriginatorID } = body;
   const originator =
     MoveOriginatorAet === undefined ? undefined : { aet: MoveOriginatorAet, messageId: MoveOriginatorID ?? 0 };
+  const transactionUid = body.StorageCommitment === true ? generateUid() : undefined;
   const content = {
     Description: 'REST API',
     FailedInstancesCount: 0,
@@ -95,22 +98,25 @@ async function submit(services: Services, modality: Modality, body: StoreBody, s
     ...(body.Resources.length > 0 && { ParentResources: body.Resources }),
     ...(body.Permissive === true && { Permissive: true }),
     RemoteAet: CalledAet ?? modality.aet,
+    ...(transactionUid !== undefined && { StorageCommitmentTransactionUID: transactionUid }),
+  };
+  const address = {
+    ...(LocalAet !== undefined && { localAet: LocalAet }),
+    ...(CalledAet !== undefined && CalledAet !== modality.aet && { calledAet: CalledAet }),
+    ...(Host !== undefined && Host !== modality.host && { host: Host }),
+    ...(Port !== undefined && Port !== modality.port && { port: Port }),
+    ...(Timeout !== undefined && { timeout: Timeout }),
   };
   const entries = deliveriesOf(database, asked, {
     to: { kind: 'modality', name: modality.name },
     priority: body.Priority ?? 0,
     synchronous,
-    order: {
-      ...(LocalAet !== undefined && { localAet: LocalAet }),
-      ...(CalledAet !== undefined && CalledAet !== modality.aet && { calledAet: CalledAet }),
-      ...(Host !== undefined && Host !== modality.host && { host: Host }),
-      ...(Port !== undefined && Port !== modality.port && { port: Port }),
-      ...(Timeout !== undefined && { timeout: Timeout }),
-      ...(originator && { originator }),
-    },
+    order: { ...address, ...(originator && { originator }) },
   });
+  const state: CommittingState | undefined =
+    transactionUid === undefined ? undefined : { commitment: { modality: modality.name, transactionUid, ...address } };
   const id = await jobs.deliver(
-    { type: storeKind.type, content, priority: body.Priority ?? 0, userData: body.UserData },
+    { type: storeKind.type, content, priority: body.Priority ?? 0, userData: body.UserData, ...(state && { state }) },
     entries,
   );
   if (config.LogExportedResources)

@@ -9,7 +9,9 @@ import type { Context } from 'hono';
 import { IsenError } from '../errors.ts';
 import { log } from '../log.ts';
 import { recordRequest } from '../metrics.ts';
+import { receivedAt } from '../ingest/header.ts';
 import { fromTimestamp } from '../timestamp.ts';
+import { onlyReads, receptionOf } from './access.ts';
 import { jsonText, json } from './answers.ts';
 import { bodyText } from './body.ts';
 import { expand, expansionRequest } from './expansion.ts';
@@ -22,6 +24,8 @@ import { Folders, type Member, type Node } from './webdav-folders.ts';
 
 const ROOT = '/webdav';
 const METHODS = 'GET, PUT, DELETE, OPTIONS, PROPFIND, HEAD, LOCK, UNLOCK, PROPPATCH, MKCOL';
+/** Methods that change something. */
+const WRITING: ReadonlySet<string> = new Set(['PUT', 'DELETE', 'MKCOL', 'LOCK', 'PROPPATCH']);
 const XML = 'application/xml; charset=UTF-8';
 
 /** Bytes of what clients say about properties and locks. */
@@ -102,6 +106,9 @@ class WebDav {
   }
 
   async answer(context: Context<Environment>): Promise<Response> {
+    const { config } = this.#services;
+    if (WRITING.has(context.req.method) && (config.ReadOnly || onlyReads(config, context.env.incoming)))
+      return empty(403);
     const path = context.req.path
       .slice(ROOT.length)
       .split('/')
@@ -163,7 +170,7 @@ class WebDav {
   async #entry(path: readonly string[], node: Member['node'] | undefined): Promise<Entry> {
     if (node?.kind === 'file') {
       const { attachment, found } = node;
-      const modified = fromTimestamp(found.metadata['ReceptionDate']?.value ?? '');
+      const modified = receivedAt(found.metadata);
       const file = { size: attachment.uncompressedSize, type: 'application/dicom' };
       return { path, modified: modified || this.#started, file };
     }
@@ -188,12 +195,10 @@ class WebDav {
 
   async #put(context: Context<Environment>, path: readonly string[]): Promise<Response> {
     const { config } = this.#services;
-    if (!config.WebDavUploadAllowed || config.ReadOnly || path[0] !== 'uploads' || path.length < 2) return empty(403);
+    if (!config.WebDavUploadAllowed || path[0] !== 'uploads' || path.length < 2) return empty(403);
     const { incoming } = context.env;
-    const address = incoming.socket.remoteAddress ?? '';
-    const remoteIp = address.startsWith('::ffff:') ? address.slice(7) : address;
     try {
-      await upload(this.#services, incoming, { origin: 'WebDav', remoteIp, remoteAet: '', username: '' });
+      await upload(this.#services, incoming, { ...receptionOf(incoming), origin: 'WebDav' });
     } catch (thrown) {
       if (!(thrown instanceof IsenError && thrown.code === 'BadFileFormat')) throw thrown;
       // A folder of images holds other files as well, and its copying must not end at the first of them.
@@ -205,7 +210,7 @@ class WebDav {
 
   async #delete(path: readonly string[]): Promise<Response> {
     const { config, database, ingest } = this.#services;
-    if (!config.WebDavDeleteAllowed || config.ReadOnly) return empty(403);
+    if (!config.WebDavDeleteAllowed) return empty(403);
     if (this.#uploaded(path) !== undefined) {
       const below = path.slice(1).join('/');
       for (const each of this.#uploads.keys())
@@ -232,7 +237,7 @@ class WebDav {
 
   #make(path: readonly string[]): Response {
     const { config } = this.#services;
-    if (!config.WebDavUploadAllowed || config.ReadOnly || path[0] !== 'uploads' || path.length < 2) return empty(403);
+    if (!config.WebDavUploadAllowed || path[0] !== 'uploads' || path.length < 2) return empty(403);
     this.#note(path, undefined);
     return empty(201);
   }

@@ -20,16 +20,23 @@ export async function findWebhook({ webhooks }: Services, name: string): Promise
 }
 
 const WebhookBody = WebhookSchema.openapi('Webhook');
+const WebhookShown = z
+  .looseObject({
+    Enabled: z.boolean(),
+    Events: z.array(z.string()),
+    HttpHeaders: z.array(z.string()),
+    Secret: z.null().optional(),
+    Timeout: z.number(),
+    Url: z.string(),
+    Configured: z.literal(true).optional(),
+  })
+  .openapi('WebhookShown', { description: 'Without its secret, and of its headers their names' });
 
 /** As it is shown: without its secret, of headers the names; whether it is one of the configuration, not to be changed here. */
 const show = (webhook: Webhook): object => ({
   ...showWebhook(webhook),
   ...(webhook.source === 'configuration' && { Configured: true }),
 });
-
-const WebhookAnswer = z
-  .looseObject({ Url: z.string(), Configured: z.literal(true).optional() })
-  .openapi('ShownWebhook');
 
 /** Adds the routes of this file. */
 export function addWebhooks(routes: Routes): void {
@@ -49,7 +56,7 @@ export function addWebhooks(routes: Routes): void {
         200: {
           description: 'Their names, or their configurations by name',
           type: 'application/json',
-          schema: z.union([z.array(z.string()), z.record(z.string(), WebhookAnswer)]),
+          schema: z.union([z.array(z.string()), z.record(z.string(), WebhookShown)]),
         },
       },
     },
@@ -65,7 +72,7 @@ export function addWebhooks(routes: Routes): void {
       path,
       tag,
       summary: 'One webhook',
-      answers: { 200: { description: 'Without its secret', type: 'application/json', schema: WebhookAnswer } },
+      answers: { 200: { description: 'Without its secret', type: 'application/json', schema: WebhookShown } },
     },
     async (context) => json(show(await findWebhook(services, context.req.param('id') ?? ''))),
   );

@@ -1,6 +1,7 @@
 /** Owns the whole way from the stored bytes of a frame to what a client is shown: it is the work of one task of a worker. */
 
 import { tagNumber } from '../dicom/dictionary.ts';
+import { readStored } from '../dicom/header.ts';
 import { type DataSet, type DicomFile, readFile } from '../dicom/read.ts';
 import { IsenError } from '../errors.ts';
 import { arrayOf, type FrameArray, matlabText } from './arrays.ts';
@@ -33,6 +34,8 @@ export interface ShowTask {
   readonly bytes: Uint8Array;
   /** The bytes end where Pixel Data begins; `pixels` has what is needed of it. */
   readonly truncated: boolean;
+  /** MD5 that the bytes must have, in base64, where it is known and they have not been compared. */
+  readonly md5?: string;
   /** The frame as `GET /frames/N/raw` answers it; sought in the bytes where it is not given. */
   readonly pixels?: Uint8Array;
   /** Counted from 0. */
@@ -61,12 +64,13 @@ const TAGS: ReadonlySet<number> = new Set(
 
 /**
  * Answers one question.
- * @throws {IsenError} BadFileFormat without Pixel Data or for damaged ones, ParameterOutOfRange for a frame that is not there or a
+ * @throws {IsenError} CorruptedFile for bytes of another MD5, BadFileFormat without Pixel Data or for damaged ones, ParameterOutOfRange for a frame that is not there or a
  * picture that would be too large, NotImplemented for what is no image or cannot be decoded, IncompatibleImageFormat for what
  * cannot be shown so.
  */
 export async function show(task: ShowTask): Promise<ShowAnswer> {
-  const file = readFile(task.bytes, { only: TAGS, ...(task.truncated && { truncated: true }) });
+  const options = { only: TAGS, ...(task.truncated && { truncated: true }) };
+  const file = task.md5 === undefined ? readFile(task.bytes, options) : readStored(task.bytes, task.md5, options);
   const { elements } = file.dataSet;
   if (!PIXEL_TAGS.some((tag) => elements.has(tag)) && !isElscint(file.dataSet))
     throw new IsenError(elements.has('0028,0100') ? 'BadFileFormat' : 'NotImplemented');

@@ -5,15 +5,15 @@
 
 import { Budget } from '../budget.ts';
 import type { Attachment, Metadata } from '../database/database.ts';
-import { parseTag, tagNumber } from '../dicom/dictionary.ts';
+import { parseTag } from '../dicom/dictionary.ts';
 import { answerHeader, type HeaderAnswer, type HeaderQuestion, type HeaderTask, readStored } from '../dicom/header.ts';
 import type { TagsFormat } from '../dicom/json.ts';
 import type { Level } from '../dicom/levels.ts';
 import { HEADER_MD5 } from '../dicom/parsing.ts';
+import { BEGINNING } from '../dicom/part10.ts';
 import { type DicomFile, MAXIMUM_INFLATED } from '../dicom/read.ts';
 import { transferSyntax } from '../dicom/transfer-syntaxes.ts';
 import { IsenError } from '../errors.ts';
-import { ELSCINT_TAGS, isElscint } from '../imaging/elscint.ts';
 import {
   countFrames,
   type FrameLocation,
@@ -21,18 +21,24 @@ import {
   locateFrame,
   type Range,
   rawFrameType,
-  type ReadRange,
 } from '../imaging/frames.ts';
+import { FRAME_TAGS, type FrameAnswer, type FrameTask } from '../imaging/raw-frame.ts';
 import { Kept } from '../kept.ts';
 import { createPool, type Pool } from '../pool.ts';
 import { readContent } from '../storage/content.ts';
+import { checkIntact } from '../storage/intact.ts';
 import type { Storage } from '../storage/storage.ts';
+import { fromTimestamp } from '../timestamp.ts';
 
 /** A stored DICOM file as the index knows it. */
 export interface StoredFile {
   readonly attachment: Attachment;
   readonly metadata: Readonly<Record<string, Metadata>>;
 }
+
+/** When an instance was received, in milliseconds since the epoch; NaN where that is not known. */
+export const receivedAt = (metadata: StoredFile['metadata']): number =>
+  fromTimestamp(metadata['ReceptionDate']?.value ?? '');
 
 /** Which tags, in which form. */
 export interface TagsRequest {
@@ -49,6 +55,8 @@ export interface StoredFrame {
   readonly bytes: Uint8Array<ArrayBuffer>;
   /** The bytes end where Pixel Data begins. */
   readonly truncated: boolean;
+  /** MD5 that the bytes must have, in base64, where it is known and they have not been compared. */
+  readonly md5?: string;
   /** The frame, in little endian; absent where the bytes are the whole file, in which it is still to be found. */
   readonly pixels?: Uint8Array<ArrayBuffer>;
 }
@@ -68,9 +76,9 @@ export interface RawFrame {
 }
 
 /**
- * Everything throws InexistentFile or CorruptedFile where storage does not hold what the index says, Busy. What is altered in
- * place is found in a header, and where a file is read whole (it has no pixels, or is deflated); not in the pixels of others, and
- * not where no MD5 was computed (`StoreMD5ForAttachments`, or an index of an earlier version).
+ * Everything throws InexistentFile or CorruptedFile where storage does not hold what the index says, Busy. Who reads a part of a file
+ * compares the MD5 of its header, or sees to it that nobody touched the file (storage/intact); what no MD5 was computed of
+ * (`StoreMD5ForAttachments`, or an index of an earlier version) may be altered.
  */
 export interface Headers {
   /** The data set as JSON text. */
@@ -88,7 +96,7 @@ export interface Headers {
    */
   withFrame<Result>(file: StoredFile, frame: number, work: (stored: StoredFrame) => Promise<Result>): Promise<Result>;
   /**
-   * A frame (counted from 0), to be released; undefined where its pixels are in private elements, of which only a worker makes a frame.
+   * A frame (counted from 0), to be released; undefined where its pixels are in private elements, of which only decoding makes a frame.
    * Throws BadRequest, ParameterOutOfRange.
    */
   frame(file: StoredFile, frame: number): Promise<RawFrame | undefined>;
@@ -114,13 +122,10 @@ const SMALL = 16 * 1024;
 /** Bytes of a frame that are read at once where it is not held whole. */
 export const PIECE = 1 << 20;
 
-/** What locating a frame needs of a header. */
-const FRAME_TAGS: ReadonlySet<number> = new Set(
-  ['0028,0002', '0028,0008', '0028,0010', '0028,0011', '0028,0100', '7fe0,0001', '7fe0,0010', ...ELSCINT_TAGS].map(
-    tagNumber,
-  ),
-);
 const PIXEL_DATA = '7fe0,0010';
+
+const isDeflated = (metadata: StoredFile['metadata']): boolean =>
+  transferSyntax(metadata['TransferSyntax']?.value ?? '')?.deflated === true;
 
 /** What a deflated byte can be inflated to at most (RFC 1951). */
 const MOST_DEFLATED = 1032;
@@ -131,7 +136,7 @@ interface ReadHeader {
   /** The bytes end where Pixel Data begins. */
   readonly truncated: boolean;
   /** In base64, where it is known. */
-  readonly md5: string | undefined;
+  readonly md5?: string;
 }
 
 const sizeOf = (ranges: readonly Range[]): number => ranges.reduce((sum, { start, end }) => sum + end - start, 0);
@@ -139,7 +144,7 @@ const sizeOf = (ranges: readonly Range[]): number => ranges.reduce((sum, { start
 /** Starts the workers that read headers. */
 export function createHeaders(storage: Storage, options: HeadersOptions = {}): Headers {
   const { cached = 64 * 2 ** 20, inFlight = 256 * 2 ** 20, deadline = 30_000 } = options;
-  const pool: Pool<HeaderTask, HeaderAnswer> = createPool({ file: 'read', deadline });
+  const pool: Pool<HeaderTask | FrameTask, HeaderAnswer | FrameAnswer> = createPool({ file: 'read', deadline });
   const answers = new Kept<string>(cached);
   const headers = new Budget(inFlight);
   // Apart, since who waits for a frame holds a header.
@@ -159,26 +164,54 @@ export function createHeaders(storage: Storage, options: HeadersOptions = {}): H
     const truncated = !whole && offset > 0 && offset <= size;
     const end = truncated ? offset : size;
     const md5 = truncated ? metadata[HEADER_MD5]?.value : Buffer.from(all, 'hex').toString('base64');
-    const deflated = transferSyntax(metadata['TransferSyntax']?.value ?? '')?.deflated === true;
     // What a deflated file makes of the memory is known only once it did.
-    const most = deflated ? end + Math.min(MAXIMUM_INFLATED, end * MOST_DEFLATED) : end;
-    return (deflated ? inflated : headers).with(most, async () => {
+    const most = isDeflated(metadata) ? end + Math.min(MAXIMUM_INFLATED, end * MOST_DEFLATED) : end;
+    return (isDeflated(metadata) ? inflated : headers).with(most, async () => {
       const bytes = (await readContent(storage, attachment, { start: 0, end })) as Uint8Array<ArrayBuffer>;
-      return work({ bytes, truncated, md5: md5 === '' ? undefined : md5 });
+      return work({ bytes, truncated, ...(md5 !== undefined && md5 !== '' && { md5 }) });
     });
   };
 
-  const ask = <Question extends HeaderQuestion>(
+  const check = ({ attachment, metadata }: StoredFile): Promise<void> =>
+    checkIntact(storage, attachment, receivedAt(metadata));
+
+  /** What the beginning of a large deflated file answers; undefined where its header is not in it. */
+  const askBeginning = async <Question extends HeaderQuestion>(
+    file: StoredFile,
+    question: Question,
+  ): Promise<{ answer: HeaderAnswer<Question> } | undefined> => {
+    const { attachment } = file;
+    const { uncompressedSize: size } = attachment;
+    await check(file);
+    return inflated.with(BEGINNING * MOST_DEFLATED, async () => {
+      const bytes = (await readContent(storage, attachment, { start: 0, end: BEGINNING })) as Uint8Array<ArrayBuffer>;
+      try {
+        const task = { bytes, truncated: false, size, question };
+        return { answer: (await pool.run(task, [bytes.buffer])) as HeaderAnswer<Question> };
+      } catch (thrown) {
+        if (thrown instanceof IsenError && thrown.code === 'CorruptedFile') return undefined;
+        throw thrown;
+      }
+    });
+  };
+
+  const ask = async <Question extends HeaderQuestion>(
     file: StoredFile,
     question: Question,
     whole = false,
-  ): Promise<HeaderAnswer<Question>> =>
-    withBytes(file, whole, ({ bytes, truncated, md5 }) => {
-      const task = { bytes, truncated, question, ...(md5 !== undefined && { md5 }) };
+  ): Promise<HeaderAnswer<Question>> => {
+    if (!whole && isDeflated(file.metadata) && file.attachment.uncompressedSize > BEGINNING) {
+      const some = await askBeginning(file, question);
+      if (some !== undefined) return some.answer;
+    }
+    return withBytes(file, whole, (read) => {
+      const task = { ...read, question };
+      const { bytes } = read;
       // A file without Pixel Data may be deflated, and large once it is not.
-      const answer = truncated && bytes.length <= SMALL ? answerHeader(task) : pool.run(task, [bytes.buffer]);
+      const answer = read.truncated && bytes.length <= SMALL ? answerHeader(task) : pool.run(task, [bytes.buffer]);
       return answer as HeaderAnswer<Question> | Promise<HeaderAnswer<Question>>;
     });
+  };
 
   /** Like {@link ask}, for answers worth keeping. */
   const askText = async (file: StoredFile, question: Exclude<HeaderQuestion, { kind: 'content' }>): Promise<string> => {
@@ -190,48 +223,33 @@ export function createHeaders(storage: Storage, options: HeadersOptions = {}): H
     return answer;
   };
 
-  /** The few elements that say where frames are. The file is read whole where it is deflated: offsets are inside. */
-  const withFrames = <Result>(
-    file: StoredFile,
-    work: (dicom: DicomFile) => Result | Promise<Result>,
-  ): Promise<Result> =>
-    withBytes(file, false, ({ bytes, truncated, md5 }) =>
-      work(readStored(bytes, md5, { only: FRAME_TAGS, ...(truncated && { truncated }) })),
-    );
+  /** The few elements that say where the frames of a file are whose Pixel Data is behind these bytes. */
+  const headerOf = ({ bytes, md5 }: ReadHeader): DicomFile =>
+    readStored(bytes, md5, { only: FRAME_TAGS, truncated: true });
 
-  /** Reads bytes of a file, or of its inflated data set, in which its frames are counted. */
-  const reader =
-    ({ attachment }: StoredFile, { bytes, pixelData }: DicomFile): ReadRange =>
-    async (start, end) =>
-      pixelData !== undefined && pixelData.offset === undefined
-        ? bytes.subarray(start, end)
-        : readContent(storage, attachment, { start, end });
+  /** A worker's answer about a file that has to be read whole. */
+  const askFrame = ({ bytes, md5 }: ReadHeader, question: FrameTask['question']): Promise<FrameAnswer> =>
+    pool.run({ bytes, question, ...(md5 !== undefined && { md5 }) }, [bytes.buffer]) as Promise<FrameAnswer>;
 
-  const locate = (file: StoredFile, dicom: DicomFile, frame: number): Promise<FrameLocation> => {
-    const { bytes, dataSet, transferSyntax, pixelData } = dicom;
-    const inside = pixelData !== undefined && pixelData.offset === undefined;
+  const locate = ({ attachment }: StoredFile, dicom: DicomFile, frame: number): Promise<FrameLocation> => {
+    const { dataSet, transferSyntax, pixelData } = dicom;
     return locateFrame(
       {
         dataSet,
         transferSyntax,
-        pixelData: inside ? dataSet.elements.get(PIXEL_DATA)?.start : pixelData?.offset,
-        size: inside ? bytes.length : file.attachment.uncompressedSize,
-        read: reader(file, dicom),
+        pixelData: pixelData?.offset,
+        size: attachment.uncompressedSize,
+        read: (start, end) => readContent(storage, attachment, { start, end }),
       },
       frame,
     );
   };
 
-  const readRanges = async (
-    file: StoredFile,
-    dicom: DicomFile,
-    ranges: readonly Range[],
-  ): Promise<Uint8Array<ArrayBuffer>> => {
-    const read = reader(file, dicom);
+  const readRanges = async ({ attachment }: StoredFile, ranges: readonly Range[]): Promise<Uint8Array<ArrayBuffer>> => {
     const all = new Uint8Array(sizeOf(ranges));
     let at = 0;
     for (const { start, end } of ranges) {
-      all.set(await read(start, end), at);
+      all.set(await readContent(storage, attachment, { start, end }), at);
       at += end - start;
     }
     return all;
@@ -263,36 +281,29 @@ export function createHeaders(storage: Storage, options: HeadersOptions = {}): H
     }
   }
 
-  const rawFrame = async (file: StoredFile, dicom: DicomFile, location: FrameLocation): Promise<RawFrame> => {
+  const rawFrame = (file: StoredFile, dicom: DicomFile, location: FrameLocation): RawFrame => {
     const { ranges, part } = location;
-    const { uuid, compressedSize } = file.attachment;
-    const type = rawFrameType(dicom.transferSyntax);
-    const size = part === undefined ? sizeOf(ranges) : part.end - part.start;
-    const whole = async (): Promise<Uint8Array<ArrayBuffer>> =>
-      inLittleEndian(await readRanges(file, dicom, ranges), location);
-    if (dicom.pixelData?.offset !== undefined) {
-      // A file that was cut short is told before the answer begins.
-      if (size > PIECE && (await storage.size(uuid)) !== compressedSize)
-        throw new IsenError('CorruptedFile', `the stored file ${uuid} has not its size any more`);
-      return { type, size, bytes: whole, pieces: () => stored(file.attachment, location), release: () => {} };
-    }
-    // Of an inflated data set the frame alone outlives this, within the budget of frames.
-    const release = await inflatedFrames.take(size);
-    try {
-      const bytes = await whole();
-      return {
-        type,
-        size,
-        bytes: async () => bytes,
-        async *pieces() {
-          for (let at = 0; at < size; at += PIECE) yield bytes.subarray(at, at + PIECE);
-        },
-        release,
-      };
-    } catch (thrown) {
-      release();
-      throw thrown;
-    }
+    return {
+      type: rawFrameType(dicom.transferSyntax),
+      size: part === undefined ? sizeOf(ranges) : part.end - part.start,
+      bytes: async () => inLittleEndian(await readRanges(file, ranges), location),
+      pieces: () => stored(file.attachment, location),
+      release: () => {},
+    };
+  };
+
+  /** One that a worker found. It outlives the file that was in memory, within a budget of its own. */
+  const heldFrame = async ({ type, frame }: Extract<FrameAnswer, object>): Promise<RawFrame> => {
+    const release = await inflatedFrames.take(frame.length);
+    return {
+      type,
+      size: frame.length,
+      bytes: async () => frame,
+      async *pieces() {
+        for (let at = 0; at < frame.length; at += PIECE) yield frame.subarray(at, at + PIECE);
+      },
+      release,
+    };
   };
 
   return {
@@ -307,20 +318,31 @@ export function createHeaders(storage: Storage, options: HeadersOptions = {}): H
       const tag = first === undefined ? PIXEL_DATA : parseTag(first);
       return ask(file, { kind: 'content', path }, tag !== undefined && tag >= PIXEL_DATA);
     },
-    frameCount: (file) => withFrames(file, ({ dataSet, transferSyntax }) => countFrames(dataSet, transferSyntax)),
+    frameCount: (file) =>
+      withBytes(file, false, async (read) => {
+        if (!read.truncated) return (await askFrame(read, { kind: 'frames' })) as number;
+        const { dataSet, transferSyntax } = headerOf(read);
+        return countFrames(dataSet, transferSyntax);
+      }),
     withFrame: (file, frame, work) =>
-      withBytes(file, false, async ({ bytes, truncated, md5 }) => {
-        const dicom = readStored(bytes, md5, { only: FRAME_TAGS, ...(truncated && { truncated }) });
-        if (!truncated) return work({ bytes, truncated });
+      withBytes(file, false, async (read) => {
+        if (!read.truncated) return work(read);
+        const dicom = headerOf(read);
+        await check(file);
         const location = await locate(file, dicom, frame);
         return frames.with(sizeOf(location.ranges), async () => {
-          const pixels = inLittleEndian(await readRanges(file, dicom, location.ranges), location);
-          return work({ bytes, truncated, pixels });
+          const pixels = inLittleEndian(await readRanges(file, location.ranges), location);
+          return work({ bytes: read.bytes, truncated: true, pixels });
         });
       }),
     frame: (file, frame) =>
-      withFrames(file, async (dicom) => {
-        if (dicom.pixelData === undefined && isElscint(dicom.dataSet)) return undefined;
+      withBytes(file, false, async (read) => {
+        if (!read.truncated) {
+          const found = (await askFrame(read, { kind: 'frame', frame })) as Exclude<FrameAnswer, number>;
+          return found && heldFrame(found);
+        }
+        const dicom = headerOf(read);
+        await check(file);
         return rawFrame(file, dicom, await locate(file, dicom, frame));
       }),
     close: () => pool.close(),

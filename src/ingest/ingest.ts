@@ -82,7 +82,10 @@ export interface Ingest {
     attachment: RevisedAttachment,
     compression: Compression,
   ): Promise<void>;
-  /** Commits one change of the index through the same single writer. Throws the IsenError of a refused outcome. */
+  /**
+   * Commits one change of the index through the same single writer. The deletion of many instances is several commits, between which
+   * others have their turn: who looks meanwhile, or a crash, finds a part of them. Throws the IsenError of a refused outcome.
+   */
   apply(operation: Operation): Promise<Exclude<Outcome, { kind: 'refused' }>>;
   /**
    * Commits several in one transaction: all of them are durable, or none. One that was refused changed nothing, and says so in

@@ -4,7 +4,7 @@
  */
 
 import { type Answer, errorOf } from '../answer.ts';
-import type { Parsed, ParseTask } from '../dicom/parsing.ts';
+import { ARRIVAL, type Parsed, type ParseTask } from '../dicom/parsing.ts';
 import { asIsenError, IsenError } from '../errors.ts';
 import { recordStage } from '../metrics.ts';
 import type { Pool } from '../pool.ts';
@@ -15,6 +15,16 @@ const MOST_BYTES = 256 * 1024;
 
 /** Files that may wait; one more is refused. Memory bounds them far below. */
 const CAPACITY = 10_000;
+
+/** A file that is parsed while it comes. */
+export interface Coming {
+  /** So many bytes are there. */
+  advance(size: number): void;
+  /** All are there, of this size. Undefined where that did not go well: then it is parsed as any other. */
+  finish(size: number): Promise<Parsed | undefined>;
+  /** What comes is not waited for any more. */
+  giveUp(): void;
+}
 
 interface Waiting {
   readonly since: number;
@@ -28,6 +38,7 @@ export class Parser {
   readonly #queue: Waiting[] = [];
   #running = 0;
   #gathering = false;
+  #coming = false;
 
   constructor(pool: Pool<readonly ParseTask[], readonly Answer<Parsed>[]>) {
     this.#pool = pool;
@@ -51,6 +62,41 @@ export class Parser {
         this.#dispatch();
       });
     });
+  }
+
+  /**
+   * Begins with a file whose bytes come into shared `memory`, `size` of them being there; undefined where others want the threads. One
+   * that comes slowly is given up within milliseconds.
+   */
+  begin(memory: Uint8Array, size: number): Coming | undefined {
+    if (this.#pool.threads < 2 || this.#coming || this.#running > 0 || this.#queue.length > 0) return undefined;
+    this.#coming = true;
+    const arrival = new Int32Array(new SharedArrayBuffer(4));
+    const say = (bytes: number, state: number): void => {
+      Atomics.store(arrival, 0, bytes * 4 + state);
+      Atomics.notify(arrival, 0);
+    };
+    Atomics.store(arrival, 0, size * 4 + ARRIVAL.coming);
+    const began = performance.now();
+    const parsed = this.#pool
+      .run([{ bytes: memory, size: 0, hash: true, arrival }])
+      .then(
+        ([answer]) => (answer !== undefined && 'ok' in answer ? answer.ok : undefined),
+        () => undefined,
+      )
+      .finally(() => {
+        this.#coming = false;
+      });
+    return {
+      advance: (bytes) => say(bytes, ARRIVAL.coming),
+      giveUp: () => say(0, ARRIVAL.givenUp),
+      async finish(bytes) {
+        say(bytes, ARRIVAL.whole);
+        const answer = await parsed;
+        if (answer !== undefined) recordStage('parse', (performance.now() - began) / 1000);
+        return answer;
+      },
+    };
   }
 
   /** A second thread is woken for a whole batch only: while the first works, the next batch gathers. */

@@ -43,8 +43,8 @@ export function createPictures(headers: Headers, options: PicturesOptions = {}):
   const kept = new Kept<Uint8Array<ArrayBuffer>>(cached);
 
   const ask = (file: StoredFile, frame: number, question: ShowQuestion): Promise<ShowAnswer> =>
-    headers.withFrame(file, frame, ({ bytes, truncated, pixels }) =>
-      pool.run({ bytes, truncated, frame, question, ...(pixels && { pixels }) }, [
+    headers.withFrame(file, frame, ({ bytes, truncated, md5, pixels }) =>
+      pool.run({ bytes, truncated, frame, question, ...(md5 !== undefined && { md5 }), ...(pixels && { pixels }) }, [
         bytes.buffer,
         ...(pixels ? [pixels.buffer] : []),
       ]),

@@ -3,7 +3,6 @@
  * step undoes the ones before it.
  */
 
-import { createHash } from 'node:crypto';
 import type { Answer } from '../answer.ts';
 import type { Changes } from '../changes/changes.ts';
 import {
@@ -25,14 +24,15 @@ import { log } from '../log.ts';
 import { recordDepth, recordInstance } from '../metrics.ts';
 import type { Pool } from '../pool.ts';
 import type { StoredContent } from '../storage/content.ts';
+import { isIntact } from '../storage/intact.ts';
 import type { Storage } from '../storage/storage.ts';
-import { fromTimestamp, timestamp } from '../timestamp.ts';
+import { timestamp } from '../timestamp.ts';
 import { attaching } from './attaching.ts';
 import { createFiles, type Durable } from './files.ts';
-import type { StoredFile } from './header.ts';
+import { receivedAt, type StoredFile } from './header.ts';
 import type { Ingest, Reception, Stored } from './ingest.ts';
 import { isOutcomeUnknown } from './outcome.ts';
-import { Parser } from './parser.ts';
+import { type Coming, Parser } from './parser.ts';
 import { createRemoval } from './removal.ts';
 import { type PooledSlab, SlabPool } from './slabs.ts';
 import { createStability } from './stability.ts';
@@ -42,8 +42,8 @@ import { Writer } from './writer.ts';
 /** Bytes of the largest doubtful image that is parsed before it is written: with a larger one that would take too long. */
 const LARGEST_DOUBTFUL = 128 << 10;
 
-/** Milliseconds within which the time of reception, which is kept in seconds, and that of its file can differ. */
-const SETTLED = 1000;
+/** Instances that go in one transaction: uploads wait no longer than for these. */
+const DELETED = 500;
 
 /** Milliseconds between two looks at the free space. */
 const DISK_CHECK = 1000;
@@ -88,11 +88,16 @@ export async function openIngest(options: IngestOptions): Promise<Ingest> {
   const { database, storage, changes } = options;
   const parser = new Parser(options.parsers);
   const files = createFiles({ storage, compress: options.compress === true, hash: options.hash });
+  const isStoredAsItComes = options.compress !== true && options.transcoding === undefined;
   const slabs = new SlabPool(storage, {
     budget: options.budget,
     largestBody: options.largestBody,
     patience: 30_000,
     waiting: 4096,
+    begin: (memory, size) => ({
+      ...(isStoredAsItComes && { growing: storage.grow?.(storage.name()) }),
+      ...(isStoredAsItComes && options.hash && { coming: parser.begin(memory, size) }),
+    }),
   });
   const writer = new Writer(database, 10_000, async (committed) => {
     if (committed.removals.length > 0) removal.wake();
@@ -147,30 +152,13 @@ export async function openIngest(options: IngestOptions): Promise<Ingest> {
     return outcome;
   };
 
-  /** Stored files are read back one at a time: nobody waits for anything but their own. */
-  let readingBack: Promise<unknown> = Promise.resolve();
-
-  const isAltered = async ({ uuid, compressedMD5 }: Attachment): Promise<boolean> => {
-    const reading = readingBack.then(async () => {
-      const hash = createHash('md5');
-      for await (const chunk of await storage.stream(uuid)) hash.update(chunk);
-      return hash.digest('hex') !== compressedMD5;
-    });
-    readingBack = reading.catch(() => {});
-    return reading;
-  };
-
   /**
-   * Whether the file of a stored instance is gone, has not the size that it had, or holds other bytes. These are read only where
-   * the file was touched after it was received: a modality that sends a whole study again does not make all of it be read back.
+   * Whether the file of a stored instance is gone, has not the size that it had, or holds other bytes: a modality that sends a whole
+   * study again does not make all of it be read back.
    */
   const isLost = async ({ attachment, metadata }: StoredFile): Promise<boolean> => {
     try {
-      const { uuid, compressedSize, compressedMD5 } = attachment;
-      const { size, changed } = await storage.state(uuid);
-      if (size !== compressedSize) return true;
-      const received = fromTimestamp(metadata['ReceptionDate']?.value ?? '');
-      return compressedMD5 !== '' && changed > received + SETTLED && (await isAltered(attachment));
+      return !(await isIntact(storage, attachment, receivedAt(metadata)));
     } catch (thrown) {
       if (thrown instanceof IsenError && thrown.code === 'InexistentFile') return true;
       throw thrown;
@@ -200,9 +188,10 @@ export async function openIngest(options: IngestOptions): Promise<Ingest> {
       const parsed = await parse(bytes, slab);
       return { parsed, attachment: attachmentOf((await files.write(bytes))(parsed.md5)) };
     }
+    const { growing, coming } = slab.begun();
     const [parsed, written] = await Promise.allSettled([
-      parse(bytes, slab),
-      spilled ? files.settle(slab) : files.write(bytes),
+      parse(bytes, slab, coming),
+      spilled ? files.settle(slab) : files.write(bytes, growing),
     ]);
     const refuse = (durable: Durable): void => {
       const { uuid } = durable('');
@@ -248,7 +237,9 @@ export async function openIngest(options: IngestOptions): Promise<Ingest> {
   /** Headers too long for what stayed in memory are read again one at a time: that memory is outside of the budget. */
   let largeHeader: Promise<unknown> = Promise.resolve();
 
-  const parse = async (bytes: Uint8Array, slab: PooledSlab): Promise<Parsed> => {
+  const parse = async (bytes: Uint8Array, slab: PooledSlab, coming?: Coming): Promise<Parsed> => {
+    const early = await coming?.finish(slab.size);
+    if (early !== undefined) return early;
     const task = { bytes, size: slab.size, hash: options.hash };
     const more = Math.min(slab.size, LARGEST_HEADER);
     const blob = slab.blob;
@@ -280,8 +271,11 @@ export async function openIngest(options: IngestOptions): Promise<Ingest> {
       return recompress(target, attachment, compression).finally(ended);
     },
     async apply(operation) {
-      if (closed) throw new IsenError('Busy', 'the server is stopping');
-      return commit(operation);
+      for (;;) {
+        if (closed) throw new IsenError('Busy', 'the server is stopping');
+        const outcome = await commit(operation.kind === 'delete' ? { ...operation, most: DELETED } : operation);
+        if (outcome.kind !== 'deleted' || outcome.rest === undefined) return outcome;
+      }
     },
     async applyAll(operations) {
       if (closed) throw new IsenError('Busy', 'the server is stopping');
@@ -379,7 +373,7 @@ function metadataOf({
     RemoteAET: remoteAet,
     RemoteIP: remoteIp,
   };
-  if (origin === 'RestApi') metadata['HttpUsername'] = username;
+  if (origin === 'RestApi' || origin === 'WebDav') metadata['HttpUsername'] = username;
   if (calledAet !== undefined) metadata['CalledAET'] = calledAet;
   return metadata;
 }

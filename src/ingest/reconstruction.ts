@@ -25,6 +25,9 @@ const PAGE = 200;
 /** Bytes of a header that is read; an element that passes them ends it. */
 const LARGEST_HEADER = 64 << 20;
 
+/** Bytes of the head of an element: its tag, VR and length (PS3.5 §7.1.2). */
+const ELEMENT_HEAD = 12;
+
 export interface ReconstructionOptions {
   readonly config: Pick<
     Config,
@@ -74,7 +77,8 @@ export function createReconstruction(options: ReconstructionOptions): Reconstruc
   const read = async ({ attachment, metadata }: StoredFile): Promise<Said> => {
     const { uncompressedSize: size } = attachment;
     const offset = Number(metadata['PixelDataOffset']?.value ?? size);
-    const end = Math.min(size, offset > 0 ? offset : size, LARGEST_HEADER);
+    // Pixel Data must begin within what is read.
+    const end = Math.min(size, offset > 0 ? offset + ELEMENT_HEAD : size, LARGEST_HEADER);
     return parse(await readContent(storage, attachment, { start: 0, end }), size);
   };
 

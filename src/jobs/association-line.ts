@@ -36,7 +36,8 @@ export class AssociationLines {
 
   /** The modality as it is now. */
   target(modality: Modality): Target {
-    return { sending: modality.sending, open: (ready, ahead) => this.#open(modality, ready, ahead) };
+    const { sending, ...where } = modality;
+    return { where: JSON.stringify(where), sending, open: (ready, ahead) => this.#open(modality, ready, ahead) };
   }
 
   async #open(modality: Modality, ready: Ready, ahead: readonly Ready[]): Promise<Line> {
@@ -67,13 +68,16 @@ export class AssociationLines {
   }
 }
 
+/** Instances that are read ahead: files that the system does not have in memory take longer to read than to send. */
+const AHEAD = 3;
+
 class AssociationLine implements Line {
   readonly #association: Association;
   readonly #sender: StoreSender;
   readonly #address: string;
   readonly #contexts: ContextSet;
-  /** The instance that is read while the last one is sent. */
-  #prepared: { readonly ready: Ready; readonly result: Promise<Prepared> } | undefined;
+  /** The instances that are read while others are sent. */
+  readonly #prepared = new Map<Ready, Promise<Prepared>>();
 
   constructor(association: Association, targets: readonly string[], address: string, contexts: ContextSet) {
     this.#association = association;
@@ -90,10 +94,13 @@ class AssociationLine implements Line {
     return this.#isAt(ready) && kindsOf(ready).every((kind) => this.#contexts.has(kind));
   }
 
-  async send(ready: Ready, next: Ready | undefined): Promise<Outcome> {
-    const current = await (this.#prepared?.ready === ready ? this.#prepared.result : this.#prepare(ready));
-    this.#prepared =
-      next?.outgoing !== undefined && this.#isAt(next) ? { ready: next, result: this.#prepare(next) } : undefined;
+  async send(ready: Ready, ahead: readonly Ready[]): Promise<Outcome> {
+    const prepared = this.#prepared.get(ready) ?? this.#prepare(ready);
+    const next = ahead.slice(0, AHEAD).filter((each) => each.outgoing !== undefined && this.#isAt(each));
+    // Those that were called off are sent no more.
+    for (const each of this.#prepared.keys()) if (!next.includes(each)) this.#prepared.delete(each);
+    for (const each of next) if (!this.#prepared.has(each)) this.#prepared.set(each, this.#prepare(each));
+    const current = await prepared;
     const sent = await this.#sender.send(current, ready.order.originator);
     const { status, reason, bytes, dimseStatus, error } = sent;
     return {

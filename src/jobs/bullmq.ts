@@ -152,8 +152,11 @@ class BullQueue implements Queue {
         });
     }, BEAT);
     listening.client.on('message', (_, message: string) => this.#heard(message));
-    // What was said while it did not listen is looked for.
-    listening.client.on('ready', () => this.#wakeAll());
+    // What was said while it did not listen is looked for. Where this fails the connection is lost, and will be ready once more.
+    listening.client.on('ready', () => {
+      this.listen().catch(() => {});
+      this.#wakeAll();
+    });
   }
 
   async listen(): Promise<void> {
@@ -174,7 +177,7 @@ class BullQueue implements Queue {
       this.#backend.addJobToTransaction(transaction, job, job.id, {}, keys).catch(() => {});
     }
     const raw = transaction as unknown as { eval(text: string, keys: number, ...args: (string | number)[]): unknown };
-    raw.eval(ADDED.text, 0, ...args);
+    raw.eval(ADDED.text, 1, this.#redis.prefix, ...args);
     const results = await asked(transaction.exec());
     for (const [error] of results ?? []) if (error) throw asRedisError(error);
     const reply = results?.at(-1)?.[1];
@@ -205,7 +208,9 @@ class BullQueue implements Queue {
     // What was locked in vain waits again when the locks end.
     if (failure !== undefined) throw asRedisError(failure);
     if (ids.length === 0) return [];
-    const taken = entriesOf(await TAKEN.run(this.#redis.client, [], [this.#redis.prefix, name, this.#node, ...ids]));
+    const taken = entriesOf(
+      await TAKEN.run(this.#redis.client, [this.#redis.prefix], [this.#redis.prefix, name, this.#node, ...ids]),
+    );
     const held = this.#held.get(queue) ?? new Set();
     this.#held.set(queue, held);
     for (const { id } of taken) held.add(jobIdOf(id));
@@ -230,7 +235,7 @@ class BullQueue implements Queue {
       for (const { queue, id, state } of settlements) if (done(state)) this.#held.get(queue)?.delete(jobIdOf(id));
     };
     try {
-      const settled = entriesOf(await SETTLE.run(this.#redis.client, [], args));
+      const settled = entriesOf(await SETTLE.run(this.#redis.client, [this.#redis.prefix], args));
       letGo((state) => state !== 'active');
       this.#announce(settled);
       return settled;
@@ -254,12 +259,17 @@ class BullQueue implements Queue {
       limit,
       ...new Set(states),
     ];
-    return entriesOf(await LIST.run(this.#redis.client, [], args));
+    return entriesOf(await LIST.run(this.#redis.client, [this.#redis.prefix], args));
   }
 
   async count({ queue, group }: Parameters<Queue['count']>[0] = {}) {
     const args = [this.#redis.prefix, queue === undefined ? '' : nameOf(queue), group ?? ''];
-    const rows = (await COUNT.run(this.#redis.client, [], args)) as readonly [string, EntryState, number, string][];
+    const rows = (await COUNT.run(this.#redis.client, [this.#redis.prefix], args)) as readonly [
+      string,
+      EntryState,
+      number,
+      string,
+    ][];
     return rows.map(([name, state, count, oldest]) => ({
       queue: decodeURIComponent(name),
       state,
@@ -382,7 +392,7 @@ class BullQueue implements Queue {
   }
 
   async #ready(name: string): Promise<{ readonly ready: number; readonly next: number | undefined }> {
-    const reply = await READY.run(this.#redis.client, [], [this.#redis.prefix, name, Date.now()]);
+    const reply = await READY.run(this.#redis.client, [this.#redis.prefix], [this.#redis.prefix, name, Date.now()]);
     const [ready, next] = reply as readonly [number, string];
     return { ready, next: next === '' ? undefined : Number(next) };
   }
@@ -453,7 +463,9 @@ class BullQueue implements Queue {
       const lost = await this.#worker(nameOf(queue)).extendJobLocks(ids, tokens, LOCK);
       for (const id of lost) held.delete(id);
     }
-    this.#announce(entriesOf(await RECLAIM.run(this.#redis.client, [], [this.#redis.prefix, this.#node])));
+    this.#announce(
+      entriesOf(await RECLAIM.run(this.#redis.client, [this.#redis.prefix], [this.#redis.prefix, this.#node])),
+    );
     // So that a connection whose other end is gone is noticed, though it only listens.
     await asked(this.#listening.client.ping());
   }

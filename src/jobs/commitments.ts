@@ -14,8 +14,8 @@ import {
   type Reference,
 } from '../dicom/commitment.ts';
 import { IsenError } from '../errors.ts';
-import { reportCommitment, RESULT_CONTEXT } from '../scu/commitment.ts';
-import { type Dial, over } from '../scu/dial.ts';
+import { reportCommitment, REQUEST_CONTEXT, requestCommitment, RESULT_CONTEXT } from '../scu/commitment.ts';
+import { type Callee, type CallOptions, type Dial, over } from '../scu/dial.ts';
 import type { Modalities } from '../scu/modality.ts';
 import type { Storage } from '../storage/storage.ts';
 import type { WorkingKind } from './kinds.ts';
@@ -77,6 +77,30 @@ export function createCommitments(queue: Queue, size: number): Commitments {
       return { ...record.head, success, failures };
     },
   };
+}
+
+/** Whom to ask for a commitment, and how. */
+export interface CommitmentRequest extends Pick<CallOptions, 'localAet' | 'timeout'> {
+  readonly modality: Callee;
+  readonly transactionUid: string;
+  readonly references: readonly Reference[];
+}
+
+/** Asks a modality to commit to instances; the result comes later. Throws NetworkProtocol, … */
+export async function askCommitment(
+  { dial, commitments }: { readonly dial: Dial; readonly commitments: Commitments },
+  { modality, transactionUid, references, localAet, timeout }: CommitmentRequest,
+): Promise<void> {
+  // Before it is asked: the result may be here first.
+  await commitments.expect(transactionUid, modality.aet);
+  try {
+    await over(dial(modality, [REQUEST_CONTEXT], { localAet, timeout }), (association) =>
+      requestCommitment(association, { transactionUid, references, failed: [] }),
+    );
+  } catch (thrown) {
+    await commitments.forget(transactionUid);
+    throw thrown;
+  }
 }
 
 /** Instances asked about at once. */

@@ -212,6 +212,8 @@ export class Drain {
     );
     this.#feeds.add(feed);
     let line: Line | undefined;
+    /** Where it leads. */
+    let where: string | undefined;
     let ready: Ready | undefined;
     let [looked, changed] = [performance.now(), this.#changed.signal];
     /** When the rate lets the next instance through. */
@@ -238,6 +240,8 @@ export class Drain {
         ready = await feed.next();
         if (ready === undefined) {
           if (line === undefined || !(await this.#more(line, closeDelay))) return;
+          // Meanwhile the destination may have become another one.
+          looked = Number.NEGATIVE_INFINITY;
           continue;
         }
         // There is more than this one can take: another one helps.
@@ -253,8 +257,13 @@ export class Drain {
           await this.#settle(ready, target.sending, unsent(new IsenError('UnknownResource', ready.problem), true));
           continue;
         }
+        if (line !== undefined && where !== target.where) {
+          await this.#release(line);
+          line = undefined;
+        }
         line = await this.#lineFor(target, ready, feed, line);
         if (line === undefined) return;
+        where = target.where;
         slot = undefined;
         if (!(await this.#deliver(target, ready, feed, line))) line = undefined;
         if (this.#answering.down) return;
@@ -305,15 +314,16 @@ export class Drain {
   /** Sends one thing; whether the line goes on. */
   async #deliver(target: Target, ready: Ready, feed: Feed, line: Line): Promise<boolean> {
     const began = performance.now();
-    const [next] = feed.ahead;
+    const { ahead } = feed;
+    // Who waits does so for the last one.
+    const last = ahead.length === 0;
     try {
-      const outcome = await line.send(ready, next);
+      const outcome = await line.send(ready, ahead);
       const milliseconds = performance.now() - began;
       await this.#answering.answered();
       this.#pace.took(milliseconds);
       recordDelivery(this.#name, outcome.status, milliseconds / 1000, outcome.bytes);
-      // Who waits does so for the last one.
-      await this.#settle(ready, target.sending, outcome, next === undefined);
+      await this.#settle(ready, target.sending, outcome, last);
       if (!line.ended.aborted) return true;
       this.#closed(line);
     } catch (thrown) {

@@ -71,7 +71,7 @@ const unknown = (type: string): WorkingKind => ({
 export function createEngine({ queue, storage, ...options }: EngineOptions): Jobs {
   const kinds = new Map<string, JobKind>();
   const slots = options.concurrent > 0 ? options.concurrent : availableParallelism();
-  const history = new History(queue, storage, options.history, options.outputs);
+  const history = new History(queue, storage, options.history, options.outputs, (id) => followings.moved(id));
   const running = new Map<string, Run>();
   const ending = new Set<Promise<void>>();
   /** Who waits for the end of a job. */
@@ -374,7 +374,9 @@ export function createEngine({ queue, storage, ...options }: EngineOptions): Job
         if (FINISHED.includes(entry.state)) return;
         if (job.following !== undefined) await followings.move(id, UNFINISHED, { state: 'failed', reason: CANCELED });
         const error = { code: 'CanceledJob' as const, details: job.error?.details };
-        await put(entry, UNFINISHED, 'failed', { ...job, outputs: {}, error, completed: preciseNow() });
+        // What it does in the end it does no more.
+        const following = job.following && { following: { ...job.following, ending: 'failed' as const } };
+        await put(entry, UNFINISHED, 'failed', { ...job, ...following, outputs: {}, error, completed: preciseNow() });
       }),
     pause: (id) =>
       act(id, async (entry, job) => {
@@ -400,7 +402,10 @@ export function createEngine({ queue, storage, ...options }: EngineOptions): Job
           progress: 0,
           ...(again && { following: again }),
         });
-        if (following !== undefined) await followings.move(id, ['failed'], { state: 'waiting', due: 0 });
+        if (following === undefined) return;
+        await followings.move(id, ['failed'], { state: 'waiting', due: 0 });
+        // Perhaps only what it does in the end is to be done again.
+        followings.moved(id);
       }),
     async remove(id) {
       const [entry] = await queue.list({ queue: JOBS, id, limit: 1 });

@@ -6,9 +6,12 @@
 import type { Database, Found } from '../database/database.ts';
 import { DICOM_ATTACHMENT } from '../database/database.ts';
 import type { Body } from '../dicom/modification.ts';
+import { receivedAt } from '../ingest/header.ts';
 import type { Transcoder } from '../ingest/transcoder.ts';
 import type { Outgoing } from '../scu/send.ts';
-import { readContent, type Source } from '../storage/content.ts';
+import { readContent } from '../storage/content.ts';
+import { checkIntact } from '../storage/intact.ts';
+import type { Storage } from '../storage/storage.ts';
 import type { Modifier } from './modifier.ts';
 import { type Order, orderOf } from './order.ts';
 import type { Entry, Queue } from './queue.ts';
@@ -25,7 +28,7 @@ export interface Ready {
 export interface FeedSource {
   readonly queue: Queue;
   readonly database: Pick<Database, 'find'>;
-  readonly storage: Source;
+  readonly storage: Pick<Storage, 'read' | 'stream' | 'state'>;
   readonly transcoder: Pick<Transcoder, 'transcode'>;
   readonly modifier: Pick<Modifier, 'changed'>;
 }
@@ -151,12 +154,21 @@ export function outgoingOf(
   const attachment = attachments.find(({ contentType }) => contentType === DICOM_ATTACHMENT);
   const sopClassUid = metadata['SopClassUid']?.value;
   if (attachment === undefined || sopClassUid === undefined) return undefined;
+  let checked: Promise<void> | undefined;
   return {
     sopClassUid,
     sopInstanceUid: (tags['0008,0018'] ?? '').trim(),
     transferSyntax: metadata['TransferSyntax']?.value ?? '',
     size: attachment.uncompressedSize,
-    read: (start, end, memory) => readContent(storage, attachment, { start, end }, memory),
+    async read(start, end, memory) {
+      // Beside the first read, and once.
+      checked ??= checkIntact(storage, attachment, receivedAt(metadata)).catch((thrown: unknown) => {
+        checked = undefined;
+        throw thrown;
+      });
+      const [bytes] = await Promise.all([readContent(storage, attachment, { start, end }, memory), checked]);
+      return bytes;
+    },
     transcode: (syntax) => transcoder.transcode({ attachment, metadata }, syntax),
     wanted,
   };

@@ -4,9 +4,9 @@
  */
 
 import { setTimeout as sleep } from 'node:timers/promises';
-import { asError, isAway } from '../errors.ts';
+import { asError, asIsenError, type IsenError, isAway } from '../errors.ts';
 import { log } from '../log.ts';
-import { JOBS, preciseNow, type StoredJob, storedJob } from './job.ts';
+import { JOBS, preciseNow, type StoredJob, storedJob, UNFINISHED } from './job.ts';
 import type { FollowingKind, Tally } from './kinds.ts';
 import { alone } from './lease.ts';
 import type { Count, Entry, EntryState, Queue, Settlement } from './queue.ts';
@@ -33,6 +33,8 @@ export class Followings {
   /** What looks at or acts on jobs does so one after the other: each reads, then settles. */
   #turn: Promise<unknown> = Promise.resolve();
   #looking = false;
+  /** Jobs that do what their kind does in the end. */
+  readonly #ending = new Map<string, Promise<void>>();
   #closed = false;
 
   constructor(queue: Queue, kindOf: (type: string) => FollowingKind | undefined) {
@@ -99,6 +101,7 @@ export class Followings {
   async close(): Promise<void> {
     this.#closed = true;
     this.#moved.clear();
+    await Promise.all(this.#ending.values());
     await this.#turn;
   }
 
@@ -107,7 +110,8 @@ export class Followings {
     for (const group of groups) {
       const [entry] = await this.#queue.list({ queue: JOBS, id: group, limit: 1 });
       const counts = await this.#queue.count({ group });
-      const done = await this.#done(group, counts);
+      // What is to be done in the end wants to know all that succeeded.
+      const done = entry !== undefined && this.#isEnding(entry) ? [] : await this.#done(group, counts);
       if (entry === undefined) {
         // Its job is gone from the history, and nobody else waits for it.
         settlements.push(...done);
@@ -160,13 +164,84 @@ export class Followings {
       following: { ...following, done: following.done + leaving, ...(started !== undefined && { started }) },
     };
     if (open > 0) return { state: stateOf(tally), value: next };
-    if (tally.failed === 0) return { state: 'done', value: ended(next, completed) };
     // It has failed already, or was cancelled: the first reason stays.
-    if (entry.state === 'failed')
+    if (entry.state === 'failed' && (tally.failed > 0 || following.ending === 'failed'))
       return { state: 'failed', value: { ...next, ...(completed !== undefined && { completed }) } };
-    const failure = kind.failure(next.content, await this.#firstFailed(entry.id, counts));
-    if (failure === undefined) return { state: 'done', value: ended(next, completed) };
-    return { state: 'failed', value: { ...next, error: failure, completed: preciseNow() } };
+    const failure =
+      tally.failed === 0 ? undefined : kind.failure(next.content, await this.#firstFailed(entry.id, counts));
+    if (failure !== undefined) return { state: 'failed', value: { ...next, error: failure, completed: preciseNow() } };
+    if (this.#endingOf(entry) === undefined) return { state: 'done', value: ended(next, completed) };
+    this.#end(entry.id);
+    return { state: 'active', value: next };
+  }
+
+  /** Whether a job has something to do in the end that did not succeed yet: it may be resubmitted. */
+  #isEnding(entry: Entry): boolean {
+    const { type, state, following } = storedJob(entry);
+    return following?.ending !== 'done' && this.#kindOf(type)?.ending?.(state) !== undefined;
+  }
+
+  /** What a job does in the end, as long as that is not over. */
+  #endingOf(entry: Entry): ReturnType<NonNullable<FollowingKind['ending']>> {
+    const { type, state, following } = storedJob(entry);
+    return following?.ending === undefined ? this.#kindOf(type)?.ending?.(state) : undefined;
+  }
+
+  /** Begins what a job does in the end, unless it is under way here or on another node. */
+  #end(id: string): void {
+    if (this.#closed || this.#ending.has(id)) return;
+    const end = this.#ended(id)
+      .catch((thrown: unknown) => {
+        // It is looked at again.
+        log.jobs[isAway(thrown) ? 'debug' : 'error']({ err: asError(thrown) }, `job ${id} does not end yet`);
+      })
+      .finally(() => this.#ending.delete(id));
+    this.#ending.set(id, end);
+  }
+
+  async #ended(id: string): Promise<void> {
+    const lease = await this.#queue.lease(`ending:${id}`, 1);
+    if (lease === undefined) return;
+    try {
+      const [entry] = await this.#queue.list({ queue: JOBS, id, limit: 1 });
+      const ending = entry && this.#endingOf(entry);
+      if (entry === undefined || ending === undefined || !UNFINISHED.includes(entry.state)) return;
+      let error: IsenError | undefined;
+      try {
+        await ending(this.#sent(id));
+      } catch (thrown) {
+        error = asIsenError(thrown);
+      }
+      await this.alone(async () => {
+        const [now] = await this.#queue.list({ queue: JOBS, id, limit: 1 });
+        if (now === undefined) return;
+        const job = storedJob(now);
+        const following = { total: undefined, done: 0, ...job.following, ending: error ? 'failed' : 'done' } as const;
+        const value: StoredJob = {
+          ...job,
+          following,
+          ...(error && { error: { code: error.code, details: error.details }, completed: preciseNow() }),
+        };
+        const state = error ? 'failed' : 'active';
+        await this.#queue.settle([{ queue: JOBS, id, state, value, from: UNFINISHED }]);
+      });
+      this.moved(id);
+    } finally {
+      await lease.release();
+    }
+  }
+
+  /** The values of the entries of a group that succeeded. */
+  async *#sent(group: string): AsyncGenerator<unknown, void> {
+    for (const queue of queuesOf(await this.#queue.count({ group }), 'done')) {
+      for (let after = 0; ; ) {
+        const entries = await this.#queue.list({ queue, group, states: ['done'], after, limit: PAGE });
+        for (const { value } of entries) yield value;
+        const last = entries.at(-1);
+        if (last === undefined) break;
+        after = last.seq;
+      }
+    }
   }
 
   async #firstFailed(group: string, counts: readonly Count[]): Promise<Entry | undefined> {

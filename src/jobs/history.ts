@@ -14,16 +14,18 @@ export class History {
   readonly #storage: Storage;
   readonly #size: number;
   readonly #outputs: number;
+  readonly #forgotten: (id: string) => void;
   #trimming: Promise<void> | undefined;
   #again = false;
   #newOutput = false;
 
-  /** Remembers `size` jobs, and the outputs of `outputs` of them. */
-  constructor(queue: Queue, storage: Storage, size: number, outputs: number) {
+  /** Remembers `size` jobs, and the outputs of `outputs` of them; `forgotten` hears of jobs whose entries may still be there. */
+  constructor(queue: Queue, storage: Storage, size: number, outputs: number, forgotten: (id: string) => void) {
     this.#queue = queue;
     this.#storage = storage;
     this.#size = size;
     this.#outputs = outputs;
+    this.#forgotten = forgotten;
   }
 
   /** A job has ended, with an output or without. */
@@ -41,6 +43,7 @@ export class History {
   async forget(entry: Entry): Promise<void> {
     for (const { uuid } of Object.values(storedJob(entry).outputs)) await this.#storage.remove(uuid);
     await this.#queue.settle([{ queue: JOBS, id: entry.id, state: 'removed' }]);
+    if (storedJob(entry).following?.ending === 'failed') this.#forgotten(entry.id);
   }
 
   /** Throws InexistentItem where the job is unknown, has not succeeded or has no such output. */

@@ -62,6 +62,8 @@ export interface StoredJob {
     readonly done: number;
     /** When the first was taken. */
     readonly started?: number;
+    /** What became of what its kind does in the end, once that is over. */
+    readonly ending?: 'done' | 'failed';
   };
 }
 

@@ -70,6 +70,11 @@ export interface FollowingKind {
    * one that failed first, where it is still in its queue.
    */
   failure(content: Content, first: Entry | undefined): ErrorValue | undefined;
+  /**
+   * What is to be done yet, by one node, when all is sent that can be; undefined where nothing is, by the state with which the job was
+   * submitted. It gets the values of the entries that succeeded. Throws IsenError where the job fails of it; a crash has it done again.
+   */
+  ending?(state: unknown): ((sent: AsyncIterable<unknown>) => Promise<void>) | undefined;
 }
 
 export type JobKind = WorkingKind | FollowingKind;

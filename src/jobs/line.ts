@@ -29,10 +29,10 @@ export interface Line {
   /** Whether `ready` can go over it: to the same address, as something that was agreed upon. */
   carries(ready: Ready): boolean;
   /**
-   * Sends one thing and waits for the answer; `next`, which comes after it, may be prepared meanwhile. Throws NetworkProtocol or Timeout
+   * Sends one thing and waits for the answer; what comes after it, `ahead`, may be prepared meanwhile. Throws NetworkProtocol or Timeout
    * when the destination did not answer to it: then nothing is known of it, and the line is to be aborted.
    */
-  send(ready: Ready, next: Ready | undefined): Promise<Outcome>;
+  send(ready: Ready, ahead: readonly Ready[]): Promise<Outcome>;
   /** Ends it in good order. */
   release(): Promise<void>;
   /** Ends it at once. */
@@ -41,6 +41,8 @@ export interface Line {
 
 /** A destination as it is now. */
 export interface Target {
+  /** Where and how it is reached, as text: a line that was opened to another one is not used any more. */
+  readonly where: string;
   readonly sending: Sending;
   /** Opens a line that carries `ready`, and what is `ahead` as far as possible. Throws NetworkProtocol, Timeout. */
   open(ready: Ready, ahead: readonly Ready[]): Promise<Line>;

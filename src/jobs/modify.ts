@@ -79,7 +79,7 @@ const PAGE = 1000;
 /** Instances between two moments at which a job may be broken off. */
 const BATCH = 64;
 /** Of them at the same time: while some are changed, others are made durable together. */
-const LANES = 8;
+const LANES = 16;
 /** Milliseconds between two checkpoints. */
 const CHECKPOINT = 2000;
 /** Milliseconds that one job may take: it may be of a whole archive. */

@@ -24,8 +24,10 @@ const AS_STORED: ReadonlySet<ErrorName> = new Set<ErrorName>([
 
 /** The peer as it is now. */
 export function peerTarget(peer: Peer, client: HttpClient, allowed: readonly string[]): Target {
+  const { sending, ...where } = peer;
   return {
-    sending: peer.sending,
+    where: JSON.stringify(where),
+    sending,
     async open() {
       try {
         checkAllowed(peer, allowed);

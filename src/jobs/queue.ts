@@ -7,6 +7,12 @@
 /** The reason of an entry whose job a person cancelled: nothing tries it again but that job, resubmitted. */
 export const CANCELED = 'The job was canceled';
 
+/** Names of the positions up to which the log has been followed. */
+export const FOLLOWED = { routing: 'routing', webhooks: 'webhooks' } as const;
+
+/** Name of the position that says whether people have paused a queue. */
+export const pausedOf = (queue: string): string => `paused ${queue}`;
+
 /** Where an entry stands. `waiting` and `retrying` ones are taken when due; the others stay until someone acts. */
 export type EntryState = 'waiting' | 'active' | 'retrying' | 'paused' | 'failed' | 'done';
 

@@ -13,7 +13,7 @@ import { alone } from './lease.ts';
 import { LogFollower } from './log-follower.ts';
 import { type Destination, entryPriority, type Order, queueOf } from './order.ts';
 import type { Peers } from './peers.ts';
-import type { NewEntry, Queue } from './queue.ts';
+import { FOLLOWED, type NewEntry, type Queue } from './queue.ts';
 import { type Facts, readRule, reasonsAgainst, type Rule } from './rules.ts';
 
 /** The property of the index that holds the rules that were set over the REST API, by name. */
@@ -97,7 +97,7 @@ class FollowingRouter implements Router {
     );
     const { changes, queue } = options;
     this.#follower = new LogFollower({
-      name: 'routing',
+      name: FOLLOWED.routing,
       changes,
       queue,
       shared: options.database.shared,

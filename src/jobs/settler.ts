@@ -23,7 +23,10 @@ export class Settler {
   readonly #pending: Settlement[] = [];
   readonly #settled: (ids: readonly string[]) => Promise<void>;
   #running: Promise<void> | undefined;
-  #urgent: (() => void) | undefined;
+  /** What is pending does not wait for more. */
+  #hurried = false;
+  /** Ends the gathering. */
+  #end: (() => void) | undefined;
   #closing = false;
 
   /** `settled` hears of what became durable. */
@@ -35,15 +38,17 @@ export class Settler {
   /** Resolves when more may come. */
   async add(settlement: Settlement, urgent = false): Promise<void> {
     this.#pending.push(settlement);
-    if (urgent) this.#urgent?.();
-    this.#running ??= this.#run(urgent);
+    if (urgent || this.#pending.length >= MOST) this.#hurry();
+    this.#running ??= this.#run();
     if (this.#pending.length > BOUND) await this.#running;
   }
 
   /** Resolves when everything is durable, or given up by {@link close}. */
   async drain(): Promise<void> {
-    this.#urgent?.();
-    while (this.#running !== undefined) await this.#running;
+    while (this.#running !== undefined) {
+      this.#hurry();
+      await this.#running;
+    }
   }
 
   /** Tries once more at most: what is not durable then is taken again at the next start. */
@@ -52,18 +57,16 @@ export class Settler {
     await this.drain();
   }
 
-  async #run(urgent: boolean): Promise<void> {
-    if (!urgent) {
-      await new Promise<void>((resolve) => {
-        const timer = setTimeout(resolve, GATHERING);
-        this.#urgent = () => {
-          clearTimeout(timer);
-          resolve();
-        };
-      });
-      this.#urgent = undefined;
-    }
+  #hurry(): void {
+    this.#hurried = true;
+    this.#end?.();
+  }
+
+  async #run(): Promise<void> {
     while (this.#pending.length > 0) {
+      // Each step costs a transaction, and has the jobs counted again that it concerns.
+      if (!this.#hurried) await this.#gather();
+      this.#hurried = false;
       const batch = this.#pending.slice(0, MOST);
       try {
         await this.#queue.settle(batch);
@@ -77,5 +80,18 @@ export class Settler {
       }
     }
     this.#running = undefined;
+  }
+
+  /** Waits for more, until somebody is in a hurry. */
+  #gather(): Promise<void> {
+    return new Promise((resolve) => {
+      const end = (): void => {
+        clearTimeout(timer);
+        this.#end = undefined;
+        resolve();
+      };
+      const timer = setTimeout(end, GATHERING);
+      this.#end = end;
+    });
   }
 }

@@ -11,7 +11,7 @@ import { Drain } from './drain.ts';
 import type { FeedSource } from './feed.ts';
 import type { Target } from './line.ts';
 import { type Destination, destinationOf, type DestinationKind, type Order, orderOf, queueOf } from './order.ts';
-import { CANCELED, type Count, type Entry, type EntryState, type Settlement } from './queue.ts';
+import { CANCELED, type Count, type Entry, type EntryState, pausedOf, type Settlement } from './queue.ts';
 
 /** Entries acted upon in one step. */
 const PAGE = 500;
@@ -78,7 +78,7 @@ export async function openStores(options: StoresOptions): Promise<Stores> {
   const drains = new Map<string, Drain>();
   let closed = false;
 
-  const flag = (destination: Destination): string => `paused ${queueOf(destination)}`;
+  const flag = (destination: Destination): string => pausedOf(queueOf(destination));
 
   const drainOf = (from: string, destination: Destination): Drain => {
     let drain = drains.get(from);

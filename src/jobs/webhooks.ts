@@ -16,7 +16,7 @@ import type { Target } from './line.ts';
 import { LogFollower } from './log-follower.ts';
 import { entryPriority, type Order, queueOf } from './order.ts';
 import { checkAllowed, isSameServer, keptHeaders, readHeaders, readTimeout } from './peers.ts';
-import type { NewEntry, Queue } from './queue.ts';
+import { FOLLOWED, type NewEntry, type Queue } from './queue.ts';
 import { type Notation, type Source, storedRegister } from './register.ts';
 import { openWebhookLine, requestOf } from './webhook-line.ts';
 
@@ -154,7 +154,7 @@ export async function openWebhooks(options: WebhooksOptions): Promise<Webhooks> 
       throw new IsenError('ForbiddenAccess', `the webhook ${name} is one of the configuration file`);
   };
   const follower = new LogFollower({
-    name: 'webhooks',
+    name: FOLLOWED.webhooks,
     changes,
     queue,
     shared: database.shared,
@@ -207,7 +207,13 @@ export async function openWebhooks(options: WebhooksOptions): Promise<Webhooks> 
     },
     async target(name) {
       const webhook = await get(name);
-      return webhook && { sending: webhook.sending, open: () => openWebhookLine(webhook, client, allowed) };
+      if (webhook === undefined) return undefined;
+      const { url, headers, timeout, secret, sending } = webhook;
+      return {
+        where: JSON.stringify([url, headers, timeout, secret]),
+        sending,
+        open: () => openWebhookLine(webhook, client, allowed),
+      };
     },
     close: () => follower.close(),
   };

@@ -27,16 +27,52 @@ export type StoreOptions = Pick<
 >;
 
 /** What the file begins with, before the data set (PS3.10 §7.1), of an instance that `callingAet` sends. */
-function fileHead(context: PresentationContext, command: Command, callingAet: string): Buffer {
+function fileHead(
+  context: PresentationContext,
+  sopClassUid: string,
+  sopInstanceUid: string,
+  callingAet: string,
+): Buffer {
   const { littleEndian, explicit } = syntaxOf(context);
   return writeFile({
     // The data set is appended as it comes, deflated where it is.
     transferSyntax: { uid: context.transferSyntax, littleEndian, explicit, deflated: false },
-    sopClassUid: command.AffectedSOPClassUID ?? '',
-    sopInstanceUid: command.AffectedSOPInstanceUID ?? '',
+    sopClassUid,
+    sopInstanceUid,
     dataSet: [],
     meta: [{ tag: '0002,0016', vr: 'AE', value: callingAet }],
   });
+}
+
+/** A head of which only the SOP Instance UID changes: making one costs as much as reading a command. */
+interface Pattern {
+  readonly head: Buffer;
+  /** Where the UID stands. */
+  readonly offset: number;
+}
+
+/** The header of Media Storage SOP Instance UID (0002,0003). */
+const INSTANCE_UID = Buffer.from([2, 0, 3, 0, 0x55, 0x49]);
+
+/** Patterns of the contexts of open associations, by the length of the UID, for the SOP class of the context. */
+const patterns = new WeakMap<PresentationContext, Map<number, Pattern>>();
+
+/** The same as {@link fileHead}, for a request. */
+function headOf(context: PresentationContext, command: Command, callingAet: string): Buffer {
+  const { AffectedSOPClassUID: sopClass = '', AffectedSOPInstanceUID: uid = '' } = command;
+  if (sopClass !== context.abstractSyntax || !/^[\d.]{1,64}$/.test(uid))
+    return fileHead(context, sopClass, uid, callingAet);
+  const known = patterns.get(context) ?? new Map<number, Pattern>();
+  patterns.set(context, known);
+  let pattern = known.get(uid.length);
+  if (pattern === undefined) {
+    const head = fileHead(context, sopClass, uid, callingAet);
+    pattern = { head, offset: head.indexOf(INSTANCE_UID) + 8 };
+    known.set(uid.length, pattern);
+  }
+  const head = Buffer.from(pattern.head);
+  head.write(uid, pattern.offset, 'latin1');
+  return head;
 }
 
 /** A private transfer syntax is explicit VR little endian but for its pixels (PS3.5 §A.4). */
@@ -109,7 +145,7 @@ export function createStore(ingest: Ingest, options: StoreOptions): Service {
     },
     sink: (peer, context, command) =>
       command.CommandField === COMMAND['C-STORE-RQ']
-        ? new Instance(ingest, fileHead(context, command, peer.callingAet))
+        ? new Instance(ingest, headOf(context, command, peer.callingAet))
         : undefined,
     async serve(exchange) {
       const { context, command } = exchange.message;

@@ -7,23 +7,14 @@
  */
 
 import { createHash, randomInt, randomUUID } from 'node:crypto';
-import {
-  closeSync,
-  constants,
-  createReadStream,
-  fstatSync,
-  promises as fs,
-  open as openFile,
-  openSync,
-  type Stats,
-  read as readFile,
-  write as writeFile,
-} from 'node:fs';
+import { closeSync, constants, createReadStream, fstatSync, promises as fs, openSync, type Stats } from 'node:fs';
 import type { FileHandle } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import { Readable } from 'node:stream';
 import { asError, IsenError } from '../errors.ts';
 import { makeFolder } from '../folder.ts';
+import { openFd, readSome, writeSome } from './descriptors.ts';
+import { GrowingFile } from './growing-file.ts';
 import { isPageAligned, PAGE } from './pages.ts';
 import type { BlobWriter, ByteRange, Storage } from './storage.ts';
 
@@ -165,6 +156,32 @@ export async function openFilesystem({ root, sync, node }: FilesystemOptions): P
     }
   };
 
+  const put = async (uuid: string, bytes: Uint8Array): Promise<void> => {
+    const path = pathOf(uuid);
+    try {
+      await ready(uuid);
+      let at = 0;
+      let fd: number;
+      if (direct && bytes.length >= LEAST_DIRECT && isPageAligned(bytes)) {
+        at = await putDirect(path, bytes);
+        if (at === 0) direct = false;
+        fd = openSync(path, syncFlags | constants.O_CREAT, 0o644);
+      } else {
+        fd = await openFd(path, flags);
+      }
+      try {
+        while (at < bytes.length) at += await writeSome(fd, bytes, at, bytes.length);
+      } finally {
+        // What was written is on the disk already: closing waits for nothing, and costs less than a thread's turn.
+        closeSync(fd);
+      }
+    } catch (thrown) {
+      if (codeOf(thrown) === 'EEXIST') settle(uuid);
+      else await removeFile(uuid);
+      throw writeError(thrown);
+    }
+  };
+
   return {
     name() {
       if (current.names === 0) {
@@ -176,6 +193,14 @@ export async function openFilesystem({ root, sync, node }: FilesystemOptions): P
       const uuid = current.digits + own + randomUUID().slice(4 + own.length);
       current.provisional.add(uuid);
       return uuid;
+    },
+    async adopt(uuid) {
+      await removeFile(uuid);
+      const digits = uuid.slice(0, 4);
+      const folder = open.get(digits) ?? { digits, ready: undefined, provisional: new Set<string>(), names: 0 };
+      folder.provisional.add(uuid);
+      open.set(digits, folder);
+      folder.ready ??= fs.mkdir(folderOf(digits), { recursive: true }).then(() => {});
     },
     async create(uuid): Promise<BlobWriter> {
       const path = pathOf(uuid);
@@ -213,30 +238,28 @@ export async function openFilesystem({ root, sync, node }: FilesystemOptions): P
         },
       };
     },
-    async put(uuid, bytes) {
-      const path = pathOf(uuid);
-      try {
-        await ready(uuid);
-        let at = 0;
-        let fd: number;
-        if (direct && bytes.length >= LEAST_DIRECT && isPageAligned(bytes)) {
-          at = await putDirect(path, bytes);
-          if (at === 0) direct = false;
-          fd = openSync(path, syncFlags | constants.O_CREAT, 0o644);
-        } else {
-          fd = await openFd(path, flags);
-        }
-        try {
-          while (at < bytes.length) at += await writeSome(fd, bytes, at, bytes.length);
-        } finally {
-          // What was written is on the disk already: closing waits for nothing, and costs less than a thread's turn.
-          closeSync(fd);
-        }
-      } catch (thrown) {
-        if (codeOf(thrown) === 'EEXIST') settle(uuid);
-        else await removeFile(uuid);
-        throw writeError(thrown);
-      }
+    put,
+    grow(uuid) {
+      if (!direct) return undefined;
+      return new GrowingFile({
+        uuid,
+        path: pathOf(uuid),
+        ready: () => ready(uuid),
+        lastFlags: syncFlags,
+        put: (bytes) => put(uuid, bytes),
+        remove: () => removeFile(uuid),
+        async failed(error, bytes) {
+          if (codeOf(error) === 'EEXIST') settle(uuid);
+          if (codeOf(error) !== 'EINVAL') {
+            if (codeOf(error) !== 'EEXIST') await removeFile(uuid);
+            throw writeError(error);
+          }
+          // The file system takes no direct writes.
+          direct = false;
+          await fs.rm(pathOf(uuid), { force: true });
+          await put(uuid, bytes);
+        },
+      });
     },
     async keep(uuid) {
       settle(uuid);
@@ -304,8 +327,9 @@ export async function openFilesystem({ root, sync, node }: FilesystemOptions): P
     },
     async state(uuid) {
       // Not the time of modification, which anybody can set.
-      const { size, ctimeMs } = await statBlob(uuid);
-      return { size, changed: ctimeMs };
+      const { size, ctimeMs, birthtimeMs } = await statBlob(uuid);
+      // Where the file system does not keep it, the time of birth is 0 or that of the last change.
+      return { size, changed: ctimeMs, ...(birthtimeMs > 0 && { born: birthtimeMs }) };
     },
     async free() {
       const { bavail, bsize } = await fs.statfs(root);
@@ -330,26 +354,6 @@ function within(uuid: string, size: number, range: ByteRange | undefined): ByteR
 
 function missing(uuid: string, cause: unknown): IsenError {
   return new IsenError('InexistentFile', `the storage holds no file ${uuid}`, { cause });
-}
-
-// By callback: the promise forms cost the main thread twice as much, and every stored image and every header read pays them.
-
-function openFd(path: string, flags: number): Promise<number> {
-  return new Promise((resolve, reject) => {
-    openFile(path, flags, 0o644, (error, fd) => (error ? reject(error) : resolve(fd)));
-  });
-}
-
-function writeSome(fd: number, bytes: Uint8Array, at: number, end: number): Promise<number> {
-  return new Promise((resolve, reject) => {
-    writeFile(fd, bytes, at, end - at, at, (error, written) => (error ? reject(error) : resolve(written)));
-  });
-}
-
-function readSome(fd: number, bytes: Uint8Array, at: number, position: number): Promise<number> {
-  return new Promise((resolve, reject) => {
-    readFile(fd, bytes, at, bytes.length - at, position, (error, count) => (error ? reject(error) : resolve(count)));
-  });
 }
 
 /**

@@ -20,7 +20,7 @@ import {
 } from '@aws-sdk/client-s3';
 import { Upload } from '@aws-sdk/lib-storage';
 import { asError, IsenError } from '../errors.ts';
-import type { BlobWriter, ByteRange, Storage } from './storage.ts';
+import type { BlobState, BlobWriter, ByteRange, Storage } from './storage.ts';
 
 const UUID = /^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/;
 /** The digits that the names of one lot share: the first two groups of a UUID. */
@@ -58,8 +58,9 @@ export interface S3Options {
 /** Names that share their first digits. */
 interface Lot {
   readonly digits: string;
-  /** Its marker is durable; undefined when that failed and is to be tried again. */
+  /** Its marker is durable (or there is to be none); undefined when that failed and is to be tried again. */
   ready: Promise<void> | undefined;
+  readonly marked: boolean;
   /** Names given out and not yet kept or removed; true once something is being put there. */
   readonly provisional: Map<string, boolean>;
   /** Names that it may still give out. */
@@ -106,7 +107,7 @@ export async function openS3(options: S3Options): Promise<Storage> {
   const begin = (): Lot => {
     const random = randomBytes(6).toString('hex');
     const digits = `${random.slice(0, 8)}-${random.slice(8)}`;
-    const lot: Lot = { digits, ready: undefined, provisional: new Map(), names: LOT_NAMES };
+    const lot: Lot = { digits, ready: undefined, marked: true, provisional: new Map(), names: LOT_NAMES };
     lots.set(digits, lot);
     // Whoever puts a blob there meets the failure.
     prepared(lot).catch(() => {});
@@ -139,6 +140,7 @@ export async function openS3(options: S3Options): Promise<Storage> {
     const lot = lotOf(uuid);
     if (!lot?.provisional.delete(uuid) || lot.provisional.size > 0 || lot.names > 0) return;
     lots.delete(lot.digits);
+    if (!lot.marked) return;
     // A marker that stays costs the next start a look at one lot more.
     client.send(new DeleteObjectCommand({ Bucket, Key: own + lot.digits })).catch(() => {});
   };
@@ -167,10 +169,13 @@ export async function openS3(options: S3Options): Promise<Storage> {
       throw readError(uuid, thrown);
     }
   };
-  const stateOf = async (uuid: string): Promise<{ size: number; changed: number }> => {
+  const stateOf = async (uuid: string): Promise<BlobState> => {
     try {
-      const { ContentLength, LastModified } = await client.send(new HeadObjectCommand({ Bucket, Key: keyOf(uuid) }));
-      return { size: ContentLength ?? 0, changed: LastModified?.getTime() ?? 0 };
+      const head = await client.send(new HeadObjectCommand({ Bucket, Key: keyOf(uuid) }));
+      // Of what was put in one piece the entity tag is the MD5, unless the engine encrypts it.
+      const [, md5] = /^"?([0-9a-f]{32})"?$/.exec(head.ETag ?? '') ?? [];
+      const changed = head.LastModified?.getTime() ?? 0;
+      return { size: head.ContentLength ?? 0, changed, ...(md5 !== undefined && { md5 }) };
     } catch (thrown) {
       throw readError(uuid, thrown);
     }
@@ -209,6 +214,19 @@ export async function openS3(options: S3Options): Promise<Storage> {
       const uuid = current.digits + randomUUID().slice(13);
       current.provisional.set(uuid, false);
       return uuid;
+    },
+    async adopt(uuid) {
+      await removeObject(uuid);
+      const digits = uuid.slice(0, 13);
+      const lot = lots.get(digits) ?? {
+        digits,
+        ready: Promise.resolve(),
+        marked: false,
+        provisional: new Map<string, boolean>(),
+        names: 0,
+      };
+      lot.provisional.set(uuid, false);
+      lots.set(digits, lot);
     },
     async put(uuid, bytes) {
       const Key = keyOf(uuid);
@@ -326,7 +344,7 @@ export async function openS3(options: S3Options): Promise<Storage> {
         }
         if (!key.startsWith(own) && Date.now() - modified < SILENT) continue;
         // No new names in it; its marker is ours from now on.
-        const lot: Lot = { digits, ready: Promise.resolve(), provisional: new Map(), names: 0 };
+        const lot: Lot = { digits, ready: Promise.resolve(), marked: true, provisional: new Map(), names: 0 };
         for await (const blob of list(`${prefix}${digits.slice(0, 2)}/${digits.slice(2, 4)}/${digits}`)) {
           const uuid = blob.key.slice(blob.key.lastIndexOf('/') + 1);
           if (UUID.test(uuid)) lot.provisional.set(uuid, true);

@@ -20,15 +20,47 @@ export interface BlobWriter {
   abort(): Promise<void>;
 }
 
+/** A blob as its keeper knows it. Times are in milliseconds since the epoch. */
+export interface BlobState {
+  /** Bytes. */
+  readonly size: number;
+  /** When it (or what is known of it) was last touched. */
+  readonly changed: number;
+  /** When it was made, where that is known. */
+  readonly born?: number;
+  /** In lower-case hex, where the keeper vouches for it; it may be of something else than the bytes where it is not theirs. */
+  readonly md5?: string;
+}
+
+/** A blob whose bytes still come, into memory where they stay. */
+export interface GrowingBlob {
+  readonly uuid: string;
+  /** So many bytes are there now, from a page of memory on: they may be written meanwhile, and must not change until that is over. */
+  advance(bytes: Uint8Array): void;
+  /** Resolves when what is being written now is; undefined when nothing is. */
+  readonly idle: Promise<void> | undefined;
+  /** All bytes are there: as {@link Storage.put}. */
+  finish(bytes: Uint8Array): Promise<void>;
+  /** Gives it up; the memory is free when it resolves. */
+  abort(): Promise<void>;
+}
+
 /** The port. */
 export interface Storage {
   /** A new name, for a blob about to be put. Names given one after another lie near each other. */
   name(): string;
   /**
+   * Takes a name that another storage gave over, for a blob about to be put; what stands there goes. A crash leaves such a blob unlisted:
+   * whoever copies knows what there is to be copied.
+   */
+  adopt(uuid: string): Promise<void>;
+  /**
    * Writes a provisional blob; resolves when it would survive a power cut. `bytes` are not copied and must not change
    * until then. Throws IsenError `FullStorage` or `CannotWriteFile`, leaving nothing behind.
    */
   put(uuid: string, bytes: Uint8Array): Promise<void>;
+  /** Begins a provisional blob whose bytes come; undefined, and nothing is begun, where writing early gains nothing. */
+  grow?(uuid: string): GrowingBlob | undefined;
   /** Begins a provisional blob piece by piece. */
   create(uuid: string): Promise<BlobWriter>;
   /** Ends the provisional state of committed blobs. Readers see no gap. */
@@ -49,8 +81,8 @@ export interface Storage {
   provisional(): Promise<readonly string[]>;
   /** Size of a blob in bytes. Throws `InexistentFile`. */
   size(uuid: string): Promise<number>;
-  /** Its size, and when it (or what is known of it) was last touched, in milliseconds since the epoch. Throws `InexistentFile`. */
-  state(uuid: string): Promise<{ readonly size: number; readonly changed: number }>;
+  /** What is known of a blob without reading it. Throws `InexistentFile`. */
+  state(uuid: string): Promise<BlobState>;
   /** Bytes free for new blobs. */
   free(): Promise<number>;
 }

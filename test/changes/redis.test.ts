@@ -11,11 +11,12 @@ import type { Changes } from '../../src/changes/changes.ts';
 import { openRedisChanges } from '../../src/changes/redis.ts';
 import type { Change } from '../../src/database/database.ts';
 import { openSqlite } from '../../src/database/sqlite.ts';
-import { connectRedis } from '../../src/redis.ts';
+import { connectRedis, type RedisTarget } from '../../src/redis.ts';
 import { changesContract } from '../contracts/changes.ts';
 import { UNLIMITED } from '../contracts/database.ts';
 import { storing } from '../contracts/instances.ts';
 import { temporaryFolder, without } from '../peer.ts';
+import { type RedisCluster, startRedisCluster } from '../redis-cluster.ts';
 import { type RedisServer, startRedis } from '../redis-server.ts';
 
 const CHILD = fileURLToPath(new URL('redis-child.js', import.meta.url));
@@ -23,17 +24,20 @@ const CHILD = fileURLToPath(new URL('redis-child.js', import.meta.url));
 const folder = temporaryFolder();
 let count = 0;
 let server: RedisServer;
+let cluster: RedisCluster;
 
 const skip = without('redis-server');
 before(async () => {
-  if (skip === false) server = await startRedis();
+  if (skip === false) [server, cluster] = await Promise.all([startRedis(), startRedisCluster()]);
 });
-after(async () => server?.stop());
+after(async () => {
+  await Promise.all([server?.stop(), cluster?.stop()]);
+});
 
-const open = async () => {
+const open = async (target: RedisTarget = server.target) => {
   const name = `changes${count++}`;
   const database = await openSqlite({ path: join(folder, `${name}.db`), limits: UNLIMITED });
-  const redis = await connectRedis({ ...server.target, prefix: `{${name}}` });
+  const redis = await connectRedis({ ...target, prefix: `{${name}}` });
   const changes = await openRedisChanges(redis, database);
   return {
     database,
@@ -46,7 +50,10 @@ const open = async () => {
     },
   };
 };
-if (skip === false) changesContract('redis', open);
+if (skip === false) {
+  changesContract('redis', open);
+  changesContract('a Redis Cluster', async () => open({ url: 'redis://localhost', prefix: '', nodes: cluster.nodes }));
+}
 
 /** Every change of a log from the first, page by page. */
 async function whole(changes: Changes): Promise<readonly Change[]> {
@@ -114,6 +121,8 @@ test('redis: a log longer than the stream, and one that was lost, is read whole'
 test('redis: the stream of another index is forgotten', { skip, timeout: 30_000 }, async () => {
   const first = await open();
   await first.changes.announce((await first.database.commit(fresh(50))).changes);
+  // Its sweeper would bring them back.
+  await first.changes.close();
   const database = await openSqlite({ path: join(folder, 'another.db'), limits: UNLIMITED });
   const committed = await database.commit(fresh(2));
   const other = await openRedisChanges(first.redis, database);

@@ -29,6 +29,8 @@ const DICOM_CLIENTS = 4;
 const DEADLINE = 30_000;
 /** Milliseconds in which everything must be where it should be, once nothing is killed any more. */
 const SETTLING = 90_000;
+/** Milliseconds in which something must be delivered while anything waits. */
+const STANDSTILL = 30_000;
 /** The rest of a client's time between two of its instances, so that sending lasts while things die. */
 const PAUSE = 100;
 
@@ -184,7 +186,7 @@ const blobs = (folder: string): readonly string[] =>
 
 test(`${DURATION / 1000} s of SIGKILL for nodes, Redis and PostgreSQL under ${HTTP_CLIENTS} HTTP and ${DICOM_CLIENTS} DICOM clients`, {
   skip: withoutCluster() || without('storescu'),
-  timeout: DURATION + 240_000,
+  timeout: DURATION + 360_000,
 }, async (context) => {
   const received = { one: new Map<string, number>(), two: new Map<string, number>() };
   const note = (at: keyof typeof received, uid: string): number => {
@@ -234,22 +236,23 @@ test(`${DURATION / 1000} s of SIGKILL for nodes, Redis and PostgreSQL under ${HT
       ),
     ]);
     const kills = await killing;
-    const end = Date.now() + SETTLING;
     const began = performance.now();
     const summary = (): string =>
       `${ledger.acknowledged.size} acknowledged, answers ${JSON.stringify(Object.fromEntries(ledger.statuses))}, slowest ${(ledger.slowest / 1000).toFixed(1)} s; killed ${JSON.stringify(Object.fromEntries(kills))}; ${ledger.jobs.size} jobs`;
     context.diagnostic(summary());
 
-    await eventually(
-      'each receiver has each instance',
-      async () => {
-        for (const [name, came] of Object.entries(received)) {
-          const lacking = [...ledger.acknowledged.keys()].filter((uid) => !came.has(uid));
-          assert.equal(lacking.length, 0, `${name} lacks ${lacking.length}, such as ${lacking[0]}`);
-        }
-      },
-      end,
-    );
+    // A slow machine may take long to deliver; what matters is that it goes on.
+    let [fewest, moved] = [Number.POSITIVE_INFINITY, Date.now()];
+    for (;;) {
+      const lacking = Object.entries(received).flatMap(([name, came]) =>
+        [...ledger.acknowledged.keys()].filter((uid) => !came.has(uid)).map((uid) => `${name} ${uid}`),
+      );
+      if (lacking.length === 0) break;
+      if (lacking.length < fewest) [fewest, moved] = [lacking.length, Date.now()];
+      assert.ok(Date.now() < moved + STANDSTILL, `${lacking.length} are not delivered, such as ${lacking[0]}`);
+      await sleep(500);
+    }
+    const end = Date.now() + SETTLING;
     context.diagnostic(
       `all was delivered ${((performance.now() - began) / 1000).toFixed(1)} s after the last one was sent`,
     );

@@ -1,9 +1,10 @@
 /** Owns the contract of the `storage` port: every backend passes this same suite. */
 
 import assert from 'node:assert/strict';
-import { randomBytes, randomUUID } from 'node:crypto';
+import { createHash, randomBytes, randomUUID } from 'node:crypto';
 import { suite, test } from 'node:test';
 import { IsenError } from '../../src/errors.ts';
+import { allocatePages } from '../../src/storage/pages.ts';
 import type { Storage } from '../../src/storage/storage.ts';
 
 const refuses = (code: string) => (thrown: unknown) => thrown instanceof IsenError && thrown.code === code;
@@ -45,6 +46,25 @@ export function storageContract(name: string, open: () => Promise<Storage>): voi
       assert.deepEqual(await storage.read(uuid), new Uint8Array(500).fill(7));
     });
 
+    test('a name of another storage is taken over, and so is what stands there', async () => {
+      const storage = await open();
+      for (const uuid of [randomUUID(), storage.name()]) {
+        await assert.rejects(storage.adopt(`${uuid}x`), { code: 'InexistentFile' });
+        for (const bytes of [randomBytes(500), randomBytes(200)]) {
+          await storage.adopt(uuid);
+          await assert.rejects(storage.read(uuid), { code: 'InexistentFile' });
+          await storage.put(uuid, bytes);
+          assert.deepEqual(Buffer.from(await storage.read(uuid)), bytes);
+          await storage.keep(uuid);
+        }
+        await storage.adopt(uuid);
+        const writer = await storage.create(uuid);
+        await writer.write(randomBytes(9));
+        await writer.finish();
+        assert.equal(await storage.size(uuid), 9);
+      }
+    });
+
     test('an empty blob is a blob', async () => {
       const storage = await open();
       const uuid = storage.name();
@@ -62,6 +82,48 @@ export function storageContract(name: string, open: () => Promise<Storage>): voi
       for (const piece of pieces) await writer.write(piece);
       await writer.finish();
       assert.deepEqual(Buffer.from(await storage.read(uuid)), Buffer.concat(pieces));
+    });
+
+    test('a blob that grows is what came, however it came; one given up leaves nothing', async (context) => {
+      const storage = await open();
+      if (storage.grow === undefined) return context.skip('blobs do not grow here');
+      const memory = Buffer.from(allocatePages(1 << 20));
+      for (const [size, steps] of [
+        [131_072, [131_072]],
+        [131_073, [131_072, 131_073]],
+        [500_000, [140_000, 300_000]],
+        [524_288, [200_000, 262_144, 262_145, 524_288]],
+        [1 << 20, [1 << 20]],
+      ] as const) {
+        const bytes = randomBytes(size);
+        const uuid = storage.name();
+        const growing = storage.grow(uuid);
+        assert.equal(growing?.uuid, uuid);
+        let at = 0;
+        for (const step of steps) {
+          memory.fill(bytes.subarray(at, step), at, step);
+          at = step;
+          growing.advance(memory.subarray(0, step));
+          if (step < 300_000) await growing.idle;
+        }
+        memory.fill(bytes.subarray(at), at, size);
+        await growing.finish(memory.subarray(0, size));
+        assert.ok(Buffer.from(await storage.read(uuid)).equals(bytes), String(size));
+        assert.equal(await storage.size(uuid), size);
+      }
+      const uuid = storage.name();
+      const growing = storage.grow(uuid);
+      growing?.advance(memory);
+      await growing?.abort();
+      assert.ok(!(await storage.provisional()).includes(uuid));
+      await assert.rejects(storage.read(uuid), refuses('InexistentFile'));
+      await storage.grow(storage.name())?.abort();
+      const taken = storage.name();
+      await storage.put(taken, Buffer.from('first'));
+      const late = storage.grow(taken);
+      late?.advance(memory);
+      await assert.rejects(late?.finish(memory) ?? Promise.resolve(), refuses('CannotWriteFile'));
+      assert.equal(Buffer.from(await storage.read(taken)).toString(), 'first');
     });
 
     test('a blob given up leaves nothing', async () => {
@@ -102,12 +164,15 @@ export function storageContract(name: string, open: () => Promise<Storage>): voi
       const storage = await open();
       const uuid = storage.name();
       const before = Date.now();
-      await storage.put(uuid, randomBytes(10));
+      const bytes = randomBytes(10);
+      await storage.put(uuid, bytes);
       await storage.keep(uuid);
-      const { size, changed } = await storage.state(uuid);
+      const { size, changed, born, md5 } = await storage.state(uuid);
       assert.equal(size, 10);
       // Clocks of disks are coarse.
       assert.ok(changed > before - 1000 && changed < Date.now() + 1000);
+      assert.ok(born === undefined || (born <= changed && born > before - 1000));
+      assert.ok(md5 === undefined || md5 === createHash('md5').update(bytes).digest('hex'));
       await storage.remove(uuid);
       await assert.rejects(storage.state(uuid), refuses('InexistentFile'));
     });

@@ -27,7 +27,11 @@ async function converse(port: number, text: string, silence = 300): Promise<stri
     answer += chunk.toString('latin1');
   });
   socket.on('error', () => {});
+  const begun = new Promise((resolve) => {
+    for (const event of ['data', 'close']) socket.once(event, resolve);
+  });
   socket.write(text);
+  await Promise.race([begun, sleep(10_000, undefined, { ref: false })]);
   await sleep(silence);
   socket.destroy();
   return answer;

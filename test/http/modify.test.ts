@@ -135,7 +135,7 @@ test('an anonymised study refers to itself, and says what it was made from', asy
   assert.equal(sops.size, 4);
   for (const tags of all) {
     assert.ok(sops.has(tags.ReferencedImageSequence?.[0]?.['ReferencedSOPInstanceUID'] ?? ''));
-    assert.doesNotMatch(JSON.stringify(tags), /2\.25\.71|1\.2\.3\.4\.5|P1|a description/);
+    assert.doesNotMatch(JSON.stringify(tags), /2\.25\.71[".]|1\.2\.3\.4\.5|P1|a description/);
     assert.match(tags['PatientName'] ?? '', /^Anonymized\d+$/);
   }
   assert.equal(new Set(all.map((tags) => tags['SeriesInstanceUID'])).size, 2);

@@ -328,3 +328,26 @@ test('storage commitment goes both ways', { skip }, async () => {
   assert.equal((await fetch(`${server.url}/storage-commitment/${kept}/remove`, { method: 'POST' })).status, 200);
   assert.equal((await fetch(`${server.url}/instances/${id ?? ''}`)).status, 404);
 });
+
+test('a store that asks for commitment is followed by its report', { skip }, async () => {
+  const file = readFileSync(shared('samples/DummyCT.dcm') ?? '');
+  const uploaded = await fetch(`${server.url}/instances`, { method: 'POST', body: file });
+  const { ID } = (await uploaded.json()) as { ID: string };
+  const tags = (await (await fetch(`${server.url}/instances/${ID}/simplified-tags`)).json()) as Record<string, string>;
+  const body = JSON.stringify({ Resources: [ID], StorageCommitment: true });
+  const stored = await fetch(`${server.url}/modalities/peer/store`, { method: 'POST', body });
+  const content = (await stored.json()) as Record<string, unknown>;
+  const transaction = String(content['StorageCommitmentTransactionUID']);
+  assert.match(transaction, /^[0-9.]+$/);
+  let report: Record<string, unknown> = {};
+  for (let tries = 0; tries < 200 && report['Status'] !== 'Success'; tries += 1) {
+    report = (await (await fetch(`${server.url}/storage-commitment/${transaction}`)).json()) as typeof report;
+    await new Promise((resolve) => setTimeout(resolve, 50));
+  }
+  assert.deepEqual(report, {
+    Failures: [],
+    RemoteAET: 'PEER',
+    Status: 'Success',
+    Success: [{ SOPClassUID: tags['SOPClassUID'], SOPInstanceUID: tags['SOPInstanceUID'] }],
+  });
+});

@@ -5,6 +5,7 @@ import { mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { after, before, test } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
+import { STORAGE_COMMITMENT } from '../../src/dicom/models.ts';
 import { readFile } from '../../src/dicom/read.ts';
 import { make } from '../dicom/made.ts';
 import { freePort, shared, temporaryFolder, without, withoutShared } from '../peer.ts';
@@ -175,6 +176,29 @@ test('a modality that is not there: an error at once for who waits, attempts for
   assert.deepEqual(job, { ID: job.ID, Path: `/jobs/${job.ID}` });
   const { State, ErrorCode, ErrorDetails } = await ended(job.ID);
   assert.deepEqual([State, ErrorCode, ErrorDetails], ['Failure', 9, details]);
+});
+
+test('a modality that does not commit fails the job that asked for it; what was sent is not sent again', async (context) => {
+  let commits = false;
+  const picky = await receive({
+    accept: ({ abstractSyntax, transferSyntaxes }) =>
+      abstractSyntax === STORAGE_COMMITMENT && !commits ? undefined : transferSyntaxes[0],
+  });
+  context.after(() => picky.close());
+  await ask('PUT', '/modalities/picky', JSON.stringify({ AET: 'PICKY', Host: '127.0.0.1', Port: picky.port }));
+  const { ID } = await upload(make({ sopUid: '1.31' }));
+  const body = JSON.stringify({ Resources: [ID], StorageCommitment: true, Asynchronous: true });
+  const { body: started } = await ask('POST', '/modalities/picky/store', body);
+  const failed = await ended(started.ID);
+  assert.equal(failed.State, 'Failure');
+  assert.match(failed.ErrorDetails, /presentation context/);
+  const { StorageCommitmentTransactionUID: transaction } = failed.Content as Record<string, string>;
+  assert.equal((await ask('GET', `/storage-commitment/${transaction ?? ''}`)).status, 404);
+  commits = true;
+  assert.equal((await ask('POST', `/jobs/${started.ID}/resubmit`)).status, 200);
+  assert.equal((await ended(started.ID)).State, 'Success');
+  assert.equal((await ask('GET', `/storage-commitment/${transaction ?? ''}`)).body['Status'], 'Pending');
+  assert.equal(picky.received.length, 1);
 });
 
 test('an instance that is refused fails the job, and says why', async () => {

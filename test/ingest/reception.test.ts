@@ -8,7 +8,7 @@ import { test } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { Answer } from '../../src/answer.ts';
 import { createEmbeddedChanges } from '../../src/changes/embedded.ts';
-import type { Database, OverwriteMode } from '../../src/database/database.ts';
+import type { Committed, Database, OverwriteMode } from '../../src/database/database.ts';
 import { openSqlite } from '../../src/database/sqlite.ts';
 import type { Parsed, ParseTask } from '../../src/dicom/parsing.ts';
 import { readFile } from '../../src/dicom/read.ts';
@@ -20,6 +20,7 @@ import { log } from '../../src/log.ts';
 import { createPool } from '../../src/pool.ts';
 import { openFilesystem } from '../../src/storage/filesystem.ts';
 import type { Storage } from '../../src/storage/storage.ts';
+import { publicIdOf, storing } from '../contracts/instances.ts';
 import { make } from '../dicom/made.ts';
 import { temporaryFolder } from '../peer.ts';
 
@@ -40,6 +41,10 @@ interface RoomOptions {
   readonly stableAge?: number;
   /** UID of the transfer syntax that everything is stored in. */
   readonly syntax?: string;
+  /** Parsing threads. */
+  readonly threads?: number;
+  /** Hears of what is parsed. */
+  readonly parsing?: (tasks: readonly ParseTask[]) => void;
   /** Replaces verbs of the index, to make it fail. */
   readonly database?: Partial<Database>;
 }
@@ -52,7 +57,15 @@ async function openRoom(folder: string, options: RoomOptions = {}): Promise<Room
     limits: { maximumStorageSize: 0, maximumPatientCount: 0, mode: 'Recycle', stableAge: options.stableAge ?? 60_000 },
   });
   const database: Database = { ...index, ...options.database };
-  const parsers = createPool<readonly ParseTask[], readonly Answer<Parsed>[]>({ file: 'parse', threads: 1 });
+  const threads = options.threads ?? 1;
+  const pool = createPool<readonly ParseTask[], readonly Answer<Parsed>[]>({ file: 'parse', threads });
+  const parsers: typeof pool = {
+    ...pool,
+    run(tasks) {
+      options.parsing?.(tasks);
+      return pool.run(tasks);
+    },
+  };
   const transcoder = createTranscoder({ storage, quality: 90, cached: 0 });
   const rule = { ofUncompressed: true, ofCompressed: true, hash: true };
   const transcoding = options.syntax === undefined ? undefined : transcoder.ingest(options.syntax, rule);
@@ -114,6 +127,74 @@ test('an image stored is indexed with its MD5, and its bytes are the bytes sent'
   assert.deepEqual(Buffer.from(await room.storage.read(attachment.uuid)), bytes);
   assert.equal(found?.metadata['Origin']?.value, 'RestApi');
   assert.equal(found?.metadata['RemoteIP']?.value, '127.0.0.1');
+  await room.close();
+});
+
+test('a lone large body is written and hashed while it comes, however it comes', async () => {
+  const folder = temporaryFolder();
+  const counts = { early: 0, whole: 0 };
+  const room = await openRoom(folder, {
+    threads: 2,
+    budget: 128 << 20,
+    parsing: (tasks) => {
+      for (const { arrival } of tasks) counts[arrival === undefined ? 'whole' : 'early'] += 1;
+    },
+  });
+  const check = async (bytes: Uint8Array, { ids }: Stored): Promise<void> => {
+    const [found] = await room.database.find({ level: 'Instance', id: ids.Instance });
+    const attachment = found?.attachments[0];
+    assert.ok(attachment);
+    assert.equal(attachment.uncompressedMD5, createHash('md5').update(bytes).digest('hex'));
+    assert.ok(Buffer.from(await room.storage.read(attachment.uuid)).equals(bytes));
+    const offset = Number(found.metadata['PixelDataOffset']?.value);
+    const header = createHash('md5').update(bytes.subarray(0, offset)).digest('base64');
+    assert.equal(found.metadata['HeaderMD5']?.value, header);
+  };
+  /** Bytes of pixels, bytes of a step, milliseconds between two steps, and whether it is hashed early in the end. */
+  for (const [index, [size, step, pause, early]] of (
+    [
+      [520_000, 65_536, 0, true],
+      [520_000, 16_000, 1, true],
+      [520_000, 100_000, 20, false],
+      [260_000, 300_000, 0, true],
+      [1_040_000, 65_536, 0, true],
+      [2_000_000, 65_536, 0, false],
+      [20_000_000, 1 << 20, 0, false],
+    ] as const
+  ).entries()) {
+    const before = { ...counts };
+    const bytes = make({
+      sopUid: `1.2.${index}`,
+      bits: 16,
+      rows: 1000,
+      columns: size / 2000,
+      pixels: randomBytes(size),
+    });
+    const slab = await room.ingest.receive();
+    for (let at = 0; at < bytes.length; at += step) {
+      await slab.append(bytes.subarray(at, at + step));
+      if (pause > 0) await sleep(pause);
+    }
+    await check(bytes, await room.ingest.store(slab, FROM));
+    assert.equal(counts.early, before.early + 1, `begun: ${size} in ${step}`);
+    // A busy machine may be too slow for the patience of a thread: then it is parsed anew, to the same end.
+    if (!early) assert.equal(counts.whole, before.whole + 1, `given up: ${size} in ${step}`);
+  }
+  assert.ok(counts.whole < 7, 'some were hashed as they came');
+  // Whoever leaves in the middle leaves nothing, and what is no DICOM is none.
+  const left = await room.ingest.receive();
+  await left.append(randomBytes(300_000));
+  left.release();
+  const junk = await room.ingest.receive();
+  await junk.append(randomBytes(300_000));
+  await assert.rejects(room.ingest.store(junk, FROM), refuses('BadFileFormat'));
+  const cut = await room.ingest.receive();
+  await cut.append(make({ sopUid: '1.2.99', rows: 400, columns: 500 }).subarray(0, 390_000));
+  await assert.rejects(room.ingest.store(cut, FROM), refuses('BadFileFormat'));
+  await soon(() => blobs(folder).length === 7);
+  // What uses the memory next is not touched by what was before.
+  const next = make({ sopUid: '1.2.100', rows: 400, columns: 500 });
+  await check(next, await put(room, next));
   await room.close();
 });
 
@@ -246,6 +327,33 @@ test('a deleted image loses its file, also when the process ended in between', a
   await second.close();
 });
 
+test('what else is to be committed has its turn while many instances are deleted', async (context) => {
+  const room = await openRoom(temporaryFolder());
+  const chain = { patient: 'many', study: '8.1', series: '8.1.1' };
+  const many = Array.from({ length: 1200 }, (_, n) => storing({ ...chain, instance: `8.1.1.${n}` }));
+  await room.database.commit(many);
+  const commits = context.mock.method(room.database, 'commit');
+  const order: string[] = [];
+  const deleted = room.ingest
+    .apply({ kind: 'delete', level: 'Patient', id: publicIdOf('many') })
+    .then(() => order.push('deleted'));
+  // Once it has begun.
+  await soon(() => commits.mock.callCount() > 0);
+  await room.ingest.apply(storing({ ...chain, patient: 'one', instance: '8.2' })).then(() => order.push('stored'));
+  await deleted;
+  assert.deepEqual(order, ['stored', 'deleted']);
+  for (const { result } of commits.mock.calls) {
+    const { changes } = await (result as unknown as Promise<Committed>);
+    const gone = changes.filter(({ type }) => type === 'Deleted').length;
+    assert.ok(gone <= 503, `${gone} at once`);
+  }
+  assert.equal((await room.database.statistics())?.instances, 1);
+  await assert.rejects(room.ingest.apply({ kind: 'delete', level: 'Patient', id: publicIdOf('many') }), {
+    code: 'UnknownResource',
+  });
+  await room.close();
+});
+
 test('a resource becomes stable after its age, also when the server was restarted in the middle of the wait', async () => {
   const folder = temporaryFolder();
   const first = await openRoom(folder, { stableAge: 400 });
@@ -305,12 +413,12 @@ test('healing a lost or altered file leaves the labels and metadata of its insta
   await room.ingest.apply({ kind: 'label', ...of, label: 'kept', present: true });
   await room.ingest.apply({ kind: 'metadata', ...of, name: '1024', value: 'kept' });
   const [path = ''] = blobs(folder).map((name) => join(folder, 'storage', name));
-  // Later than the second of its reception: what is touched in it counts as written with it.
-  await sleep(2100);
   const altered = Buffer.from(bytes);
   altered[altered.length - 1] = (altered.at(-1) ?? 0) ^ 1;
   for (const damage of [rmSync, (file: string) => writeFileSync(file, altered)]) {
     const [blob = path] = blobs(folder).map((name) => join(folder, 'storage', name));
+    // Later than anybody takes to write it: what is touched before counts as written with it.
+    await sleep(600);
     damage(blob);
     assert.equal((await put(room, bytes)).status, 'Success');
     const [found] = await room.database.find(of);

@@ -84,6 +84,15 @@ export async function receive(options: ReceiverOptions = {}, port?: number): Pro
         const message = await connection.receive();
         if (message === undefined) return await connection.release();
         const { command, context, dataSet = new Uint8Array() } = message;
+        if (command.CommandField === COMMAND['N-ACTION-RQ']) {
+          // Taken, and never reported.
+          await connection.send(context, {
+            CommandField: COMMAND['N-ACTION-RSP'],
+            ...(command.MessageID !== undefined && { MessageIDBeingRespondedTo: command.MessageID }),
+            Status: 0,
+          });
+          continue;
+        }
         count += 1;
         const one: Received = {
           sopInstanceUid: command.AffectedSOPInstanceUID ?? '',

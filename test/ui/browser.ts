@@ -6,6 +6,7 @@
 import assert from 'node:assert/strict';
 import { join } from 'node:path';
 import { after, before, test } from 'node:test';
+import { setTimeout as sleep } from 'node:timers/promises';
 import axe from 'axe-core';
 import { type Browser, type BrowserContextOptions, chromium, type Page } from 'playwright-core';
 import { type Served, serve } from '../http/served.ts';
@@ -15,9 +16,9 @@ import { without } from '../peer.ts';
 const withoutChromium = without('chromium');
 
 /** Milliseconds that a person would wait for anything. */
-const PATIENCE = 15_000;
+const PATIENCE = 20_000;
 /** Milliseconds until a test is given up. */
-const DEADLINE = 90_000;
+const DEADLINE = 180_000;
 
 /** What a test of the interface may ask for besides its name. */
 export interface InterfaceTest {
@@ -84,24 +85,28 @@ export function openBrowser(): Promise<Browser> {
   });
 }
 
-/** Registers a server with these options, and a browser, for the tests of a file. */
-export function explorer(options: Readonly<Record<string, unknown>> = {}): Explorer {
+/** Registers a server with these options, and a browser, for the tests of a file; `prepare` is done once, before they run. */
+export function explorer(
+  options: Readonly<Record<string, unknown>> = {},
+  prepare: (app: Explorer) => Promise<void> = async () => undefined,
+): Explorer {
   let served: Served | undefined;
   let browser: Browser | undefined;
   const running = (): Served => {
-    assert.ok(served, 'the server is there while tests run');
+    assert.ok(served, 'the server is there while tests run; `prepare` runs before them');
     return served;
   };
   if (withoutChromium === false) {
     before(async () => {
       [served, browser] = await Promise.all([serve(options), openBrowser()]);
+      await prepare(app);
     });
     after(async () => {
       await browser?.close();
       await served?.close();
     });
   }
-  return {
+  const app: Explorer = {
     get served() {
       return running();
     },
@@ -146,6 +151,7 @@ export function explorer(options: Readonly<Record<string, unknown>> = {}): Explo
       return first;
     },
   };
+  return app;
 }
 
 /** What the page looked like when a test failed, where `ISEN_TEST_PICTURES` names a folder for such. */
@@ -153,6 +159,19 @@ async function keepPicture(page: Page, name: string): Promise<void> {
   const folder = process.env['ISEN_TEST_PICTURES'];
   if (folder === undefined || page.isClosed()) return;
   await page.screenshot({ path: join(folder, `${name.replaceAll(/\W+/g, '-')}.png`) });
+}
+
+/** Asks again, as long as a person would wait, until what is asserted holds. */
+export async function eventually(check: () => Promise<void>): Promise<void> {
+  const end = performance.now() + PATIENCE;
+  for (;;) {
+    try {
+      return await check();
+    } catch (error) {
+      if (performance.now() > end) throw error;
+    }
+    await sleep(50);
+  }
 }
 
 /** One fault that axe found. */
@@ -163,12 +182,15 @@ interface Violation {
   readonly nodes: readonly { readonly target: readonly unknown[]; readonly failureSummary?: string }[];
 }
 
-/** Asserts that axe finds no serious fault in what the page shows now (WCAG 2.2, levels A and AA, and good practice). */
-export async function checkAccessibility(page: Page, within = ''): Promise<void> {
+/**
+ * Asserts that axe finds no serious fault in what the page shows now, or shows within an element (WCAG 2.2, levels A and AA, and good
+ * practice); where `rules` are given, only against these of its rules.
+ */
+export async function checkAccessibility(page: Page, within = '', rules: readonly string[] = []): Promise<void> {
   // Through the debugger, which the policy of the page does not bind.
   await page.evaluate(axe.source);
   const found = (await page.evaluate(
-    `axe.run(${within === '' ? 'document' : JSON.stringify(within)}, { resultTypes: ['violations'] })`,
+    `axe.run(${within === '' ? 'document' : JSON.stringify(within)}, ${JSON.stringify({ resultTypes: ['violations'], ...(rules.length > 0 && { runOnly: rules }) })})`,
   )) as { readonly violations: readonly Violation[] };
   const faults = found.violations
     .filter(({ impact }) => impact === 'serious' || impact === 'critical')

@@ -36,6 +36,8 @@ export function phantomSlice(options: Phantom, slice: number): Buffer {
   const { rows = 64, columns = 64, study = 1, series = 1, spacing = 1, thickness = 2, modality = 'CT' } = options;
   const text = (tag: string, vr: string, value: string): NewElement => ({ tag, vr, value });
   const half = (rows * spacing) / 2;
+  const extra = options.extra ?? [];
+  const given = new Set(extra.map(({ tag }) => tag));
   return make({
     rows,
     columns,
@@ -48,28 +50,30 @@ export function phantomSlice(options: Phantom, slice: number): Buffer {
     seriesUid: `${ROOT}.${study}.${series}`,
     sopUid: `${ROOT}.${study}.${series}.${slice + 1}`,
     extra: [
-      text('0008,0030', 'TM', '101500'),
-      text('0008,0060', 'CS', modality),
-      text('0008,1030', 'LO', options.studyDescription ?? 'Cylinder of water'),
-      text('0008,103e', 'LO', options.seriesDescription ?? `Axial ${series}`),
-      text('0010,0030', 'DA', '19700131'),
-      text('0010,0040', 'CS', 'O'),
-      text('0018,0050', 'DS', String(thickness)),
-      text('0020,0011', 'IS', String(series)),
-      text('0020,0013', 'IS', String(slice + 1)),
-      text('0020,0032', 'DS', `${-half}\\${-half}\\${slice * thickness}`),
-      text('0020,0037', 'DS', '1\\0\\0\\0\\1\\0'),
-      text('0020,0052', 'UI', `${ROOT}.${study}.0`),
-      text('0020,1041', 'DS', String(slice * thickness)),
-      text('0028,0030', 'DS', `${spacing}\\${spacing}`),
-      { tag: '0028,0101', vr: 'US', value: [12] },
-      { tag: '0028,0102', vr: 'US', value: [11] },
-      text('0028,1050', 'DS', '40'),
-      text('0028,1051', 'DS', '2000'),
-      text('0028,1052', 'DS', '-1024'),
-      text('0028,1053', 'DS', '1'),
-      text('0028,1054', 'LO', 'HU'),
-      ...(options.extra ?? []),
+      ...[
+        text('0008,0030', 'TM', '101500'),
+        text('0008,0060', 'CS', modality),
+        text('0008,1030', 'LO', options.studyDescription ?? 'Cylinder of water'),
+        text('0008,103e', 'LO', options.seriesDescription ?? `Axial ${series}`),
+        text('0010,0030', 'DA', '19700131'),
+        text('0010,0040', 'CS', 'O'),
+        text('0018,0050', 'DS', String(thickness)),
+        text('0020,0011', 'IS', String(series)),
+        text('0020,0013', 'IS', String(slice + 1)),
+        text('0020,0032', 'DS', `${-half}\\${-half}\\${slice * thickness}`),
+        text('0020,0037', 'DS', '1\\0\\0\\0\\1\\0'),
+        text('0020,0052', 'UI', `${ROOT}.${study}.0`),
+        text('0020,1041', 'DS', String(slice * thickness)),
+        text('0028,0030', 'DS', `${spacing}\\${spacing}`),
+        { tag: '0028,0101', vr: 'US', value: [12] },
+        { tag: '0028,0102', vr: 'US', value: [11] },
+        text('0028,1050', 'DS', '40'),
+        text('0028,1051', 'DS', '2000'),
+        text('0028,1052', 'DS', '-1024'),
+        text('0028,1053', 'DS', '1'),
+        text('0028,1054', 'LO', 'HU'),
+      ].filter(({ tag }) => !given.has(tag)),
+      ...extra,
     ],
   });
 }

@@ -1,4 +1,4 @@
-/** Owns the proof of src of the interface's frame: how it is reached, the menu, signing in and out, light and dark, the keyboard. */
+/** Owns the proof of the interface's frame: how it is reached, the menu, signing in and out, light and dark, the keyboard. */
 
 import assert from 'node:assert/strict';
 import type { Page } from 'playwright-core';
@@ -34,10 +34,10 @@ app.test(
     await signIn(page, 'anna', 'wrong');
     await page.getByRole('alert').filter({ hasText: 'password is wrong' }).waitFor();
     await signIn(page, 'anna', 'secret');
-    await page.getByRole('heading', { name: 'Studies' }).waitFor();
+    await page.getByRole('heading', { name: 'Studies', level: 1 }).waitFor();
     await checkAccessibility(page);
     await page.reload();
-    await page.getByRole('heading', { name: 'Studies' }).waitFor();
+    await page.getByRole('heading', { name: 'Studies', level: 1 }).waitFor();
     await page.getByRole('button', { name: 'Sign out' }).click();
     await page.getByRole('button', { name: 'Sign in' }).waitFor();
     await page.reload();
@@ -45,6 +45,55 @@ app.test(
   },
   { expected: [/401/] },
 );
+
+app.test('the policy lets nothing in from elsewhere and nothing inline', async () => {
+  for (const path of ['', 'jobs', 'view/x']) {
+    const { headers } = await fetch(`${app.served.url}/ui/app/${path}`);
+    const policy = headers.get('content-security-policy') ?? '';
+    assert.match(policy, /^default-src 'none'; script-src 'self'( 'wasm-unsafe-eval')?; style-src 'self';/);
+    assert.doesNotMatch(policy, /unsafe-inline|unsafe-eval(?!')|https?:|\*/);
+    assert.equal(policy.includes('wasm-unsafe-eval'), path.startsWith('view/'), path);
+    assert.equal(headers.get('referrer-policy'), 'same-origin');
+    assert.equal(headers.get('x-content-type-options'), 'nosniff');
+  }
+});
+
+app.test('colours are the system’s until somebody chooses, which is remembered', async (page) => {
+  await app.open(page);
+  await signIn(page, 'anna', 'secret');
+  const lightness = async (): Promise<number> => {
+    const colour = String(await page.evaluate('getComputedStyle(document.body.parentElement).backgroundColor'));
+    return Number(/\d+/.exec(colour)?.[0]);
+  };
+  await page.getByRole('heading', { name: 'Studies', level: 1 }).waitFor();
+  assert.ok((await lightness()) > 200);
+  await page.emulateMedia({ colorScheme: 'dark' });
+  assert.ok((await lightness()) < 50);
+  await page.getByRole('radio', { name: 'Light' }).check({ force: true });
+  assert.ok((await lightness()) > 200);
+  await page.getByRole('radio', { name: 'Dark' }).check({ force: true });
+  await page.emulateMedia({ colorScheme: 'light' });
+  await page.reload();
+  await page.getByRole('heading', { name: 'Studies', level: 1 }).waitFor();
+  assert.ok((await lightness()) < 50);
+});
+
+app.test('the menu is used with the keyboard alone, and the content is one key away', async (page) => {
+  await app.open(page);
+  await signIn(page, 'anna', 'secret');
+  await page.getByRole('link', { name: 'Jobs' }).focus();
+  await page.keyboard.press('Enter');
+  await page.getByRole('heading', { name: 'Jobs', level: 1 }).waitFor();
+  assert.equal(await page.getByRole('link', { name: 'Jobs' }).getAttribute('aria-current'), 'page');
+  assert.equal(page.url(), `${app.served.url}/ui/app/jobs`);
+  await page.goBack();
+  await page.getByRole('heading', { name: 'Studies', level: 1 }).waitFor();
+  await page.reload();
+  await page.getByRole('heading', { name: 'Studies', level: 1 }).waitFor();
+  await page.keyboard.press('Tab');
+  await page.keyboard.press('Enter');
+  assert.equal(await page.evaluate('document.activeElement.id'), 'content');
+});
 
 app.test(
   'what a page complains about is heard',

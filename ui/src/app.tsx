@@ -31,6 +31,7 @@ import { href, path } from './router.ts';
 import { loadSession, mayWrite, session, signOut } from './session.ts';
 import { t } from './texts.ts';
 import { THEMES, type Theme, theme } from './theme.ts';
+import { DropAnywhere, UploadTray } from './upload/drop.tsx';
 
 interface Entry {
   readonly to: string;
@@ -139,9 +140,11 @@ export function App() {
       </div>
       <div class="corner">
         <FollowedJobs />
+        <UploadTray />
         <Toasts />
       </div>
       <Asked />
+      <DropAnywhere />
     </>
   );
 }

@@ -2,9 +2,8 @@
 
 import { type ComponentType, h, type VNode } from 'preact';
 import { useEffect, useState } from 'preact/hooks';
-import { FileQuestion } from 'lucide';
 import { Studies } from './pages/studies.tsx';
-import { Empty, Failed, Loading } from './parts/page.tsx';
+import { Failed, Loading, Page } from './parts/page.tsx';
 import { href } from './router.ts';
 import { t } from './texts.ts';
 
@@ -90,11 +89,13 @@ export function pageOf(path: string): VNode {
     default:
   }
   return (
-    <Empty icon={FileQuestion} title={t.errors.unknownPage}>
+    <Page title={t.errors.unknownPage}>
       <p>{t.errors.unknownPageHint}</p>
-      <a class="button" href={href('')}>
-        {t.errors.toStudies}
-      </a>
-    </Empty>
+      <p>
+        <a class="button" href={href('')}>
+          {t.errors.toStudies}
+        </a>
+      </p>
+    </Page>
   );
 }

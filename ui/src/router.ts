@@ -22,11 +22,15 @@ export function href(to: string): string {
 const isViewer = (url: URL): boolean => url.pathname.startsWith(`${APP.pathname}view/`);
 const loadedAsViewer = isViewer(new URL(location.href));
 
+/** While true (something is under way that a load would end), a page that needs another document opens in a tab of its own. */
+export const keepDocument = signal(false);
+
 /** Goes to a page: `navigate('jobs')`. `replace` leaves no trace in the history. */
 export function navigate(to: string, { replace = false }: { readonly replace?: boolean } = {}): void {
   const url = new URL(to.replace(/^\//, ''), APP);
   if (isViewer(url) && !loadedAsViewer) {
-    location.assign(url);
+    if (keepDocument.value) open(url, '_blank', 'noopener');
+    else location.assign(url);
     return;
   }
   const samePage = url.pathname === address.value.pathname;
@@ -43,6 +47,8 @@ function isOurs(event: MouseEvent, link: HTMLAnchorElement): boolean {
     isPlain &&
     !event.defaultPrevented &&
     link.target === '' &&
+    // The browser goes to a place of the page by itself.
+    link.hash === '' &&
     !link.hasAttribute('download') &&
     link.origin === APP.origin &&
     link.pathname.startsWith(APP.pathname)

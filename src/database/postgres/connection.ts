@@ -79,7 +79,9 @@ export function openPool(to: PostgresConnection, max: number): pg.Pool {
           ...(to.ssl === true ? { ssl: { rejectUnauthorized: false } } : {}),
         }
       : { connectionString: to.url }),
-    application_name: 'isen',
+    // Who copies an index knows by it whether a server uses this one.
+    application_name: `isen ${to.schema}`,
+    min: 1,
     max,
     idleTimeoutMillis: 300_000,
     connectionTimeoutMillis: CONNECT,
@@ -177,6 +179,11 @@ async function applyMigrations(client: pg.PoolClient, schema: string): Promise<v
     .sort();
   // Before the schema there is nothing else that could be locked.
   await client.query('SELECT pg_advisory_xact_lock($1, hashtext($2))', [LOCK_CLASS, `migrate ${schema}`]);
+  const copy = await client.query<{ free: boolean }>(
+    'SELECT pg_try_advisory_xact_lock_shared($1, hashtext($2)) AS free',
+    [LOCK_CLASS, `copy ${schema}`],
+  );
+  if (copy.rows[0]?.free !== true) throw new IsenError('Database', 'the index is being migrated');
   const encoding = await client.query<{ server_encoding: string }>('SHOW server_encoding');
   if (encoding.rows[0]?.server_encoding !== 'UTF8') {
     throw new IsenError(
@@ -202,6 +209,49 @@ async function applyMigrations(client: pg.PoolClient, schema: string): Promise<v
   for (const file of files.slice(version)) await client.query(readFileSync(`${MIGRATIONS}${file}`, 'utf8'));
   if (version < files.length) await client.query('UPDATE schema_version SET version = $1', [files.length]);
 }
+
+/**
+ * Keeps servers from starting on the schema of the pool until what it answers is called. Throws `Database` where one runs, or another copy
+ * does.
+ */
+export async function lockForCopy(pool: pg.Pool): Promise<() => Promise<void>> {
+  let client: pg.PoolClient | undefined;
+  try {
+    const holder = await pool.connect();
+    client = holder;
+    const locked = await client.query<{ locked: boolean }>(
+      "SELECT pg_try_advisory_lock($1, hashtext('copy ' || current_schema())) AS locked",
+      [LOCK_CLASS],
+    );
+    if (locked.rows[0]?.locked !== true) throw new IsenError('Database', 'the index is being migrated');
+    // A connection that has just ended may still be listed.
+    for (let attempt = 0; ; attempt++) {
+      const others = await client.query<{ count: number }>(
+        `SELECT count(*) AS count FROM pg_stat_activity WHERE datname = current_database()
+         AND application_name = current_setting('application_name') AND pid <> ALL ($1::int[])`,
+        [await ownProcesses(pool, client)],
+      );
+      if (others.rows[0]?.count === 0) break;
+      if (attempt === GOING) throw new IsenError('Database', 'a server uses the index: stop it first');
+      await pause(100);
+    }
+    // With its connection the lock goes.
+    return async () => holder.release(true);
+  } catch (thrown) {
+    client?.release(true);
+    throw asDatabaseError(thrown);
+  }
+}
+
+/** Process numbers of the server's side of both connections of a pool of two. */
+async function ownProcesses(pool: pg.Pool, client: pg.PoolClient): Promise<readonly number[]> {
+  const sql = 'SELECT pg_backend_pid() AS pid';
+  const answers = await Promise.all([client.query<{ pid: number }>(sql), pool.query<{ pid: number }>(sql)]);
+  return answers.map(({ rows }) => rows[0]?.pid ?? 0);
+}
+
+/** Looks, a tenth of a second apart, before a server counts as running. */
+const GOING = 20;
 
 /** First key of our advisory locks. */
 export const LOCK_CLASS = 0x6973656e;

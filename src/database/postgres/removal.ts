@@ -71,15 +71,48 @@ export async function deleteResource(tx: Transaction, level: Level, row: number)
   // Children are logged before their parents.
   for (const each of LEVELS.slice(LEVELS.indexOf(top)).reverse()) {
     const gone = rows.filter((of) => of.level === levelNumber(each));
-    const ids = gone.map(({ id }) => id);
-    additions.push(deleteAdditions(tx, each, ids));
-    if (each === 'Instance') tx.removeFiles(gone, true);
-    for (const { hex } of gone) tx.log('Deleted', each, publicId(hex));
-    tx.count(each, -gone.length);
-    tx.send(`DELETE FROM ${TABLE[each]} WHERE id = ANY ($1::bigint[])`, ids);
+    additions.push(deleteRows(tx, each, gone));
   }
   await Promise.all(additions);
   return remaining;
+}
+
+/** Deletes rows of `level`, which have no children any more. */
+async function deleteRows(tx: Transaction, level: Level, gone: readonly Omit<GoneRow, 'level'>[]): Promise<void> {
+  const ids = gone.map(({ id }) => id);
+  const additions = deleteAdditions(tx, level, ids);
+  if (level === 'Instance') tx.removeFiles(gone, true);
+  for (const { hex } of gone) tx.log('Deleted', level, publicId(hex));
+  tx.count(level, -gone.length);
+  tx.send(`DELETE FROM ${TABLE[level]} WHERE id = ANY ($1::bigint[])`, ids);
+  await additions;
+}
+
+/** SELECT of the row ids of `bottom` below (or of) row $1 of `top`. */
+function below(top: Level, bottom: Level): string {
+  const parent = LEVEL[bottom].parent;
+  if (top === bottom || parent === undefined) return 'SELECT $1::bigint';
+  return `SELECT id FROM ${TABLE[bottom]} WHERE parent IN (${below(top, parent)})`;
+}
+
+/** Deletes `most` of the instances below the row where there are more; false, having changed nothing, where there are not. */
+export async function deleteSome(tx: Transaction, level: Level, row: number, most: number): Promise<boolean> {
+  const some = await tx.rows<Omit<GoneRow, 'level'> & { parent: number }>(
+    `SELECT r.id, r.parent, encode(r.public_id, 'hex') AS hex, ${fileColumns('r')} FROM instances r
+     WHERE r.id IN (${below(level, 'Instance')}) LIMIT $2`,
+    row,
+    most + 1,
+  );
+  if (some.length <= most) return false;
+  const gone = some.slice(0, most);
+  await deleteRows(tx, 'Instance', gone);
+  const parents = [...new Set(gone.map(({ parent }) => parent))];
+  const empty = await tx.rows<{ id: number }>(
+    `SELECT s.id FROM series s WHERE s.id = ANY ($1::bigint[]) AND NOT EXISTS (SELECT 1 FROM instances WHERE parent = s.id)`,
+    parents,
+  );
+  for (const { id } of empty) await deleteResource(tx, 'Series', id);
+  return true;
 }
 
 /** Deletes labels, set metadata and user attachments of rows of `level`. */

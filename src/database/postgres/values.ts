@@ -17,9 +17,14 @@ export function text(value: string): string {
 
 /** JSON text of strings by name, likewise. */
 export function json(value: Readonly<Record<string, string>>): string {
-  const written = JSON.stringify(value);
+  return jsonText(JSON.stringify(value));
+}
+
+/** {@link json} of what is written already. */
+export function jsonText(written: string): string {
   // Escapes of either are rare: only then is it worth looking closer.
   if (!/\\u(0000|d[89a-f])/i.test(written)) return written;
+  const value = JSON.parse(written) as Readonly<Record<string, string>>;
   return JSON.stringify(Object.fromEntries(Object.entries(value).map(([name, each]) => [text(name), text(each)])));
 }
 

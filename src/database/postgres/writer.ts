@@ -8,13 +8,15 @@ import { protect, setAttachment, setLabel, setMetadata } from './additions.ts';
 import { asDatabaseError, isConflict } from './connection.ts';
 import { logExport } from './exports.ts';
 import { reconstruct } from './reconstruction.ts';
-import { deleteResource } from './removal.ts';
+import { deleteResource, deleteSome } from './removal.ts';
 import { ALREADY_STORED, storeCarefully, SUCCESS } from './replacing.ts';
 import { stabilize } from './stability.ts';
 import { insertInstances } from './storing.ts';
 import { type Mode, Transaction } from './transaction.ts';
 import { type ReadStore, text, uuidText } from './values.ts';
 import { addWork, settleWork, takeWork } from './work.ts';
+
+const REST: Outcome = { kind: 'deleted', remaining: undefined, rest: true };
 
 /** Times that a transaction is tried which others that ran beside it undid. */
 const ATTEMPTS = 6;
@@ -134,7 +136,9 @@ class Applying {
       case 'delete': {
         const row = await tx.resource(operation.level, operation.id);
         if (row === undefined) return { kind: 'refused', error: 'UnknownResource' };
-        return { kind: 'deleted', remaining: await deleteResource(tx, operation.level, row) };
+        const { level, most } = operation;
+        if (most !== undefined && (await deleteSome(tx, level, row, most))) return REST;
+        return { kind: 'deleted', remaining: await deleteResource(tx, level, row) };
       }
       case 'protect':
         return protect(tx, operation);

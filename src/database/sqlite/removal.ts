@@ -9,7 +9,7 @@ import { FILE_COLUMNS, type FileRow, type Transaction } from './transaction.ts';
 /** SQL of the row ids of `bottom` that are below (or are) the row of `top` bound to its one parameter. */
 function below(top: Level, bottom: Level): string {
   const parent = LEVEL[bottom].parent;
-  if (top === bottom || parent === undefined) return 'SELECT ?';
+  if (top === bottom || parent === undefined) return 'SELECT ? AS id';
   return `SELECT id FROM ${TABLE[bottom]} WHERE parent IN (${below(top, parent)})`;
 }
 
@@ -48,12 +48,44 @@ export function deleteResource(tx: Transaction, level: Level, row: number): Rema
   return remaining;
 }
 
+/** Deletes `most` of the instances below the row where there are more; false, having changed nothing, where there are not. */
+export function deleteSome(tx: Transaction, level: Level, row: number, most: number): boolean {
+  if (level === 'Instance') return false;
+  const some = tx.rows<FileRow & { id: number; parent: number; public_id: Buffer }>(
+    `SELECT id, parent, public_id, ${FILE_COLUMNS} FROM instances WHERE parent IN (${below(level, 'Series')}) LIMIT ?`,
+    row,
+    most + 1,
+  );
+  if (some.length <= most) return false;
+  const gone = some.slice(0, most);
+  const list = 'SELECT value FROM json_each(?)';
+  const ids = JSON.stringify(gone.map(({ id }) => id));
+  deleteAdditionsOf(tx, 'Instance', list, ids);
+  for (const each of gone) {
+    tx.removeFile(each, true);
+    tx.log('Deleted', 'Instance', each.public_id);
+  }
+  tx.counters.instances -= gone.length;
+  tx.run(`DELETE FROM instances WHERE id IN (${list})`, ids);
+  const empty = tx.rows<{ id: number }>(
+    `SELECT id FROM series s WHERE id IN (${list}) AND NOT EXISTS (SELECT 1 FROM instances WHERE parent = s.id)`,
+    JSON.stringify([...new Set(gone.map(({ parent }) => parent))]),
+  );
+  for (const { id } of empty) deleteResource(tx, 'Series', id);
+  return true;
+}
+
 /** Deletes labels, set metadata and user attachments of the rows of `bottom` below the row of `top`. */
 export function deleteAdditions(tx: Transaction, top: Level, id: number, bottom: Level): void {
-  const where = `level = ${levelNumber(bottom)} AND resource IN (${below(top, bottom)})`;
-  const files = tx.rows<FileRow>(`SELECT ${FILE_COLUMNS} FROM attachments WHERE ${where}`, id);
+  deleteAdditionsOf(tx, bottom, below(top, bottom), id);
+}
+
+/** The same of the rows whose ids `rows` selects, which takes `value`. */
+function deleteAdditionsOf(tx: Transaction, level: Level, rows: string, value: number | string): void {
+  const where = `level = ${levelNumber(level)} AND resource IN (${rows})`;
+  const files = tx.rows<FileRow>(`SELECT ${FILE_COLUMNS} FROM attachments WHERE ${where}`, value);
   for (const file of files) tx.removeFile(file, false);
-  for (const table of ['attachments', 'metadata', 'labels']) tx.run(`DELETE FROM ${table} WHERE ${where}`, id);
+  for (const table of ['attachments', 'metadata', 'labels']) tx.run(`DELETE FROM ${table} WHERE ${where}`, value);
 }
 
 /** Lists the DICOM files below a row as to be removed. */

@@ -9,7 +9,7 @@ import { protect, setAttachment, setLabel, setMetadata } from './additions.ts';
 import { isFull, openWriter } from './connection.ts';
 import { PARENT_LEVELS, Parents } from './parents.ts';
 import { reconstruct } from './reconstruction.ts';
-import { deleteResource } from './removal.ts';
+import { deleteResource, deleteSome } from './removal.ts';
 import { TABLE } from '../rows.ts';
 import { Reserve } from './reserve.ts';
 import { uuidBytes } from './rows.ts';
@@ -20,6 +20,7 @@ import { addWork, settleWork, takeWork } from './work.ts';
 import { logExport } from './exports.ts';
 
 const done: Outcome = { kind: 'done' };
+const REST: Outcome = { kind: 'deleted', remaining: undefined, rest: true };
 
 /** What ends in fewer bytes on the disks. */
 const MAKES_ROOM: ReadonlySet<ReadOperation['kind']> = new Set<ReadOperation['kind']>([
@@ -103,6 +104,7 @@ export class Writer {
         const row = tx.resource(operation.level, operation.id);
         if (row === undefined) return { kind: 'refused', error: 'UnknownResource' };
         this.#parents.forget();
+        if (operation.most !== undefined && deleteSome(tx, operation.level, row.id, operation.most)) return REST;
         return { kind: 'deleted', remaining: deleteResource(tx, operation.level, row.id) };
       }
       case 'protect':

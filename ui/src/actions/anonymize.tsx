@@ -27,14 +27,14 @@ export function Anonymize({ place, resources, onClose, onDone }: ActionProps) {
       run={async () => {
         const Replace = { ...(name !== '' && { PatientName: name }), ...(id !== '' && { PatientID: id }) };
         const ids = resources.map((each) => each.ID);
-        const begun = await anonymize(place, ids, {
+        const { ID } = await anonymize(place, ids, {
           Replace,
           Keep: keep,
           KeepSource: keepSource,
           KeepPrivateTags: privateTags,
           ...(id !== '' && { Force: true }),
         });
-        for (const { ID } of begun) follow(ID, t.actions.anonymizing(what), () => onDone('changed'));
+        follow(ID, t.actions.anonymizing(what), () => onDone('changed'));
       }}
     >
       <p class="muted">{t.actions.anonymizeHint}</p>

@@ -1,9 +1,10 @@
 /** Owns modifying: new values, a look at what becomes of the old ones, then a copy or a change in place. */
 
-import { Plus } from 'lucide';
+import { Plus, X } from 'lucide';
 import { useState } from 'preact/hooks';
 import { type Changes, modify } from '../api/actions.ts';
-import type { Place, Resource } from '../api/resources.ts';
+import { type Dataset, type Place, type Resource, sharedTags, tags } from '../api/resources.ts';
+import { useFetched } from '../parts/fetched.ts';
 import { follow } from '../parts/followed.tsx';
 import { Icon } from '../parts/icon.tsx';
 import { t } from '../texts.ts';
@@ -52,8 +53,49 @@ interface Edited {
   readonly removed: readonly string[];
 }
 
+/** Whether what is known of a patient changes, but not which patient it is. */
+function namesPatient({ values, removed }: Edited): boolean {
+  const changed = [...Object.keys(values), ...removed];
+  return !changed.includes('PatientID') && PATIENT.some((tag) => changed.includes(tag));
+}
+
+/** Resources whose other tags are looked at to show what they are now. */
+const MOST_LOOKED_AT = 10;
+
+/** What the instances of each of these have in common. */
+async function sharedOf(
+  place: Place,
+  resources: readonly Resource[],
+  signal: AbortSignal,
+): Promise<readonly Dataset[]> {
+  return Promise.all(
+    resources.map(async ({ ID }) => (place === 'instances' ? tags(ID, signal) : sharedTags(place, ID, signal))),
+  );
+}
+
+/** Values of a tag (its keyword, or `0010,4000`) in some data sets, each once. */
+function valuesIn(datasets: readonly Dataset[], tag: string): readonly string[] {
+  const wanted = tag.replace(/^([0-9a-f]{4})[-,]?([0-9a-f]{4})$/i, '$1,$2').toLowerCase();
+  const values = datasets.map((dataset) => {
+    const found = Object.entries(dataset).find(([at, { Name }]) => at === wanted || Name.toLowerCase() === wanted);
+    return typeof found?.[1].Value === 'string' ? found[1].Value : '';
+  });
+  return [...new Set(values)];
+}
+
+interface DifferenceProps {
+  readonly place: Place;
+  readonly resources: readonly Resource[];
+  readonly edited: Edited;
+}
+
 /** What will be different: the old values and the new one, tag by tag. */
-function Difference({ resources, edited }: { readonly resources: readonly Resource[]; readonly edited: Edited }) {
+function Difference({ place, resources, edited }: DifferenceProps) {
+  const others = [...Object.keys(edited.values), ...edited.removed].filter((tag) => !FIELDS[place].includes(tag));
+  const known = useFetched(
+    async (signal) => (others.length === 0 ? [] : sharedOf(place, resources.slice(0, MOST_LOOKED_AT), signal)),
+    [place, resources, edited],
+  );
   const rows = [
     ...Object.entries(edited.values).map(([tag, value]) => ({ tag, value })),
     ...edited.removed.map((tag) => ({ tag, value: undefined })),
@@ -70,7 +112,7 @@ function Difference({ resources, edited }: { readonly resources: readonly Resour
         </thead>
         <tbody>
           {rows.map(({ tag, value }) => {
-            const old = valuesOf(resources, tag);
+            const old = others.includes(tag) ? valuesIn(known.value ?? [], tag) : valuesOf(resources, tag);
             return (
               <tr key={tag}>
                 <th scope="row">{t.tags[tag as keyof typeof t.tags] ?? tag}</th>
@@ -98,7 +140,9 @@ interface FieldsProps {
 
 function Fields({ place, resources, edited, onChange }: FieldsProps) {
   const [other, setOther] = useState('');
-  const tags = [...new Set([...FIELDS[place], ...Object.keys(edited.values), ...edited.removed])];
+  const tags = [...new Set([...FIELDS[place], ...Object.keys(edited.values)])].filter(
+    (tag) => !edited.removed.includes(tag),
+  );
   const set = (tag: string, value: string | undefined): void => {
     const { [tag]: _, ...rest } = edited.values;
     onChange({
@@ -153,13 +197,31 @@ function Fields({ place, resources, edited, onChange }: FieldsProps) {
           type="button"
           class="button"
           onClick={() => {
-            if (other.trim() !== '') onChange({ ...edited, removed: [...new Set([...edited.removed, other.trim()])] });
+            const { [other.trim()]: _, ...values } = edited.values;
+            if (other.trim() !== '') onChange({ values, removed: [...new Set([...edited.removed, other.trim()])] });
             setOther('');
           }}
         >
           {t.actions.removeTag}
         </button>
       </div>
+      {edited.removed.length > 0 && (
+        <ul class="row" aria-label={t.actions.removed}>
+          {edited.removed.map((tag) => (
+            <li key={tag} class="row-inline">
+              <del>{t.tags[tag as keyof typeof t.tags] ?? tag}</del>
+              <button
+                type="button"
+                class="button quiet icon-only small"
+                aria-label={t.actions.keepTag(tag)}
+                onClick={() => onChange({ ...edited, removed: edited.removed.filter((each) => each !== tag) })}
+              >
+                <Icon of={X} size={14} />
+              </button>
+            </li>
+          ))}
+        </ul>
+      )}
     </>
   );
 }
@@ -206,8 +268,8 @@ export function Modify({ place, resources, onClose, onDone }: ActionProps) {
       onClose={onClose}
       run={async () => {
         const ids = resources.map((each) => each.ID);
-        const begun = await modify(place, ids, changesOf(place, resources, edited, manner));
-        for (const { ID } of begun) follow(ID, t.actions.modifying(what), () => onDone('changed'));
+        const { ID } = await modify(place, ids, changesOf(place, resources, edited, manner));
+        follow(ID, t.actions.modifying(what), () => onDone('changed'));
       }}
       extra={
         <button type="button" class="button" onClick={() => setReviewing(false)}>
@@ -215,8 +277,11 @@ export function Modify({ place, resources, onClose, onDone }: ActionProps) {
         </button>
       }
     >
-      <Difference resources={resources} edited={edited} />
+      <Difference place={place} resources={resources} edited={edited} />
       <p class="muted">{t.actions.mannerHint[manner]}</p>
+      {manner === 'place' && place !== 'patients' && namesPatient(edited) && (
+        <p class="notice notice-warning">{t.actions.patientHint}</p>
+      )}
     </ActionForm>
   );
 }

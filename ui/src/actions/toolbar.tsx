@@ -3,6 +3,7 @@
 import { Download, EyeOff, Merge, Pencil, Send, ShieldCheck, Split, Tag, Trash2 } from 'lucide';
 import type { IconNode } from 'lucide';
 import { useState } from 'preact/hooks';
+import { url } from '../api.ts';
 import { archiveUrl, MOST_STREAMED, pack, packedUrl } from '../api/actions.ts';
 import { type Place, type Resource, setProtected } from '../api/resources.ts';
 import { follow } from '../parts/followed.tsx';
@@ -90,7 +91,12 @@ export function Toolbar({ place, resources, onDone }: ToolbarProps) {
   const Shown = open === undefined ? undefined : DIALOGS[open];
   return (
     <div class="toolbar" role="group" aria-label={t.actions.title}>
-      {place !== 'instances' && (
+      {place === 'instances' && resources.length === 1 && (
+        <a class="button small" href={url(place, resources[0]?.ID ?? '', 'file')} download>
+          <Icon of={Download} /> {t.actions.file}
+        </a>
+      )}
+      {(place !== 'instances' || resources.length > 1) && (
         <Popover
           closes
           class="small"

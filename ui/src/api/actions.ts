@@ -1,7 +1,7 @@
 /** Owns what is asked for to be done with resources: sending, modifying, anonymising, merging, splitting, deleting, downloading. */
 
 import { get, post, url } from '../api.ts';
-import type { Place } from './resources.ts';
+import { type Place, PLACE_OF } from './resources.ts';
 
 /** A job that was begun. */
 export interface Begun {
@@ -39,18 +39,21 @@ export interface Changes {
   readonly KeepLabels?: boolean;
 }
 
-/** Begins to modify each of these, one job for each. */
-export async function modify(place: Place, ids: readonly string[], changes: Changes): Promise<readonly Begun[]> {
-  const begun: Begun[] = [];
-  for (const id of ids) begun.push(await post(url(place, id, 'modify'), { ...changes, Asynchronous: true }));
-  return begun;
+/** Begins to modify these: one job for all of them. */
+export async function modify(place: Place, Resources: readonly string[], changes: Changes): Promise<Begun> {
+  const [only] = Resources;
+  const body = { ...changes, Asynchronous: true };
+  if (Resources.length === 1 && only !== undefined) return post(url(place, only, 'modify'), body);
+  const [Level] = Object.entries(PLACE_OF).find(([, each]) => each === place) ?? [];
+  return post('tools/bulk-modify', { ...body, Resources, Level });
 }
 
-/** Begins to anonymise each of these, one job for each. */
-export async function anonymize(place: Place, ids: readonly string[], changes: Changes): Promise<readonly Begun[]> {
-  const begun: Begun[] = [];
-  for (const id of ids) begun.push(await post(url(place, id, 'anonymize'), { ...changes, Asynchronous: true }));
-  return begun;
+/** Begins to anonymise these: one job for all of them. */
+export async function anonymize(place: Place, Resources: readonly string[], changes: Changes): Promise<Begun> {
+  const [only] = Resources;
+  const body = { ...changes, Asynchronous: true };
+  if (Resources.length === 1 && only !== undefined) return post(url(place, only, 'anonymize'), body);
+  return post('tools/bulk-anonymize', { ...body, Resources });
 }
 
 /** Begins to move studies (or series) into one study. */

@@ -148,10 +148,16 @@ export async function metadata(place: Place, id: string, signal?: AbortSignal): 
   return get(url(place, id, 'metadata'), { signal, query: { expand: true } });
 }
 
-/** Sets one metadata (`undefined` deletes it). */
-export async function setMetadata(place: Place, id: string, name: string, value: string | undefined): Promise<void> {
+/** Sets one metadata (`undefined` deletes it); `isNew` where there is none of this name to be replaced. */
+export async function setMetadata(
+  place: Place,
+  id: string,
+  name: string,
+  value: string | undefined,
+  isNew: boolean,
+): Promise<void> {
   const address = url(place, id, 'metadata', name);
-  const options = await revisionOf(address);
+  const options = isNew ? {} : await revisionOf(address);
   if (value === undefined) await remove(address, options);
   else await put(address, value, options);
 }
@@ -186,11 +192,14 @@ export async function attachments(place: Place, id: string, signal?: AbortSignal
   );
 }
 
-/** Adds a file under a name, or replaces it. */
-export async function attach(place: Place, id: string, name: string, file: Blob): Promise<void> {
+/** Adds a file under a name, or replaces it (`isNew`: there is none of this name). */
+export async function attach(place: Place, id: string, name: string, file: Blob, isNew: boolean): Promise<void> {
   const address = url(place, id, 'attachments', name);
-  await put(address, await file.arrayBuffer(), await revisionOf(`${address}/size`));
+  await put(address, file, { ...(isNew ? {} : await revisionOf(`${address}/size`)), deadline: LONG });
 }
+
+/** Milliseconds that a file may take. */
+const LONG = 30 * 60_000;
 
 /** Takes a file away. */
 export async function detach(place: Place, id: string, name: string): Promise<void> {

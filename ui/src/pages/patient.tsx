@@ -1,8 +1,9 @@
 /** Owns the page of one patient. */
 
-import { Page } from '../parts/page.tsx';
+import { StudiesOf } from '../resource/children.tsx';
+import { ResourcePage } from '../resource/page.tsx';
 
 /** The page; `id` is Orthanc's. */
 export function Patient({ id }: { readonly id: string }) {
-  return <Page title={id}>{null}</Page>;
+  return <ResourcePage place="patients" id={id} content={(loaded) => <StudiesOf loaded={loaded} />} />;
 }

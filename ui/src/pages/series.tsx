@@ -1,8 +1,9 @@
 /** Owns the page of one series. */
 
-import { Page } from '../parts/page.tsx';
+import { InstancesOf } from '../resource/children.tsx';
+import { ResourcePage } from '../resource/page.tsx';
 
 /** The page; `id` is Orthanc's. */
 export function Series({ id }: { readonly id: string }) {
-  return <Page title={id}>{null}</Page>;
+  return <ResourcePage place="series" id={id} content={(loaded) => <InstancesOf loaded={loaded} />} />;
 }

@@ -1,8 +1,9 @@
 /** Owns the page of one study. */
 
-import { Page } from '../parts/page.tsx';
+import { SeriesOf } from '../resource/children.tsx';
+import { ResourcePage } from '../resource/page.tsx';
 
 /** The page; `id` is Orthanc's. */
 export function Study({ id }: { readonly id: string }) {
-  return <Page title={id}>{null}</Page>;
+  return <ResourcePage place="studies" id={id} content={(loaded) => <SeriesOf loaded={loaded} />} />;
 }

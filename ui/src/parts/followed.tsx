@@ -61,9 +61,19 @@ function dismiss(id: string): void {
   followed.value = followed.value.filter((each) => each.id !== id);
 }
 
+/** The page of what a job made, where it says that. */
+function resultOf({ Content }: Job): string | undefined {
+  const { Path, TargetStudy } = Content;
+  if (typeof TargetStudy === 'string') return `studies/${TargetStudy}`;
+  return typeof Path === 'string' && /^\/(patients|studies|series|instances)\/[0-9a-f-]+$/.test(Path)
+    ? Path
+    : undefined;
+}
+
 function Row({ each }: { readonly each: Followed }) {
   const { id, title, job: at, lost } = each;
   const failed = lost ?? (at?.State === 'Failure' ? at.ErrorDetails || at.ErrorDescription : undefined);
+  const result = at?.State === 'Success' ? resultOf(at) : undefined;
   const icon = failed !== undefined ? CircleAlert : at?.State === 'Success' ? CircleCheck : LoaderCircle;
   return (
     <li class={failed !== undefined ? 'failed' : at?.State === 'Success' ? 'succeeded' : ''}>
@@ -73,6 +83,11 @@ function Row({ each }: { readonly each: Followed }) {
         {failed !== undefined && <p class="small">{failed}</p>}
         {!hasEnded(each) && <progress max={100} value={at?.Progress ?? 0} aria-label={title} />}
       </div>
+      {result !== undefined && (
+        <a class="button quiet small" href={href(result)}>
+          {t.actions.showResult}
+        </a>
+      )}
       {hasEnded(each) ? (
         <button type="button" class="button quiet icon-only small" onClick={() => dismiss(id)}>
           <Icon of={X} />

@@ -4,6 +4,7 @@ import { ImageOff } from 'lucide';
 import { useEffect, useState } from 'preact/hooks';
 import { pictureUrl, resource } from '../api/resources.ts';
 import { Icon } from './icon.tsx';
+import { mayBePicture } from './modalities.tsx';
 
 /** Instances that stand for series: remembered, for lists show the same series again and again. */
 const MOST = 2000;
@@ -29,14 +30,18 @@ interface ThumbnailProps {
   readonly size: number;
   readonly instance?: string | undefined;
   readonly series?: string | undefined;
+  /** Of what is shown, several with backslashes: of some there is no picture to ask for. */
+  readonly modality?: string | undefined;
 }
 
 /** A small picture, decorative: what it belongs to says its name. */
-export function Thumbnail({ size, instance, series }: ThumbnailProps) {
+export function Thumbnail({ size, instance, series, modality = '' }: ThumbnailProps) {
+  const none = !mayBePicture(modality);
   const [shown, setShown] = useState(instance ?? (series === undefined ? undefined : middles.get(series)));
-  const [failed, setFailed] = useState(false);
+  const [failed, setFailed] = useState(none);
   useEffect(() => {
-    setFailed(false);
+    setFailed(none);
+    if (none) return;
     if (instance !== undefined || series === undefined) {
       setShown(instance);
       return;
@@ -50,7 +55,7 @@ export function Thumbnail({ size, instance, series }: ThumbnailProps) {
       clearTimeout(wait);
       stop.abort();
     };
-  }, [instance, series]);
+  }, [instance, series, none]);
   return (
     <span class="thumbnail" style={{ width: `${size}px`, height: `${size}px` }}>
       {failed && <Icon of={ImageOff} size={Math.min(18, size / 2)} />}

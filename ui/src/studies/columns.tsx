@@ -15,8 +15,9 @@ import { COLUMNS, type ColumnName, columns } from './filter.ts';
 
 /** One column. */
 export interface StudyColumn {
-  /** A track of the grid. */
-  readonly width: string;
+  /** Pixels that it needs, and its part of what is left over. */
+  readonly least: number;
+  readonly part?: number;
   readonly cell: (study: Resource) => ComponentChildren;
   readonly numeric?: true;
 }
@@ -27,39 +28,45 @@ const asked = (study: Resource, tag: string): string => study.RequestedTags?.[ta
 
 /** Every column by name. */
 export const STUDY_COLUMNS: Readonly<Record<ColumnName, StudyColumn>> = {
-  preview: { width: '40px', cell: (study) => <Thumbnail size={34} series={study.Series?.[0]} /> },
+  preview: {
+    least: 36,
+    cell: (study) => <Thumbnail size={34} series={study.Series?.[0]} modality={asked(study, 'ModalitiesInStudy')} />,
+  },
   name: {
-    width: 'minmax(150px, 1.7fr)',
+    least: 130,
+    part: 1.7,
     cell: (study) => (
       <a class="study-name" href={href(`studies/${study.ID}`)} title={patient(study, 'PatientName')}>
         {personName(patient(study, 'PatientName')) || <span class="muted">{t.studies.noName}</span>}
       </a>
     ),
   },
-  id: { width: 'minmax(96px, 1fr)', cell: (study) => patient(study, 'PatientID') },
-  birth: { width: '92px', cell: (study) => date(patient(study, 'PatientBirthDate')) },
-  sex: { width: '44px', cell: (study) => patient(study, 'PatientSex') },
+  id: { least: 88, part: 1, cell: (study) => patient(study, 'PatientID') },
+  birth: { least: 84, cell: (study) => date(patient(study, 'PatientBirthDate')) },
+  sex: { least: 34, cell: (study) => patient(study, 'PatientSex') },
   date: {
-    width: '126px',
+    least: 82,
+    part: 0.5,
     cell: (study) => (
-      <>
-        {date(main(study, 'StudyDate'))} <span class="muted">{time(main(study, 'StudyTime'))}</span>
-      </>
+      <span class="date-time">
+        <span>{date(main(study, 'StudyDate'))}</span>
+        <span class="muted">{time(main(study, 'StudyTime'))}</span>
+      </span>
     ),
   },
-  modalities: { width: '92px', cell: (study) => <Modalities value={asked(study, 'ModalitiesInStudy')} /> },
-  description: { width: 'minmax(150px, 2fr)', cell: (study) => main(study, 'StudyDescription') },
-  accession: { width: 'minmax(92px, 1fr)', cell: (study) => main(study, 'AccessionNumber') },
-  referring: { width: 'minmax(110px, 1fr)', cell: (study) => personName(main(study, 'ReferringPhysicianName')) },
-  institution: { width: 'minmax(110px, 1fr)', cell: (study) => main(study, 'InstitutionName') },
+  modalities: { least: 66, part: 0.3, cell: (study) => <Modalities value={asked(study, 'ModalitiesInStudy')} /> },
+  description: { least: 130, part: 2, cell: (study) => main(study, 'StudyDescription') },
+  accession: { least: 92, part: 0.8, cell: (study) => main(study, 'AccessionNumber') },
+  referring: { least: 110, part: 1, cell: (study) => personName(main(study, 'ReferringPhysicianName')) },
+  institution: { least: 110, part: 1, cell: (study) => main(study, 'InstitutionName') },
   series: {
-    width: '58px',
+    least: 46,
     numeric: true,
     cell: (study) => asked(study, 'NumberOfStudyRelatedSeries') || study.Series?.length,
   },
-  instances: { width: '80px', numeric: true, cell: (study) => asked(study, 'NumberOfStudyRelatedInstances') },
-  labels: { width: 'minmax(84px, 1fr)', cell: (study) => <Labels of={study.Labels ?? []} /> },
-  received: { width: '132px', cell: (study) => timestamp(study.LastUpdate) },
+  instances: { least: 62, numeric: true, cell: (study) => asked(study, 'NumberOfStudyRelatedInstances') },
+  labels: { least: 84, part: 0.8, cell: (study) => <Labels of={study.Labels ?? []} /> },
+  received: { least: 120, cell: (study) => timestamp(study.LastUpdate) },
 };
 
 /** The button that opens the choice of columns. */

@@ -58,7 +58,6 @@ const INITIAL: readonly ColumnName[] = [
   'preview',
   'name',
   'id',
-  'birth',
   'date',
   'modalities',
   'description',

@@ -17,6 +17,10 @@ import { Unfolded, unfoldedHeight } from './unfolded.tsx';
 
 /** Pixels of a row and of the headings. */
 const ROW = 44;
+/** Pixels of the columns at the edges, between columns, and beside them. */
+const EDGE = 28;
+const GAP = 8;
+const PADDING = 16;
 /** Rows above and below what is in sight. */
 const MARGIN = 8;
 
@@ -147,7 +151,7 @@ function Row({ study, index, top, open, onUnfold, onSelect }: RowProps) {
           {STUDY_COLUMNS[column].cell(study)}
         </div>
       ))}
-      <div role="cell">
+      <div role="cell" class="study-end">
         <a
           class="button quiet icon-only small"
           href={href(`view/${study.ID}`)}
@@ -228,7 +232,13 @@ export function List({ rows, onSight }: ListProps) {
     select(between, chosen);
   };
 
-  const tracks = ['28px', '28px', ...columns.value.map((name) => STUDY_COLUMNS[name].width), '36px'].join(' ');
+  const shownColumns = columns.value.map((name) => STUDY_COLUMNS[name]);
+  const tracks = [
+    ...[EDGE, EDGE].map((pixels) => `${pixels}px`),
+    ...shownColumns.map(({ least, part }) => (part === undefined ? `${least}px` : `minmax(${least}px, ${part}fr)`)),
+    `${EDGE}px`,
+  ].join(' ');
+  const least = shownColumns.reduce((sum, column) => sum + column.least + GAP, EDGE * 3 + GAP * 2 + PADDING * 2);
   const indexes = Array.from({ length: Math.max(0, last - first + 1) }, (_, offset) => first + offset);
   const shown = indexes.map((index) => rows.at(index)).filter((each) => each !== undefined);
   const allChosen = shown.length > 0 && shown.every((study) => selection.value.has(study.ID));
@@ -239,7 +249,7 @@ export function List({ rows, onSight }: ListProps) {
       role="table"
       aria-label={t.nav.studies}
       aria-rowcount={total + 1}
-      style={{ '--tracks': tracks }}
+      style={{ '--tracks': tracks, '--least': `${least}px`, '--gap': `${GAP}px`, '--padding': `${PADDING}px` }}
       onKeyDown={moveFocus}
       tabIndex={-1}
     >

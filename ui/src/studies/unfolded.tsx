@@ -30,10 +30,10 @@ export function Unfolded({ study }: { readonly study: string }) {
     <ul class="unfolded" aria-label={t.studies.seriesOfStudy}>
       {ordered.map(({ ID, MainDicomTags: tags, Instances = [] }) => (
         <li key={ID} style={{ height: `${SERIES_HEIGHT}px` }}>
-          <Thumbnail size={42} instance={Instances[Math.floor(Instances.length / 2)]} />
+          <Thumbnail size={42} instance={Instances[Math.floor(Instances.length / 2)]} modality={tags['Modality']} />
           <span class="badge modality">{tags['Modality']}</span>
           <a class="ellipsis" href={href(`series/${ID}`)}>
-            {tags['SeriesNumber'] !== undefined && <span class="muted">{tags['SeriesNumber']} · </span>}
+            {(tags['SeriesNumber'] ?? '') !== '' && <span class="muted">{tags['SeriesNumber']} · </span>}
             {tags['SeriesDescription'] || tags['ProtocolName'] || t.studies.noDescription}
           </a>
           <span class="muted ellipsis">{tags['BodyPartExamined']}</span>

@@ -2,7 +2,7 @@
 
 import { FileText, LoaderCircle } from 'lucide';
 import { useEffect, useLayoutEffect, useRef } from 'preact/hooks';
-import { messageOf } from '../api.ts';
+import { ApiError, messageOf } from '../api.ts';
 import { Icon } from '../parts/icon.tsx';
 import { href } from '../router.ts';
 import { t } from '../texts.ts';
@@ -30,7 +30,7 @@ const levelText = ({ center, width }: Level): string => t.viewer.level(t.viewer.
 function Corner({ place, lines }: { readonly place: string; readonly lines: readonly string[] }) {
   const written = lines.filter((line) => line !== '');
   return (
-    <div class={`corner ${place}`}>
+    <div class={`words ${place}`}>
       {written.map((line) => (
         <div key={line}>{line}</div>
       ))}
@@ -122,9 +122,10 @@ function Trouble({ error }: { readonly error: unknown }) {
       </div>
     );
   }
+  const isDamaged = error instanceof ApiError && (error.status === 400 || error.status === 415);
   return (
     <div class="trouble" role="alert">
-      <p>{messageOf(error)}</p>
+      <p>{isDamaged ? t.viewer.damaged : messageOf(error)}</p>
     </div>
   );
 }

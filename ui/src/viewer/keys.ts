@@ -79,6 +79,7 @@ export const SHORTCUTS: readonly { readonly title: string; readonly shortcuts: r
       tool('e', 'ellipse', t.viewer.ellipse),
       tool('q', 'probe', t.viewer.probe),
       { keys: ['delete', 'backspace'], title: t.viewer.keys.deleteOne, act: (room) => room.clearSelected() },
+      { keys: ['escape'], title: t.viewer.keys.cancel, act: (room) => room.cancel() },
       { keys: ['shift+delete'], title: t.viewer.clear, act: (room) => room.clear() },
     ],
   },
@@ -162,13 +163,14 @@ function keyOf(event: KeyboardEvent): string {
 /** Whether the keys belong to what has the focus: text, a choice, the way through the images. */
 const isTaken = (target: EventTarget | null, key: string): boolean => {
   if (!(target instanceof Element)) return false;
-  if (target.closest('dialog, textarea, select, input:not([type="range"])') !== null) return true;
-  if (key === ' ') return target.closest('button, a, summary') !== null;
-  return target.matches('input[type="range"]') && /^(arrow|page|home|end)/.test(key);
+  if (target.closest('dialog, textarea, input:not([type="range"])') !== null) return true;
+  if (key === ' ') return target.closest('button, a, summary, select') !== null;
+  return target.matches('select, input[type="range"]') && /^(arrow|page|home|end)/.test(key);
 };
 
-/** Acts on a key. */
+/** Acts on a key, on its way down: the renderer would keep every key of a viewport for itself, Tab as well. */
 export function onKey(room: Room, event: KeyboardEvent): void {
+  if (event.target instanceof Element && event.target.matches('.picture')) event.stopPropagation();
   if (event.ctrlKey || event.metaKey || event.altKey || event.defaultPrevented) return;
   const key = keyOf(event);
   const act = acts.get(key);
@@ -189,6 +191,7 @@ export function keyName(key: string): string {
     home: 'Home',
     end: 'End',
     ' ': 'Space',
+    escape: 'Esc',
     delete: 'Del',
     backspace: '⌫',
   };

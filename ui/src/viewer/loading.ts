@@ -42,6 +42,7 @@ export class Loading {
   readonly #looking = new Map<string, Looking>();
   readonly #fetching = new Map<string, Fetching>();
   readonly #failed = new Set<string>();
+  readonly #thrown = new WeakSet<Error>();
   /** Colours with a fourth channel: see `imageOf`. */
   readonly #opacity: boolean;
   #ahead = 0;
@@ -113,10 +114,20 @@ export class Loading {
   }
 
   async #picture(stack: Stack, frame: Frame, signal: AbortSignal): Promise<Types.IImage> {
-    const info = await stack.header(frame);
-    signal.throwIfAborted();
-    const response = await patiently(frame, info.tabled, signal);
-    return imageOf(frame.imageId, await response.arrayBuffer(), info, this.#opacity);
+    try {
+      const info = await stack.header(frame);
+      signal.throwIfAborted();
+      const response = await patiently(frame, info.tabled, signal);
+      return imageOf(frame.imageId, await response.arrayBuffer(), info, this.#opacity);
+    } catch (thrown) {
+      if (thrown instanceof Error) this.#thrown.add(thrown);
+      throw thrown;
+    }
+  }
+
+  /** Whether this was thrown by a picture, which its viewport then shows. */
+  hasThrown(reason: unknown): boolean {
+    return reason instanceof Error && this.#thrown.has(reason);
   }
 
   /** Calls off what is fetched ahead for series that no viewport shows. */

@@ -25,17 +25,32 @@ function imagePlane({ plane, spacing, rows, columns, aspect, ...info }: FrameInf
   };
 }
 
+/** What the values of all slices fit in, which decides what a volume is made of: the pictures hold values of the modality. */
+function wordOf({ bitsStored, signed, slope, intercept, tabled }: FrameInfo): {
+  bitsAllocated: number;
+  signed: boolean;
+} {
+  const least = signed ? -(2 ** (bitsStored - 1)) : 0;
+  const ends = [least, least + 2 ** bitsStored - 1].map((value) => value * slope + intercept);
+  const [low, high] = [Math.min(...ends), Math.max(...ends)];
+  const isWhole = !tabled && Number.isInteger(slope) && Number.isInteger(intercept);
+  if (isWhole && low >= -0x8000 && high <= 0x7fff) return { bitsAllocated: 16, signed: true };
+  if (isWhole && low >= 0 && high <= 0xffff) return { bitsAllocated: 16, signed: false };
+  return { bitsAllocated: 32, signed: true };
+}
+
 function imagePixel(info: FrameInfo): Record<string, unknown> {
   const color = !info.photometric.startsWith('MONOCHROME');
+  const { bitsAllocated, signed } = color ? { bitsAllocated: 8, signed: false } : wordOf(info);
   return {
     samplesPerPixel: color ? 3 : 1,
     photometricInterpretation: color ? 'RGB' : info.photometric,
     rows: info.rows,
     columns: info.columns,
-    bitsAllocated: color || info.bitsStored <= 8 ? 8 : 16,
-    bitsStored: color ? 8 : info.bitsStored,
-    highBit: color ? 7 : info.bitsStored - 1,
-    pixelRepresentation: info.signed ? 1 : 0,
+    bitsAllocated,
+    bitsStored: bitsAllocated,
+    highBit: bitsAllocated - 1,
+    pixelRepresentation: signed ? 1 : 0,
   };
 }
 

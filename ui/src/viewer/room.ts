@@ -183,6 +183,7 @@ export class Room {
 
   /** Gives the first pointer a tool. */
   use(tool: Tool): void {
+    this.cancel();
     this.tool.value = tool;
     openStage().then((stage) => stage.use(tool, this.planes.value ? 'planes' : 'stacks'), notifyError);
   }
@@ -253,8 +254,14 @@ export class Room {
     if (stack !== undefined) openStage().then((stage) => stage.close(stack), notifyError);
   }
 
+  /** Gives up what is just being drawn. */
+  cancel(): void {
+    for (const view of this.views.value) view.cancel();
+  }
+
   /** Removes all measurements. */
   clear(): void {
+    this.cancel();
     for (const each of annotation.state.getAllAnnotations())
       annotation.state.removeAnnotation(each.annotationUID ?? '');
     this.#redraw();
@@ -262,6 +269,7 @@ export class Room {
 
   /** Removes the measurements that are selected; the last one where none is. */
   clearSelected(): void {
+    this.cancel();
     const selected = annotation.selection.getAnnotationsSelected();
     const last = annotation.state.getAllAnnotations().at(-1)?.annotationUID;
     for (const uid of selected.length > 0 ? selected : last === undefined ? [] : [last])

@@ -44,6 +44,12 @@ interface StreamingVolume {
 export const isStack = (viewport: Viewport): viewport is Types.IStackViewport =>
   viewport.type === Enums.ViewportType.STACK;
 
+/** Whether a viewport shows all of its image, in its middle. */
+function isWhole(viewport: Types.IStackViewport): boolean {
+  const [right, down] = viewport.getPan();
+  return Math.abs(viewport.getZoom() - 1) < 0.001 && Math.hypot(right, down) < 1;
+}
+
 /** The one renderer of the page. */
 export class Stage {
   readonly loading: Loading;
@@ -82,9 +88,16 @@ export class Stage {
     this.#engine.disableElement(id);
   }
 
-  /** Fits the pictures to elements whose size has changed. */
+  /** Fits the pictures to elements whose size has changed; those that somebody zoomed or moved stay as they are. */
   resize(): void {
+    const whole = (this.#engine.getViewports() as Viewport[]).filter(isStack).filter(isWhole);
     this.#engine.resize(true, true);
+    for (const viewport of whole) {
+      const { rotation = 0, flipHorizontal = false, flipVertical = false } = viewport.getViewPresentation();
+      viewport.resetCamera();
+      viewport.setViewPresentation({ rotation, flipHorizontal, flipVertical });
+      viewport.render();
+    }
   }
 
   /** Gives the first pointer a tool. */
@@ -93,14 +106,22 @@ export class Stage {
     activate(group, tool);
   }
 
-  /** Shows a series in a viewport, at one of its frames. Throws what loading that frame throws. */
-  async show(viewport: Types.IStackViewport, stack: Stack, index: number): Promise<void> {
+  /** Fetches the frame of a series that is shown first; answers what went wrong. */
+  async prepare(stack: Stack, index: number): Promise<unknown> {
     this.loading.add(stack);
     const frame = stack.frames[index];
-    if (frame === undefined) return;
-    // The renderer swallows what goes wrong, so the picture is fetched first.
-    const image = await this.loading.load(frame.imageId);
-    if (cache.getImageLoadObject(frame.imageId) === undefined) cache.putImageSync(frame.imageId, image);
+    if (frame === undefined) return undefined;
+    try {
+      const image = await this.loading.load(frame.imageId);
+      if (cache.getImageLoadObject(frame.imageId) === undefined) cache.putImageSync(frame.imageId, image);
+      return undefined;
+    } catch (thrown) {
+      return thrown;
+    }
+  }
+
+  /** Shows a series in a viewport, at one of its frames, which is prepared. */
+  async show(viewport: Types.IStackViewport, stack: Stack, index: number): Promise<void> {
     await viewport.setStack(
       stack.frames.map(({ imageId }) => imageId),
       index,
@@ -167,6 +188,10 @@ async function open(): Promise<Stage> {
   for (const type of [Enums.RequestType.Interaction, Enums.RequestType.Prefetch])
     imageLoadPoolManager.setMaxSimultaneousRequests(type, 5);
   const loading = new Loading(getShouldUseCPURendering());
+  // The renderer says of a picture that fails that it failed, and leaves the promises of it to nobody.
+  addEventListener('unhandledrejection', (event) => {
+    if (loading.hasThrown(event.reason)) event.preventDefault();
+  });
   imageLoader.registerImageLoader('isen', (imageId: string) => ({
     promise: loading.load(imageId),
   }));
@@ -174,7 +199,6 @@ async function open(): Promise<Stage> {
   defineTools((target) => unitOf(loading, target));
   const stage = new Stage(loading);
   activate('stacks', 'window');
-  activate('planes', 'crosshairs');
   return stage;
 }
 

@@ -36,7 +36,7 @@ import { keyName } from './keys.ts';
 import { presetsFor } from './presets.ts';
 import { type Layout, LAYOUTS, type Room } from './room.ts';
 import type { Tool } from './tools.ts';
-import { type ExternalViewer, linkTo } from './viewers.ts';
+import { type ExternalViewer, linkTo } from '../api/other-viewers.ts';
 
 interface ButtonProps {
   readonly icon: IconNode;
@@ -209,7 +209,7 @@ function OtherViewers({ room, viewers }: { readonly room: Room; readonly viewers
           title={`${t.viewer.openIn} ${viewer.Name}`}
         >
           <Icon of={ExternalLink} size={18} />
-          <span>{viewer.Name}</span>
+          <b>{viewer.Name}</b>
         </a>
       ))}
     </>

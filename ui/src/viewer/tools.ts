@@ -95,10 +95,11 @@ function lines(stats: Stats, valueUnit: string): string[] {
     const values = typeof stats.value === 'number' ? [stats.value] : stats.value;
     return [values.map(value).join(' / '), t.viewer.pixelAt(column, row)];
   }
-  if (stats.area !== undefined && stats.mean !== undefined && stats.stdDev !== undefined) {
+  // Nothing has a mean in an area without pixels.
+  if (stats.area !== undefined && Number.isFinite(stats.mean)) {
     return [
-      t.viewer.mean(value(stats.mean)),
-      t.viewer.deviation(value(stats.stdDev)),
+      t.viewer.mean(value(stats.mean ?? 0)),
+      t.viewer.deviation(value(stats.stdDev ?? 0)),
       ...(stats.min === undefined || stats.max === undefined
         ? []
         : [t.viewer.range(number(stats.min), value(stats.max))]),

@@ -1,7 +1,8 @@
 /** Owns one viewport: what it shows, how, and what can be done with it. The page reads its signals. */
 
-import { signal } from '@preact/signals';
+import { batch, signal } from '@preact/signals';
 import { Enums, type Types, utilities } from '@cornerstonejs/core';
+import { cancelActiveManipulations } from '@cornerstonejs/tools';
 import { isAborted } from '../api.ts';
 import { letters, type Vector } from './geometry.ts';
 import type { FrameInfo } from './info.ts';
@@ -109,14 +110,20 @@ export class View {
       const viewport = this.#viewport;
       if (viewport === undefined || !isStack(viewport)) return;
       stage.loading.leave(this.id);
-      this.stack.value = stack;
-      this.count.value = stack.frames.length;
       const index = Math.min(from, stack.frames.length - 1);
-      this.index.value = index;
-      this.rate.value = this.info?.rate ?? USUAL_RATE;
+      // What is shown stays until there is something else; where this fails, others of the series can still be gone to.
+      const trouble = await stage.prepare(stack, index);
+      until.throwIfAborted();
+      batch(() => {
+        this.stack.value = stack;
+        this.count.value = stack.frames.length;
+        this.index.value = index;
+        this.rate.value = this.info?.rate ?? USUAL_RATE;
+      });
       await stage.show(viewport, stack, index);
       until.throwIfAborted();
       this.#arrived(index);
+      this.error.value = trouble;
       // Where they fail, every frame that needs its own says so.
       stack.headers().catch(() => undefined);
     } catch (thrown) {
@@ -275,6 +282,11 @@ export class View {
     });
   }
 
+  /** Gives up what is just being drawn or moved. */
+  cancel(): void {
+    if (this.#viewport !== undefined) cancelActiveManipulations(this.#viewport.element);
+  }
+
   /** Draws again what lies over the picture. */
   redraw(): void {
     this.#viewport?.render();
@@ -300,7 +312,8 @@ export class View {
   #readLevel(): void {
     const { voiRange, invert } = this.#properties();
     this.inverted.value = invert ?? false;
-    if (voiRange === undefined) return;
+    // Before the first picture there is none, whatever the renderer's types say.
+    if (!voiRange) return;
     const level = levelOf(voiRange, this.#voi());
     const before = this.level.value;
     if (before?.center !== level.center || before.width !== level.width) this.level.value = level;

@@ -15,7 +15,7 @@ import { Room } from './room.ts';
 import { openStage, type Stage } from './stage.ts';
 import { Strip } from './strip.tsx';
 import { Toolbar } from './toolbar.tsx';
-import { type ExternalViewer, listViewers } from './viewers.ts';
+import { type ExternalViewer, listViewers } from '../api/other-viewers.ts';
 import './viewer.css';
 
 /** The same for every study. */
@@ -59,10 +59,10 @@ export function Viewer({ studyId, seriesId }: { readonly studyId: string; readon
       },
     );
     const press = (event: KeyboardEvent): void => onKey(created, event);
-    addEventListener('keydown', press);
+    addEventListener('keydown', press, { capture: true });
     return () => {
       stop.abort();
-      removeEventListener('keydown', press);
+      removeEventListener('keydown', press, { capture: true });
       created.close();
     };
   }, [studyId]);

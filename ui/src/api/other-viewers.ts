@@ -1,7 +1,6 @@
 /** Owns the links to other viewers, which the server's configuration names. */
 
 import { get } from '../api.ts';
-import type { FrameInfo } from './info.ts';
 
 /** One of the option `Viewers`. */
 export interface ExternalViewer {
@@ -18,7 +17,7 @@ interface Shown {
   /** Orthanc's ids. */
   readonly study: string;
   readonly series: string;
-  readonly info: FrameInfo;
+  readonly info: { readonly texts: { readonly StudyInstanceUID: string; readonly SeriesInstanceUID: string } };
 }
 
 /** The address of what is shown in another viewer: identifiers are all that it may carry, no data of the patient. */

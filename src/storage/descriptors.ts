@@ -1,0 +1,24 @@
+/** Owns calls on file descriptors by callback: the promise forms cost the main thread twice as much, and every image pays them. */
+
+import { open, read, write } from 'node:fs';
+
+/** Opens a file; what is made is everybody's to read. */
+export function openFd(path: string, flags: number): Promise<number> {
+  return new Promise((resolve, reject) => {
+    open(path, flags, 0o644, (error, fd) => (error ? reject(error) : resolve(fd)));
+  });
+}
+
+/** Writes of `bytes` from `at` up to `end`, to the same place in the file; answers how many. */
+export function writeSome(fd: number, bytes: Uint8Array, at: number, end: number): Promise<number> {
+  return new Promise((resolve, reject) => {
+    write(fd, bytes, at, end - at, at, (error, written) => (error ? reject(error) : resolve(written)));
+  });
+}
+
+/** Reads into `bytes` from `at` on, from a place in the file; answers how many, 0 at its end. */
+export function readSome(fd: number, bytes: Uint8Array, at: number, position: number): Promise<number> {
+  return new Promise((resolve, reject) => {
+    read(fd, bytes, at, bytes.length - at, position, (error, count) => (error ? reject(error) : resolve(count)));
+  });
+}
