@@ -10,7 +10,7 @@ import { ROOT } from '../peer.ts';
 /** Attributes that people read or hear. */
 const SPOKEN = new Set(['title', 'alt', 'placeholder', 'label', 'aria-label', 'aria-description', 'aria-valuetext']);
 /** Names, which are the same in every language. */
-const NAMES = new Set(['Isen', 'Authorization', 'ID']);
+const NAMES = new Set(['Isen', 'Authorization', 'ID', 'TLS']);
 
 const hasWords = (text: string): boolean =>
   /\p{L}{2}/u.test(text) && !NAMES.has(text.trim()) && !/^\w+:\/\/\S+$/.test(text);
