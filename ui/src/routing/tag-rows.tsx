@@ -31,7 +31,7 @@ export function TagRows({ rows, onRows, offered = [] }: TagRowsProps) {
         <div key={index} class="pair">
           <input
             aria-label={words.tag}
-            placeholder="Modality, 0018,1030 …"
+            placeholder={words.tagExample}
             list={list}
             autocomplete="off"
             spellcheck={false}

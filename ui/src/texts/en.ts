@@ -663,6 +663,7 @@ export const en = {
     gone: 'not known any more',
   },
   rules: {
+    tagExample: 'Modality, 0018,1030 …',
     title: 'Rules',
     add: 'Add a rule',
     none: 'There are no rules yet',
