@@ -19,7 +19,7 @@ import {
   TABLES,
 } from './database/copy.ts';
 import { IsenError } from './errors.ts';
-import { openBullQueue } from './jobs/bullmq.ts';
+import { openBullQueue, positionsIn } from './jobs/bullmq.ts';
 import { copyQueues, isPosition, type QueueCopy, queueBehindPort, queueInRows } from './jobs/queue-copy.ts';
 import { copyFile, hasFile, type StoredFile } from './storage/copy.ts';
 import type { Storage } from './storage/storage.ts';
@@ -359,7 +359,7 @@ async function openQueue(config: Config, closers: (() => Promise<void>)[]): Prom
   if (redis === undefined) return undefined;
   const queue = await openBullQueue({ redis, capacity: QUEUE_CAPACITY });
   closers.push(() => queue.close());
-  return queueBehindPort(queue);
+  return queueBehindPort(queue, () => positionsIn(redis));
 }
 
 /**

@@ -135,7 +135,8 @@ async function fill(url: string): Promise<void> {
   await put(url, '/modalities/rested', JSON.stringify({ AET: 'RESTED', Host: '127.0.0.1', Port: 9 }));
   await put(url, '/peers/other', JSON.stringify(['http://127.0.0.1:9']));
   await put(url, '/routes/some', JSON.stringify({ When: { Tags: { PatientID: 'P1' } }, To: 'away' }));
-  await ask(url, '/modalities/rested/queue/pause', { method: 'POST' });
+  await put(url, '/modalities/idle', JSON.stringify({ AET: 'IDLE', Host: '127.0.0.1', Port: 9 }));
+  for (const name of ['rested', 'idle']) await ask(url, `/modalities/${name}/queue/pause`, { method: 'POST' });
   const waiting = Array.from({ length: INSTANCES }, (_, index) => index);
   await Promise.all(
     Array.from({ length: 8 }, async () => {
@@ -217,7 +218,7 @@ async function portrait(url: string): Promise<Record<string, unknown>> {
   const instances = JSON.parse(await ask(url, '/instances')) as string[];
   for (const id of instances.filter((_, index) => index % 90 === 0))
     seen[id] = await ask(url, `/instances/${id}/attachments/dicom/verify-md5`, { method: 'POST' });
-  const queues = ['away', 'rested'].map(async (name) => {
+  const queues = ['away', 'rested', 'idle'].map(async (name) => {
     const { Waiting, Retrying, Failed, Paused } = JSON.parse(await ask(url, `/modalities/${name}/queue`)) as Record<
       string,
       unknown

@@ -36,6 +36,7 @@ const SETTLE = operation('settle');
 const RECLAIM = operation('reclaim');
 const LIST = operation('list');
 const COUNT = operation('count');
+const POSITIONS = operation('positions');
 const LEASE = new RedisScript('jobs/bullmq/lease.lua');
 
 const ALL: readonly EntryState[] = ['waiting', 'active', 'retrying', 'paused', 'failed', 'done'];
@@ -482,4 +483,9 @@ export async function openBullQueue(options: BullQueueOptions): Promise<Queue> {
     await queue.close();
     throw thrown;
   }
+}
+
+/** Names of all positions. Throws what {@link asRedisError} says. */
+export async function positionsIn({ client, prefix }: RedisConnection): Promise<readonly string[]> {
+  return (await POSITIONS.run(client, [prefix], [prefix])) as readonly string[];
 }
