@@ -154,6 +154,8 @@ export function queueBehindPort(queue: Queue): QueueCopy {
         others.map(({ queue: name, id, state, due, reason }) => ({ queue: name, id, state, due, reason })),
       );
     },
-    setPosition: (name, value) => queue.add([], { name, value }),
+    async setPosition(name, value) {
+      await queue.add([], { name, value });
+    },
   };
 }
