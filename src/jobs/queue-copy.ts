@@ -162,6 +162,8 @@ export function queueBehindPort(queue: Queue, positionNames: () => Promise<reado
         others.map(({ queue: name, id, state, due, reason }) => ({ queue: name, id, state, due, reason })),
       );
     },
-    setPosition: (name, value) => queue.add([], { name, value }),
+    async setPosition(name, value) {
+      await queue.add([], { name, value });
+    },
   };
 }
