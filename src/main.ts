@@ -238,7 +238,9 @@ export async function start({ config: configured, onEnding = () => {} }: StartOp
     jobs.register(moveKind(retrieving));
     jobs.register(getKind(retrieving));
     jobs.register(commitmentKind({ database, storage, dial, modalities }));
-    const modifications = createModifications({ database, ingest, jobs, modifier });
+    const { applyAll } = ingest;
+    const reconstruction = createReconstruction({ config, database, storage, parsers, transcoder, applyAll });
+    const modifications = createModifications({ database, ingest, jobs, modifier, reconstruction });
     const archives = createArchives({ database, storage, transcoder, jobs });
     closers.push(() => archives.close());
     await jobs.start();
@@ -257,14 +259,7 @@ export async function start({ config: configured, onEnding = () => {} }: StartOp
         changes,
         ingest,
         headers,
-        reconstruction: createReconstruction({
-          config,
-          database,
-          storage,
-          parsers,
-          transcoder,
-          applyAll: ingest.applyAll,
-        }),
+        reconstruction,
         pictures,
         transcoder,
         modalities,

@@ -19,7 +19,7 @@ import {
   TABLES,
 } from './database/copy.ts';
 import { IsenError } from './errors.ts';
-import { openBullQueue } from './jobs/bullmq.ts';
+import { openBullQueue, positionsIn } from './jobs/bullmq.ts';
 import { copyQueues, isPosition, type QueueCopy, queueBehindPort, queueInRows } from './jobs/queue-copy.ts';
 import { copyFile, hasFile, type StoredFile } from './storage/copy.ts';
 import type { Storage } from './storage/storage.ts';
@@ -94,6 +94,28 @@ function storageIdentity(config: Config): string {
 const queuesIdentity = ({ Redis: to }: Config): string =>
   to === null ? 'index' : `Redis ${to.SentinelName} ${new URL(to.Url).host}${new URL(to.Url).pathname} ${to.Prefix}`;
 
+/** Where files and queues go. */
+const placeOf = (config: Config): string => `${storageIdentity(config)} ${queuesIdentity(config)}`;
+
+/** What others have in there would be forgotten. */
+async function checkEmpty(queues: QueueCopy | undefined): Promise<void> {
+  if (queues !== undefined && !(await queues.isEmpty()))
+    throw new IsenError('Database', 'the queues of the target are not empty');
+}
+
+/** Copying a file removes what stands in its place first: that must not be the file itself, reached by another name. */
+async function checkApart(from: Storage, to: Storage): Promise<void> {
+  const uuid = to.name();
+  const bytes = Buffer.from(uuid);
+  await to.put(uuid, bytes);
+  try {
+    if (await hasFile(from, { uuid, size: bytes.length, md5: '' }))
+      throw new IsenError('ParameterOutOfRange', 'both configurations name the same files, but not in the same words');
+  } finally {
+    await to.remove(uuid);
+  }
+}
+
 class Migration {
   readonly #source: IndexRows;
   readonly #target: IndexRows;
@@ -131,9 +153,13 @@ class Migration {
     this.#options = options;
   }
 
-  /** Takes the target as its own: an empty one, or the one that it has begun. Throws `Database` for any other. */
-  async claim(): Promise<void> {
-    const { identity } = this.#source;
+  /**
+   * Takes the target as its own, with its queues: empty ones, or those that it has begun. Throws `Database` for any other, having changed
+   * nothing.
+   */
+  async claim(queues: QueueCopy | undefined): Promise<void> {
+    // Rows that an earlier run has brought have their files where that run brought them.
+    const identity = `${this.#source.identity} to ${placeOf(this.#options.to)}`;
     const marker = await this.#target.property(MIGRATION);
     this.report.resumed = marker !== undefined;
     if (marker === undefined) {
@@ -143,9 +169,13 @@ class Migration {
         if (count > 0) held.push(`${table.name} ${count}`);
       }
       if (held.length > 0) throw new IsenError('Database', `the target is not empty: it has ${held.join(', ')}`);
+      await checkEmpty(queues);
       await this.#target.setProperty(MIGRATION, identity);
     } else if (marker !== identity)
-      throw new IsenError('Database', `the target is half of a migration from another index (${marker})`);
+      throw new IsenError(
+        'Database',
+        `the target is half of a migration from another index, or to other files (${marker})`,
+      );
   }
 
   /** Everything; false where it was told to stop. */
@@ -187,14 +217,18 @@ class Migration {
     return table.name === 'properties' && !this.#tables.some(({ name }) => name === 'work') && isPosition(key);
   }
 
-  /** Whether an earlier run began to move files or queues of this index, which stays, to the same place: up to which rows it came. */
-  async claimIndex(): Promise<void> {
+  /**
+   * Whether an earlier run began to move files or queues of this index, which stays, to the same place: up to which rows it came. Throws
+   * `Database`, having changed nothing, where it did not and the queues there are not empty.
+   */
+  async claimIndex(queues: QueueCopy | undefined): Promise<void> {
     const stored = JSON.parse((await this.#source.property(MOVED_FILES)) ?? '{}') as {
       place?: string;
       after?: Record<string, Row>;
     };
-    this.#place = `${storageIdentity(this.#options.to)} ${queuesIdentity(this.#options.to)}`;
+    this.#place = placeOf(this.#options.to);
     this.report.resumed = stored.place === this.#place;
+    if (!this.report.resumed) await checkEmpty(queues);
     this.#after = this.report.resumed ? { ...stored.after } : {};
     await this.#note();
   }
@@ -325,7 +359,7 @@ async function openQueue(config: Config, closers: (() => Promise<void>)[]): Prom
   if (redis === undefined) return undefined;
   const queue = await openBullQueue({ redis, capacity: QUEUE_CAPACITY });
   closers.push(() => queue.close());
-  return queueBehindPort(queue);
+  return queueBehindPort(queue, () => positionsIn(redis));
 }
 
 /**
@@ -355,10 +389,10 @@ export async function migrate(options: MigrateOptions): Promise<MigrationReport>
     await source.lock('source');
     if (index) await target.lock('target');
     const storages = [await openStorage(from), await openStorage({ ...to, NodeName: '' })] as const;
+    if (files) await checkApart(...storages);
     const work = from.Redis === null && to.Redis === null;
     const migration = new Migration([source, target], storages, { index, files, work }, options);
     const { report } = migration;
-    await (index ? migration.claim() : migration.claimIndex());
     // Those of an index are among its rows.
     const ends =
       queues && !work
@@ -367,8 +401,7 @@ export async function migrate(options: MigrateOptions): Promise<MigrationReport>
             (await openQueue(to, closers)) ?? queueInRows(target),
           ] as const)
         : undefined;
-    if (ends !== undefined && !report.resumed && !(await ends[1].isEmpty()))
-      throw new IsenError('Database', 'the queues of the target are not empty');
+    await (index ? migration.claim(ends?.[1]) : migration.claimIndex(ends?.[1]));
     if (index && !(await migration.index())) return report;
     if (!index && files && !(await migration.files())) return report;
     if (ends !== undefined) report.entries = await copyQueues(...ends);

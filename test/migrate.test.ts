@@ -6,7 +6,7 @@
 import assert from 'node:assert/strict';
 import { type ChildProcess, spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { existsSync, readdirSync, rmSync, statSync, truncateSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdirSync, readdirSync, rmSync, statSync, truncateSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { after, before, test } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
@@ -135,7 +135,8 @@ async function fill(url: string): Promise<void> {
   await put(url, '/modalities/rested', JSON.stringify({ AET: 'RESTED', Host: '127.0.0.1', Port: 9 }));
   await put(url, '/peers/other', JSON.stringify(['http://127.0.0.1:9']));
   await put(url, '/routes/some', JSON.stringify({ When: { Tags: { PatientID: 'P1' } }, To: 'away' }));
-  await ask(url, '/modalities/rested/queue/pause', { method: 'POST' });
+  await put(url, '/modalities/idle', JSON.stringify({ AET: 'IDLE', Host: '127.0.0.1', Port: 9 }));
+  for (const name of ['rested', 'idle']) await ask(url, `/modalities/${name}/queue/pause`, { method: 'POST' });
   const waiting = Array.from({ length: INSTANCES }, (_, index) => index);
   await Promise.all(
     Array.from({ length: 8 }, async () => {
@@ -217,7 +218,7 @@ async function portrait(url: string): Promise<Record<string, unknown>> {
   const instances = JSON.parse(await ask(url, '/instances')) as string[];
   for (const id of instances.filter((_, index) => index % 90 === 0))
     seen[id] = await ask(url, `/instances/${id}/attachments/dicom/verify-md5`, { method: 'POST' });
-  const queues = ['away', 'rested'].map(async (name) => {
+  const queues = ['away', 'rested', 'idle'].map(async (name) => {
     const { Waiting, Retrying, Failed, Paused } = JSON.parse(await ask(url, `/modalities/${name}/queue`)) as Record<
       string,
       unknown
@@ -367,4 +368,65 @@ test('what the source has lost or altered is said, and the rest moves', { skip, 
   assert.match(output, new RegExp(`copied as it is: ${altered.slice(-36)}`));
   assert.equal(filesIn(target.folder), 4);
   await serve(target, async (url) => assert.equal((JSON.parse(await ask(url, '/instances')) as string[]).length, 5));
+});
+
+test('what is in the way stays in the way: queues of others, another place for half of the files, one place by two names', {
+  skip,
+  timeout: 120_000,
+}, async () => {
+  const bucket = place('bucket', inS3('apart'));
+  await serve(bucket, async (url) => {
+    for (let number = 0; number < 5; number++)
+      await ask(url, '/instances', { method: 'POST', body: new Uint8Array(make({ sopUid: `2.25.7.5.${number}` })) });
+  });
+
+  // Another server's queue: refused however often, and nothing of it is forgotten.
+  const other = place('other', inRedis('{other}'));
+  await serve(other, async (url) => {
+    await put(url, '/modalities/away', JSON.stringify({ AET: 'AWAY', Host: '127.0.0.1', Port: 9, RetryDelay: 3600 }));
+    await ask(url, '/modalities/away/queue/pause', { method: 'POST' });
+    const body = new Uint8Array(make({ sopUid: '2.25.7.4.1' }));
+    const { ID } = JSON.parse(await ask(url, '/instances', { method: 'POST', body })) as { ID: string };
+    const job = { Resources: [ID], Asynchronous: true };
+    await ask(url, '/modalities/away/store', { method: 'POST', body: JSON.stringify(job) });
+  });
+  for (const target of [
+    place('taken', inRedis('{other}')),
+    place('queues', inS3('apart'), inRedis('{other}'), { IndexDirectory: bucket.folder }),
+  ]) {
+    for (let run = 0; run < 2; run++) {
+      const { code, output } = await migrate(bucket, target);
+      assert.equal(code, 1);
+      assert.match(output, /the queues of the target are not empty/);
+    }
+  }
+  await serve(other, async (url) => {
+    const { Waiting, Retrying } = JSON.parse(await ask(url, '/modalities/away/queue')) as Record<string, number>;
+    assert.equal(Number(Waiting) + Number(Retrying), 1);
+  });
+
+  // One bucket, by two names.
+  const alias = await migrate(bucket, place('alias', inS3('apart/')));
+  assert.equal(alias.code, 1);
+  assert.match(alias.output, /name the same files/);
+
+  // Half of it is in one place, where a file cannot be made: it goes on there, and nowhere else.
+  const source = place('source');
+  await serve(source, async (url) => {
+    for (let number = 0; number < 5; number++)
+      await ask(url, '/instances', { method: 'POST', body: new Uint8Array(make({ sopUid: `2.25.7.3.${number}` })) });
+  });
+  const [path = ''] = readdirSync(source.folder, { recursive: true })
+    .map(String)
+    .filter((each) => /[0-9a-f]{8}-[0-9a-f-]{27}$/.test(each));
+  const target = place('half');
+  mkdirSync(join(target.folder, path, 'in the way'), { recursive: true });
+  assert.equal((await migrate(source, target)).code, 1);
+  const elsewhere = await migrate(source, place('elsewhere', { IndexDirectory: target.folder }));
+  assert.equal(elsewhere.code, 1);
+  assert.match(elsewhere.output, /to other files/);
+  rmSync(join(target.folder, path), { recursive: true });
+  const done = await migrate(source, target);
+  assert.equal(done.code, 0, done.output);
+  assert.equal(filesIn(target.folder), 5);
 });

@@ -71,6 +71,9 @@ export class AssociationLines {
 /** Instances that are read ahead: files that the system does not have in memory take longer to read than to send. */
 const AHEAD = 3;
 
+/** Bytes of those files together, the first whatever its size: one that is transcoded or changed is held whole. */
+const AHEAD_BYTES = 32 << 20;
+
 class AssociationLine implements Line {
   readonly #association: Association;
   readonly #sender: StoreSender;
@@ -96,7 +99,12 @@ class AssociationLine implements Line {
 
   async send(ready: Ready, ahead: readonly Ready[]): Promise<Outcome> {
     const prepared = this.#prepared.get(ready) ?? this.#prepare(ready);
-    const next = ahead.slice(0, AHEAD).filter((each) => each.outgoing !== undefined && this.#isAt(each));
+    let bytesAhead = 0;
+    const next = ahead.slice(0, AHEAD).filter((each, index) => {
+      if (each.outgoing === undefined || !this.#isAt(each)) return false;
+      bytesAhead += each.outgoing.size;
+      return index === 0 || bytesAhead <= AHEAD_BYTES;
+    });
     // Those that were called off are sent no more.
     for (const each of this.#prepared.keys()) if (!next.includes(each)) this.#prepared.delete(each);
     for (const each of next) if (!this.#prepared.has(each)) this.#prepared.set(each, this.#prepare(each));

@@ -11,7 +11,7 @@ import { IsenError } from '../errors.ts';
 import { log } from '../log.ts';
 import { recordAttempts } from '../metrics.ts';
 import { asked, asRedisError, type RedisConnection, RedisScript } from '../redis.ts';
-import type { Entry, EntryState, Lease, NewEntry, Queue, Settlement } from './queue.ts';
+import type { Entry, EntryState, Lease, NewEntry, Position, Queue, Settlement } from './queue.ts';
 
 /** Milliseconds after which what a node has taken is anybody's, unless it renews that. */
 const LOCK = 5000;
@@ -36,6 +36,7 @@ const SETTLE = operation('settle');
 const RECLAIM = operation('reclaim');
 const LIST = operation('list');
 const COUNT = operation('count');
+const POSITIONS = operation('positions');
 const LEASE = new RedisScript('jobs/bullmq/lease.lua');
 
 const ALL: readonly EntryState[] = ['waiting', 'active', 'retrying', 'paused', 'failed', 'done'];
@@ -163,10 +164,11 @@ class BullQueue implements Queue {
     await asked(this.#listening.client.subscribe(`${this.#redis.prefix}::moved`));
   }
 
-  async add(entries: readonly NewEntry[], position?: { readonly name: string; readonly value: string }): Promise<void> {
+  async add(entries: readonly NewEntry[], position?: Position): Promise<boolean> {
     await this.#admit(entries);
     const now = Date.now();
-    const args: (string | number)[] = [this.#redis.prefix, this.#node, position?.name ?? '', position?.value ?? ''];
+    const { name = '', value = '', since = '' } = position ?? {};
+    const args: (string | number)[] = [this.#redis.prefix, this.#node, name, value, since];
     for (const { queue, id, group, priority, due } of entries)
       args.push(nameOf(queue), jobIdOf(id), group, priority, due);
     const client = await this.#client();
@@ -180,9 +182,11 @@ class BullQueue implements Queue {
     raw.eval(ADDED.text, 1, this.#redis.prefix, ...args);
     const results = await asked(transaction.exec());
     for (const [error] of results ?? []) if (error) throw asRedisError(error);
-    const reply = results?.at(-1)?.[1];
+    const reply = results?.at(-1)?.[1] as readonly [number, unknown] | undefined;
     if (reply === undefined) throw new IsenError('DatabaseUnavailable', 'Redis does not answer');
-    this.#announce(entriesOf(reply));
+    const [moved, added] = reply;
+    this.#announce(entriesOf(added));
+    return moved === 1;
   }
 
   async position(name: string): Promise<string | undefined> {
@@ -482,4 +486,9 @@ export async function openBullQueue(options: BullQueueOptions): Promise<Queue> {
     await queue.close();
     throw thrown;
   }
+}
+
+/** Names of all positions. Throws what {@link asRedisError} says. */
+export async function positionsIn({ client, prefix }: RedisConnection): Promise<readonly string[]> {
+  return (await POSITIONS.run(client, [prefix], [prefix])) as readonly string[];
 }

@@ -6,7 +6,7 @@
 import type { Database, Operation, Outcome, Work, WorkSettlement } from '../database/database.ts';
 import { IsenError } from '../errors.ts';
 import { recordAttempts } from '../metrics.ts';
-import type { Entry, NewEntry, Queue } from './queue.ts';
+import type { Entry, NewEntry, Position, Queue } from './queue.ts';
 
 /** Entries put back together after a crash. */
 const PAGE = 500;
@@ -117,6 +117,10 @@ export async function openEmbeddedQueue({ database, commit, capacity }: Embedded
     }
   };
 
+  /** Whether a position stands where it is believed to, or nowhere yet. Only one reads a source at a time. */
+  const isAt = async ({ name, since }: Position): Promise<boolean> =>
+    since === undefined || ((await database.property(name)) ?? since) === since;
+
   await recover();
   return {
     async add(entries, position) {
@@ -124,9 +128,12 @@ export async function openEmbeddedQueue({ database, commit, capacity }: Embedded
       const operations: Operation[] = [
         { kind: 'work-add', entries: entries.map((entry) => ({ ...entry, value: jsonOf(entry.value) })) },
       ];
-      if (position !== undefined) operations.push({ kind: 'property', ...position });
+      const moves = position === undefined || (await isAt(position));
+      if (position !== undefined && moves)
+        operations.push({ kind: 'property', name: position.name, value: position.value });
       const [outcome] = await commit(operations);
       announce(entriesOf(outcome));
+      return moves;
     },
     position: (name) => database.property(name),
     async take(queue, limit) {

@@ -210,6 +210,8 @@ export class Followings {
       try {
         await ending(this.#sent(id));
       } catch (thrown) {
+        // That says nothing of the job: it is looked at again.
+        if (isAway(thrown)) throw thrown;
         error = asIsenError(thrown);
       }
       await this.alone(async () => {

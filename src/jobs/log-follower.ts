@@ -115,7 +115,7 @@ export class LogFollower {
     this.#stop.abort();
     await this.#running;
     if (this.#isLeading() && this.#at !== undefined && this.#stored !== String(this.#at))
-      await this.#store(String(this.#at)).catch(() => {});
+      await this.#advance(String(this.#at), []).catch(() => {});
     await this.#lease?.release();
   }
 
@@ -134,9 +134,19 @@ export class LogFollower {
     } else this.#at = Number(this.#stored);
   }
 
-  async #store(value: string, entries: readonly NewEntry[] = []): Promise<void> {
-    await this.#options.queue.add(entries, { name: this.#options.name, value });
+  async #store(value: string): Promise<void> {
+    await this.#options.queue.add([], { name: this.#options.name, value });
     this.#stored = value;
+  }
+
+  /**
+   * Goes on to a position, with what led to it. Where the queues lost what came before, the position stays theirs, and the next look at it
+   * goes back (see {@link #checkStored}).
+   */
+  async #advance(value: string, entries: readonly NewEntry[]): Promise<void> {
+    const { name, queue } = this.#options;
+    const since = this.#stored;
+    if (await queue.add(entries, { name, value, ...(since !== undefined && { since }) })) this.#stored = value;
   }
 
   async #run(): Promise<void> {
@@ -188,7 +198,7 @@ export class LogFollower {
     const { name, queue, shared } = this.#options;
     if (!shared || this.#stored === String(at)) return;
     const wanted = Number((await queue.position(wantedOf(name))) ?? 0);
-    if (wanted > Number(this.#stored)) await this.#store(String(at));
+    if (wanted > Number(this.#stored)) await this.#advance(String(at), []);
   }
 
   /** Whether this is the node that follows the log for all of them: from the position that the last one stored. */
@@ -235,7 +245,7 @@ export class LogFollower {
       // What was added before a crash is added again after it: the names of the entries are the same.
       while (entries.length > BATCH) await this.#options.queue.add(entries.splice(0, BATCH));
     }
-    if (entries.length > 0 || last.seq - Number(this.#stored) >= IDLE) await this.#store(String(last.seq), entries);
+    if (entries.length > 0 || last.seq - Number(this.#stored) >= IDLE) await this.#advance(String(last.seq), entries);
     // Unless nobody wants it any more.
     if (this.#at === since) this.#at = last.seq;
     return true;

@@ -13,6 +13,7 @@ import { IsenError } from '../errors.ts';
 import { type Asked, requestOf } from '../imaging/modify.ts';
 import type { Ingest } from '../ingest/ingest.ts';
 import { storeMade } from '../ingest/made.ts';
+import type { Reconstruction } from '../ingest/reconstruction.ts';
 import { log } from '../log.ts';
 import type { Jobs } from './jobs.ts';
 import type { Content, JobRun } from './kinds.ts';
@@ -61,6 +62,7 @@ export interface ModificationsOptions {
   readonly ingest: Ingest;
   readonly jobs: Jobs;
   readonly modifier: Modifier;
+  readonly reconstruction: Reconstruction;
 }
 
 /** The durable state of a job. */
@@ -92,7 +94,7 @@ const PARENTS = ['Series', 'Study', 'Patient'] as const;
 
 /** Registers the kinds of jobs; before the start of `jobs`. */
 export function createModifications(options: ModificationsOptions): Modifications {
-  const { database, ingest, jobs, modifier } = options;
+  const { database, ingest, jobs, modifier, reconstruction } = options;
 
   /** Every resource of `level` that is below, above or one of a resource, page by page. */
   const walk = async function* (level: Level, of: Resource, idsOnly: boolean): AsyncGenerator<Found, void> {
@@ -118,6 +120,17 @@ export function createModifications(options: ModificationsOptions): Modification
       levels.push({ uids: sharedKeys([...keys]), becomes });
     }
     return levels;
+  };
+
+  /** What is overwritten leaves the tags of the series, studies and patients above as they were: one instance of each series says them. */
+  const renewParents = async (series: Iterable<string>, signal: AbortSignal): Promise<void> => {
+    for (const id of series) {
+      signal.throwIfAborted();
+      const of = { level: 'Series', id } as const;
+      const [instance] = await database.find({ level: 'Instance', of, limit: 1, idsOnly: true });
+      if (instance !== undefined)
+        await reconstruction.run({ of: { level: 'Instance', id: instance.id }, files: false, signal });
+    }
   };
 
   const run = async (job: JobRun, signal: AbortSignal): Promise<Content> => {
@@ -210,6 +223,7 @@ export function createModifications(options: ModificationsOptions): Modification
         saved = Date.now();
       }
     }
+    if (request.force) await renewParents(made.Series, signal);
     if (!(state.keepSource ?? request.keepSource)) {
       const gone = instances.filter((id) => !made.Instance.has(id));
       for (let at = 0; at < gone.length; at += BATCH) {

@@ -1,7 +1,7 @@
 /** Owns bringing entries and positions of queues from one engine to another while nothing runs on either. */
 
 import type { IndexRows, Row, Table } from '../database/copy.ts';
-import { TABLES } from '../database/copy.ts';
+import { rowsOf, TABLES } from '../database/copy.ts';
 import { WORK_STATES } from '../database/database.ts';
 import { IsenError } from '../errors.ts';
 import { type Entry, type EntryState, FOLLOWED, pausedOf, type Queue } from './queue.ts';
@@ -13,7 +13,8 @@ const BATCH = 500;
 export interface QueueCopy {
   isEmpty(): Promise<boolean>;
   entries(): AsyncIterable<readonly Entry[]>;
-  position(name: string): Promise<string | undefined>;
+  /** Every position by its name. */
+  positions(): Promise<ReadonlyMap<string, string>>;
   /** Forgets every entry. */
   clear(): Promise<void>;
   /** Takes entries over, in the order of adding; what was under way waits. */
@@ -28,18 +29,13 @@ export const isPosition = (name: string): boolean =>
 /** Brings everything over; answers how many entries that were. */
 export async function copyQueues(from: QueueCopy, to: QueueCopy): Promise<number> {
   let count = 0;
-  const queues = new Set<string>();
   // What an earlier run has brought may have changed since.
   await to.clear();
   for await (const entries of from.entries()) {
     await to.put(entries);
     count += entries.length;
-    for (const { queue } of entries) queues.add(queue);
   }
-  for (const name of [...Object.values(FOLLOWED), ...[...queues].map(pausedOf)]) {
-    const value = await from.position(name);
-    if (value !== undefined) await to.setPosition(name, value);
-  }
+  for (const [name, value] of await from.positions()) await to.setPosition(name, value);
   return count;
 }
 
@@ -90,7 +86,12 @@ export function queueInRows(index: IndexRows): QueueCopy {
         after = rows.at(-1);
       }
     },
-    position: (name) => index.property(name),
+    async positions() {
+      const found = new Map<string, string>();
+      for await (const [name, value] of rowsOf(index, tableOf('properties')))
+        if (isPosition(String(name))) found.set(String(name), String(value));
+      return found;
+    },
     async clear() {
       await clear(work);
       await clear(counts);
@@ -125,8 +126,8 @@ export function queueInRows(index: IndexRows): QueueCopy {
   };
 }
 
-/** Queues behind the port. The times of adding and the attempts so far are not taken over: both begin anew. */
-export function queueBehindPort(queue: Queue): QueueCopy {
+/** Queues behind the port, and the names of their positions. The times of adding and the attempts so far are not taken over: both begin anew. */
+export function queueBehindPort(queue: Queue, positionNames: () => Promise<readonly string[]>): QueueCopy {
   const names = async (): Promise<readonly string[]> => [...new Set((await queue.count()).map((each) => each.queue))];
   async function* entries(): AsyncGenerator<readonly Entry[]> {
     for (const name of await names()) {
@@ -142,7 +143,14 @@ export function queueBehindPort(queue: Queue): QueueCopy {
   return {
     isEmpty: async () => (await queue.count()).length === 0,
     entries,
-    position: (name) => queue.position(name),
+    async positions() {
+      const found = new Map<string, string>();
+      for (const name of (await positionNames()).filter(isPosition)) {
+        const value = await queue.position(name);
+        if (value !== undefined) found.set(name, value);
+      }
+      return found;
+    },
     async clear() {
       for await (const list of entries())
         await queue.settle(list.map(({ queue: name, id }) => ({ queue: name, id, state: 'removed' })));
@@ -154,6 +162,8 @@ export function queueBehindPort(queue: Queue): QueueCopy {
         others.map(({ queue: name, id, state, due, reason }) => ({ queue: name, id, state, due, reason })),
       );
     },
-    setPosition: (name, value) => queue.add([], { name, value }),
+    async setPosition(name, value) {
+      await queue.add([], { name, value });
+    },
   };
 }

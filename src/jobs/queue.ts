@@ -13,6 +13,14 @@ export const FOLLOWED = { routing: 'routing', webhooks: 'webhooks' } as const;
 /** Name of the position that says whether people have paused a queue. */
 export const pausedOf = (queue: string): string => `paused ${queue}`;
 
+/** How far the source of entries has been read. */
+export interface Position {
+  readonly name: string;
+  readonly value: string;
+  /** What is believed to be stored: where something else is, it stays. */
+  readonly since?: string;
+}
+
 /** Where an entry stands. `waiting` and `retrying` ones are taken when due; the others stay until someone acts. */
 export type EntryState = 'waiting' | 'active' | 'retrying' | 'paused' | 'failed' | 'done';
 
@@ -88,9 +96,10 @@ export interface Lease {
 export interface Queue {
   /**
    * Adds entries durably, all or none, with (in the same step, where given) the position up to which their source has been read, so that
-   * a crash neither loses nor doubles. Throws Busy when the queue's bound is passed.
+   * a crash neither loses nor doubles. Answers whether the position is stored: not where another than {@link Position.since} was, as in an
+   * engine that lost its last moments, entries among them. Throws Busy when the queue's bound is passed.
    */
-  add(entries: readonly NewEntry[], position?: { readonly name: string; readonly value: string }): Promise<void>;
+  add(entries: readonly NewEntry[], position?: Position): Promise<boolean>;
   /** The position stored under a name. */
   position(name: string): Promise<string | undefined>;
   /** Takes up to `limit` due entries of one queue: they are `active`, counted as attempted, and nobody else's until settled. */

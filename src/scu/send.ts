@@ -227,6 +227,10 @@ export class StoreSender {
 function asMade(outgoing: Outgoing, context: PresentationContext, file: Uint8Array): Prepared['way'] {
   const { meta, end } = readFileMeta(file);
   const dataSet = file.subarray(end);
+  const syntax = meta.elements.get('0002,0010');
+  // Another file took the place of the one that was agreed upon.
+  if (syntax !== undefined && textOf(meta, syntax).trim() !== context.transferSyntax)
+    throw new IsenError('Busy', 'the instance is stored in another transfer syntax now');
   // Lossy compression and modification make another instance of it.
   const uid = meta.elements.get('0002,0003');
   const sopInstanceUid = uid === undefined ? outgoing.sopInstanceUid : textOf(meta, uid).trim();

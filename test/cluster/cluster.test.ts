@@ -343,7 +343,7 @@ test('one node follows the log for all, and another one when it dies: rules and 
     assert.equal((await node.get('/changes', { method: 'DELETE' })).status, 200);
   }
   await until('what was cleared is not routed', async () => receiver.received.length >= quiet + 250);
-  await until('what was cleared is not told', async () => told.size === sent + 250);
+  await until('what was cleared is not told', async () => told.size === sent + 250, 30_000);
   await nodes[2].get('/webhooks/all', { method: 'DELETE' });
   hook.closeAllConnections();
   hook.close();

@@ -132,6 +132,18 @@ export function queueContract(backend: string, open: OpenQueue): void {
     assert.equal((await again.list({ queue: 'q', limit: 9 })).length, 1);
   });
 
+  check('a position that is not where it was believed to be stays', async (queue) => {
+    const at = async (value: string, since?: string): Promise<boolean> =>
+      queue.add([entry(value)], { name: 'changes', value, ...(since !== undefined && { since }) });
+    assert.equal(await at('12', '7'), true, 'none is there yet');
+    assert.equal(await at('13', '12'), true);
+    assert.equal(await at('14', '12'), false);
+    assert.equal(await queue.position('changes'), '13');
+    assert.equal(ids(await queue.list({ queue: 'q', limit: 9 })), '12 13 14');
+    assert.equal(await at('5'), true);
+    assert.equal(await queue.position('changes'), '5');
+  });
+
   check(
     'a full queue says so, adds nothing, and leaves the others alone',
     async (queue) => {

@@ -185,6 +185,16 @@ test('instances that keep their identifiers are replaced, and are not deleted as
   assert.equal(body['ID'], first.ParentStudy);
   assert.deepEqual(new Set(await instancesOf(`/studies/${first.ParentStudy}`)), new Set(uploaded.map(({ ID }) => ID)));
   for (const { ID } of uploaded) assert.equal((await tagsOf(ID))['StudyDescription'], 'overwritten');
+  // What the index says of the levels above follows.
+  const study = `/studies/${first.ParentStudy}`;
+  type Described = { MainDicomTags: Record<string, string>; PatientMainDicomTags?: Record<string, string> };
+  assert.equal((await get<Described>(study)).MainDicomTags['StudyDescription'], 'overwritten');
+  const Replace = {
+    PatientName: 'Other^Name',
+    PatientID: (await get<Described>(study)).PatientMainDicomTags?.['PatientID'],
+  };
+  assert.equal((await post(path, { Keep, Force: true, Replace, KeepSource: true })).status, 200);
+  assert.equal((await get<Described>(study)).PatientMainDicomTags?.['PatientName'], 'Other^Name');
 });
 
 test('patients need another identifier; labels are kept where that is asked', async () => {

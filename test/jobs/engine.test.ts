@@ -410,6 +410,36 @@ test('a job follows its entries: pending, running, retrying, failed, and again t
   while ((await queue.count({ group: id })).length > 0) await sleep(5);
 });
 
+test('what a job does in the end is done again where the index was away, and fails it where it fails', {
+  timeout: 30_000,
+}, async (context) => {
+  const outcomes = [new IsenError('DatabaseUnavailable'), undefined, new IsenError('NetworkProtocol', 'refused')];
+  const seen: unknown[] = [];
+  const kind: FollowingKind = {
+    ...sending,
+    ending: () => async (sent) => {
+      for await (const value of sent) seen.push(value);
+      const outcome = outcomes.shift();
+      if (outcome !== undefined) throw outcome;
+    },
+  };
+  const { jobs, queue } = await open(context, [kind]);
+  for (const [name, state] of [
+    ['1', 'Success'],
+    ['2', 'Failure'],
+  ] as const) {
+    const id = await jobs.deliver({ type: 'Sending', content: {} }, [delivery(name)]);
+    const [entry] = await queue.take('modality:a', 1);
+    await queue.settle([{ queue: 'modality:a', id: entry?.id ?? '', state: 'done' }]);
+    for (let tries = 0; (await jobs.get(id))?.state === 'Running' || tries === 0; tries++) {
+      assert.ok(tries < 1000);
+      await sleep(10);
+    }
+    await until(jobs, id, state);
+  }
+  assert.deepEqual(seen, ['1', '1', '2']);
+});
+
 test('a job that follows takes no slot, can be paused, cancelled, and fail permissively', {
   timeout: 30_000,
 }, async (context) => {

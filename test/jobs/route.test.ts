@@ -264,6 +264,40 @@ test('a modification that an instance cannot take is a failure, and nothing leav
   assert.equal(a.received.length, 1);
 });
 
+test('what is stored in another transfer syntax meanwhile is not sent as if it were in the old one', async (context) => {
+  let go = (): void => {};
+  const gone = new Promise<void>((resolve) => (go = resolve));
+  const slow = await receive({ answer: async (_, count) => (count === 1 ? gone.then(() => 0) : 0) });
+  context.after(() => slow.close());
+  const { server } = await withModalities(context, {
+    OverwriteInstances: true,
+    DicomModalities: { slow: { AET: 'SLOW', Host: '127.0.0.1', Port: slow.port, RetryDelay: 0.1 } },
+    Routes: {
+      all: { To: 'slow', Modify: { Replace: { InstitutionName: 'Elsewhere' }, Keep: ['SOPInstanceUID'], Force: true } },
+    },
+  });
+  await ask(server, 'POST', '/modalities/slow/queue/pause');
+  for (let number = 1; number <= 8; number++) await upload(server, make({ sopUid: `1.${number}` }));
+  await until('they wait', async () => {
+    const queue = (await ask(server, 'GET', '/modalities/slow/queue')).body as { Waiting: number };
+    return queue.Waiting === 8;
+  });
+  await ask(server, 'POST', '/modalities/slow/queue/resume');
+  await until('the first is sent', () => slow.associations === 1);
+  await sleep(300);
+  await ask(server, 'DELETE', '/routes/all');
+  const implicit = '1.2.840.10008.1.2';
+  for (let number = 1; number <= 8; number++)
+    await upload(server, make({ sopUid: `1.${number}`, transferSyntax: implicit }));
+  go();
+  await until('all came', () => new Set(uids(slow)).size === 8);
+  for (const { dataSet, transferSyntax } of slow.received) {
+    // Explicit VR says the VR behind the first tag.
+    const isExplicit = /^[A-Z]{2}$/.test(dataSet.toString('latin1', 4, 6));
+    assert.equal(isExplicit, transferSyntax !== implicit);
+  }
+});
+
 test('the routes of the rules', async (context) => {
   const { server } = await withModalities(context, { Routes: [{ Name: 'fixed', To: 'a' }] });
   const { ID } = await upload(server, make({}));

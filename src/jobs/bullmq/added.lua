@@ -6,15 +6,16 @@
   ARGV[2]  node
   ARGV[3]  name of the position, or ''
   ARGV[4]  value of the position
-  ARGV[5…] queue, id, group, rank, due; of each job
+  ARGV[5]  value that it must have had, where it had any: else it stays. '' is any
+  ARGV[6…] queue, id, group, rank, due; of each job
 
   Key of the position: <prefix>::position:<name>
 
-  Returns the entries that are new.
+  Returns whether the position is stored (1 or 0), and the entries that are new.
 ]]
 local prefix = ARGV[1]
 local added = {}
-for at = 5, #ARGV, 5 do
+for at = 6, #ARGV, 5 do
   local queue, id, group, rank, due = ARGV[at], ARGV[at + 1], ARGV[at + 2], ARGV[at + 3], ARGV[at + 4]
   local key = keyOf(prefix, queue, id)
   if redis.call('EXISTS', key) == 0 then return redis.error_reply('TRYAGAIN BullMQ did not add a job') end
@@ -28,6 +29,15 @@ for at = 5, #ARGV, 5 do
     added[#added + 1] = read(prefix, queue, id)
   end
 end
-if ARGV[3] ~= '' then redis.call('SET', keyOf(prefix, '', 'position:' .. ARGV[3]), ARGV[4]) end
+local moved = 1
+if ARGV[3] ~= '' then
+  local position = keyOf(prefix, '', 'position:' .. ARGV[3])
+  local stored = redis.call('GET', position)
+  if ARGV[5] == '' or not stored or stored == ARGV[5] then
+    redis.call('SET', position, ARGV[4])
+  else
+    moved = 0
+  end
+end
 tell(prefix, ARGV[2], added)
-return added
+return { moved, added }
