@@ -24,6 +24,9 @@ app.test('the root and the old address lead to the interface, which asks who one
     await page.getByRole('button', { name: 'Sign in' }).waitFor();
     assert.equal(page.url(), `${app.served.url}/ui/app/`, path);
   }
+  // An address that is none is a page that there is not, and no blank one.
+  await page.goto(`${app.served.url}/ui/app/%zz`);
+  await page.getByRole('button', { name: 'Sign in' }).waitFor();
   await checkAccessibility(page);
 });
 

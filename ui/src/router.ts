@@ -7,8 +7,17 @@ const address = signal(new URL(location.href));
 
 /** The page's path below the application, without slashes at its ends: `studies/66a662ce-…`, `''` at the start. */
 export const path = computed(() =>
-  decodeURI(address.value.pathname.slice(APP.pathname.length)).replace(/^\/+|\/+$/g, ''),
+  decoded(address.value.pathname.slice(APP.pathname.length)).replace(/^\/+|\/+$/g, ''),
 );
+
+/** What is no UTF-8 stays as it is: there is no page of that name. */
+function decoded(text: string): string {
+  try {
+    return decodeURI(text);
+  } catch {
+    return text;
+  }
+}
 
 /** The query of the address. */
 export const query = computed(() => address.value.searchParams);
