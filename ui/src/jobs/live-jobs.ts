@@ -3,9 +3,10 @@
  * are new, however many there are.
  */
 
-import { useCallback, useEffect, useRef, useState } from 'preact/hooks';
-import { ApiError, isAborted } from '../api.ts';
+import { useCallback, useRef } from 'preact/hooks';
+import { ApiError } from '../api.ts';
 import { type Job, job, jobs, UNFINISHED } from '../api/jobs.ts';
+import { usePolled } from '../parts/polled.ts';
 
 /** Milliseconds between two looks, and until all are asked for again: what the server forgot goes then. */
 const PAUSE = 1000;
@@ -63,41 +64,21 @@ export function useJobs(): {
   readonly error: unknown;
   readonly reload: () => void;
 } {
-  const [state, setState] = useState<{ readonly jobs: Known | undefined; readonly error: unknown }>({
-    jobs: undefined,
-    error: undefined,
-  });
-  const [round, setRound] = useState(0);
   const known = useRef<Known>([]);
-  useEffect(() => {
-    const stop = new AbortController();
-    let timer: ReturnType<typeof setTimeout> | undefined;
-    let whole = 0;
-    const look = async (): Promise<void> => {
-      clearTimeout(timer);
-      if (document.hidden) return;
-      try {
-        const isWhole = performance.now() >= whole;
-        known.current = isWhole ? await jobs({}, stop.signal) : await next(known.current, stop.signal);
-        if (isWhole) whole = performance.now() + ALL;
-        if (!stop.signal.aborted) setState({ jobs: known.current, error: undefined });
-      } catch (error) {
-        if (stop.signal.aborted || isAborted(error)) return;
-        setState((before) => ({ ...before, error }));
-      }
-      if (!stop.signal.aborted) timer = setTimeout(() => void look(), PAUSE);
-    };
-    const seen = (): void => {
-      if (!document.hidden) void look();
-    };
-    document.addEventListener('visibilitychange', seen);
-    void look();
-    return () => {
-      stop.abort();
-      clearTimeout(timer);
-      document.removeEventListener('visibilitychange', seen);
-    };
-  }, [round]);
-  const reload = useCallback(() => setRound((before) => before + 1), []);
-  return { ...state, reload };
+  const whole = useRef(0);
+  const { value, error, reload } = usePolled(
+    async (signal) => {
+      const isWhole = performance.now() >= whole.current;
+      known.current = isWhole ? await jobs({}, signal) : await next(known.current, signal);
+      if (isWhole) whole.current = performance.now() + ALL;
+      return known.current;
+    },
+    [],
+    PAUSE,
+  );
+  const reloadAll = useCallback(() => {
+    whole.current = 0;
+    reload();
+  }, [reload]);
+  return { jobs: value, error, reload: reloadAll };
 }
