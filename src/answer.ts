@@ -35,7 +35,8 @@ export function answeringLater<Task, Result>(
   };
 }
 
-function errorValue(thrown: unknown): ErrorValue {
+/** An error as what a worker answers. */
+export function errorValue(thrown: unknown): ErrorValue {
   const error = asIsenError(thrown);
   const cause = error.cause instanceof Error ? error.cause.message : undefined;
   return { code: error.code, details: error.details ?? cause };

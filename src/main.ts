@@ -14,7 +14,7 @@ import { MIGRATION } from './database/copy.ts';
 import type { Database } from './database/database.ts';
 import { parseTag } from './dicom/dictionary.ts';
 import { keepBesides, type Level } from './dicom/levels.ts';
-import type { Parsed, ParseTask } from './dicom/parsing.ts';
+import type { Batch, ParsedFile } from './storage/parse-and-put.ts';
 import { IsenError } from './errors.ts';
 import { createHttp } from './http/app.ts';
 import type { Ending } from './http/services.ts';
@@ -116,7 +116,7 @@ export async function start({ config: configured, onEnding = () => {} }: StartOp
     const storage = await openStorage(configured);
     const redis = await openRedis(configured, closers);
     const changes = await openChanges(redis, database, closers);
-    const parsers = createPool<readonly ParseTask[], readonly Answer<Parsed>[]>({
+    const parsers = createPool<Batch, readonly Answer<ParsedFile>[]>({
       file: 'parse',
       deadline: 60_000,
       workerData: extra,

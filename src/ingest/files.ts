@@ -21,6 +21,8 @@ export type Durable = (md5: string) => StoredContent;
 export interface Files {
   /** Makes bytes durable as a new blob, or as the one that was begun with them. */
   write(bytes: Uint8Array, begun?: GrowingBlob): Promise<Durable>;
+  /** What was stored as it came, by whoever parsed it. */
+  written(uuid: string, size: number): Durable;
   /** Makes a body durable that went to storage as it came: its own blob, which `slab` has, or a compressed one in its place. */
   settle(slab: PooledSlab): Promise<Durable>;
   /** MD5 of bytes as the index keeps it: '' where none is wanted. */
@@ -48,6 +50,7 @@ export function createFiles({ storage, compress, hash }: FilesOptions): Files {
         compressedMD5: digest(stored),
       });
     },
+    written: (uuid, size) => (md5) => plain(uuid, size, md5),
     async settle(slab) {
       const spilled = await slab.finish();
       const content = plain(spilled?.uuid ?? '', slab.size, hash ? (spilled?.md5 ?? '') : '');

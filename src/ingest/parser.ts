@@ -1,13 +1,17 @@
 /**
- * Owns the way of received files to the parsing threads: small ones that come together go together, because under load
- * waking a thread for each would cost more than its parsing.
+ * Owns the way of received files to the reception threads: small ones that come together go together, because under load
+ * waking a thread for each would cost more than its parsing, and they are stored there together as well where the storage has a journal.
  */
 
 import { type Answer, errorOf } from '../answer.ts';
 import { ARRIVAL, type Parsed, type ParseTask } from '../dicom/parsing.ts';
 import { asIsenError, IsenError } from '../errors.ts';
+import { log } from '../log.ts';
 import { recordStage } from '../metrics.ts';
 import type { Pool } from '../pool.ts';
+import { isPageAligned } from '../storage/pages.ts';
+import type { Batch, ParsedFile } from '../storage/parse-and-put.ts';
+import type { JournalPlace, Storage } from '../storage/storage.ts';
 
 /** Files, and bytes, that go to a thread together; a larger file goes alone. */
 const MOST_FILES = 16;
@@ -26,22 +30,28 @@ export interface Coming {
   giveUp(): void;
 }
 
+type Place = Omit<JournalPlace, 'blobs'> & { readonly blobs: readonly (JournalPlace['blobs'][number] | undefined)[] };
+
 interface Waiting {
   readonly since: number;
   readonly task: ParseTask;
-  readonly resolve: (parsed: Parsed) => void;
+  /** Whether it is to be stored as well. */
+  readonly put: boolean;
+  readonly resolve: (parsed: ParsedFile) => void;
   readonly reject: (error: IsenError) => void;
 }
 
 export class Parser {
-  readonly #pool: Pool<readonly ParseTask[], readonly Answer<Parsed>[]>;
+  readonly #pool: Pool<Batch, readonly Answer<ParsedFile>[]>;
+  readonly #storage: Pick<Storage, 'journal' | 'remove'>;
   readonly #queue: Waiting[] = [];
   #running = 0;
   #gathering = false;
   #coming = false;
 
-  constructor(pool: Pool<readonly ParseTask[], readonly Answer<Parsed>[]>) {
+  constructor(pool: Pool<Batch, readonly Answer<ParsedFile>[]>, storage: Pick<Storage, 'journal' | 'remove'>) {
     this.#pool = pool;
+    this.#storage = storage;
   }
 
   /** Files waiting for a thread. */
@@ -51,9 +61,22 @@ export class Parser {
 
   /** Throws BadFileFormat for what is not DICOM, Busy, Timeout. */
   parse(task: ParseTask): Promise<Parsed> {
+    return this.#add(task, false);
+  }
+
+  /**
+   * The same, and stores the file as it is (whole, uncompressed) where the storage has a journal, it is small, and there is space: the answer
+   * then has its blob, provisional. Throws as `parse` and the storage do, leaving nothing behind.
+   */
+  parseAndPut(task: ParseTask): Promise<ParsedFile> {
+    const { journal } = this.#storage;
+    return this.#add(task, journal !== undefined && task.size <= journal.largest && isPageAligned(task.bytes));
+  }
+
+  #add(task: ParseTask, put: boolean): Promise<ParsedFile> {
     if (this.#queue.length >= CAPACITY) return Promise.reject(new IsenError('Busy', 'too many files wait for parsing'));
     return new Promise((resolve, reject) => {
-      this.#queue.push({ since: performance.now(), task, resolve, reject });
+      this.#queue.push({ since: performance.now(), task, put, resolve, reject });
       if (this.#gathering) return;
       this.#gathering = true;
       // Files whose last bytes came in the same turn of the event loop go together.
@@ -79,7 +102,7 @@ export class Parser {
     Atomics.store(arrival, 0, size * 4 + ARRIVAL.coming);
     const began = performance.now();
     const parsed = this.#pool
-      .run([{ bytes: memory, size: 0, hash: true, arrival }])
+      .run({ files: [{ bytes: memory, size: 0, hash: true, arrival }] })
       .then(
         ([answer]) => (answer !== undefined && 'ok' in answer ? answer.ok : undefined),
         () => undefined,
@@ -124,21 +147,54 @@ export class Parser {
   async #run(batch: readonly Waiting[]): Promise<void> {
     this.#running += 1;
     const began = performance.now();
+    let place: Place | undefined;
     try {
-      const answers = await this.#pool.run(batch.map(({ task }) => task));
+      place = await this.#reserve(batch);
+      const answers = await this.#pool.run({
+        files: batch.map(({ task }) => task),
+        ...(place && { put: { space: place.space, blobs: place.blobs } }),
+      });
+      place?.release();
       recordStage('parse', (performance.now() - began) / 1000, (began - (batch[0]?.since ?? began)) / 1000);
       for (const [index, { resolve, reject }] of batch.entries()) {
         const answer = answers[index];
-        if (answer === undefined) reject(new IsenError('InternalError', 'an answer of the parser is missing'));
-        else if ('error' in answer) reject(errorOf(answer.error));
-        else resolve(answer.ok);
+        if (answer !== undefined && 'ok' in answer) resolve(answer.ok);
+        else {
+          this.#revoke(place?.blobs[index]?.uuid);
+          reject(
+            answer === undefined
+              ? new IsenError('InternalError', 'an answer of the parser is missing')
+              : errorOf(answer.error),
+          );
+        }
       }
     } catch (thrown) {
+      place?.release();
+      for (const blob of place?.blobs ?? []) this.#revoke(blob?.uuid);
       await this.#failed(batch, asIsenError(thrown));
     } finally {
       this.#running -= 1;
       this.#dispatch();
     }
+  }
+
+  /** Space for those of a batch that are to be stored, at their places in it. */
+  async #reserve(batch: readonly Waiting[]): Promise<Place | undefined> {
+    const { journal } = this.#storage;
+    const sizes = batch.flatMap(({ put, task }) => (put ? task.size : []));
+    if (journal === undefined || sizes.length === 0) return undefined;
+    const place = await journal.reserve(sizes);
+    if (place === undefined) return undefined;
+    let next = 0;
+    return { ...place, blobs: batch.map(({ put }) => (put ? place.blobs[next++] : undefined)) };
+  }
+
+  /** Of a blob that was not stored some may be there. */
+  #revoke(uuid: string | undefined): void {
+    if (uuid === undefined) return;
+    this.#storage.remove(uuid).catch((thrown: unknown) => {
+      log.generic.error({ err: thrown }, 'removing a file that was not stored failed; the next start repeats it');
+    });
   }
 
   /** A thread died or took too long: of several files only the culprit may suffer. */
@@ -149,7 +205,7 @@ export class Parser {
     }
     for (const each of batch) {
       try {
-        const [answer] = await this.#pool.run([each.task]);
+        const [answer] = await this.#pool.run({ files: [each.task] });
         if (answer === undefined) each.reject(error);
         else if ('error' in answer) each.reject(errorOf(answer.error));
         else each.resolve(answer.ok);

@@ -14,7 +14,7 @@ import {
   type OverwriteMode,
   type StoreOperation,
 } from '../database/database.ts';
-import type { Parsed, ParseTask } from '../dicom/parsing.ts';
+import type { Parsed } from '../dicom/parsing.ts';
 import { mayBeDicom } from '../dicom/part10.ts';
 import type { Summary } from '../dicom/summary.ts';
 import { transferSyntax } from '../dicom/transfer-syntaxes.ts';
@@ -25,6 +25,7 @@ import { recordDepth, recordInstance } from '../metrics.ts';
 import type { Pool } from '../pool.ts';
 import type { StoredContent } from '../storage/content.ts';
 import { isIntact } from '../storage/intact.ts';
+import type { Batch, ParsedFile } from '../storage/parse-and-put.ts';
 import type { Storage } from '../storage/storage.ts';
 import { timestamp } from '../timestamp.ts';
 import { attaching } from './attaching.ts';
@@ -59,7 +60,7 @@ export interface IngestOptions {
   readonly storage: Storage;
   readonly changes: Changes;
   /** Threads of workers/parse. */
-  readonly parsers: Pool<readonly ParseTask[], readonly Answer<Parsed>[]>;
+  readonly parsers: Pool<Batch, readonly Answer<ParsedFile>[]>;
   readonly overwrite: OverwriteMode;
   /** Whether attachments get an MD5 (`StoreMD5ForAttachments`). */
   readonly hash: boolean;
@@ -86,7 +87,7 @@ interface Written {
 export async function openIngest(options: IngestOptions): Promise<Ingest> {
   await recover(options);
   const { database, storage, changes } = options;
-  const parser = new Parser(options.parsers);
+  const parser = new Parser(options.parsers, storage);
   const files = createFiles({ storage, compress: options.compress === true, hash: options.hash });
   const isStoredAsItComes = options.compress !== true && options.transcoding === undefined;
   const slabs = new SlabPool(storage, {
@@ -178,10 +179,18 @@ export async function openIngest(options: IngestOptions): Promise<Ingest> {
       : { ...operation, overwrite: 'Always' };
   };
 
+  /** Has a small file parsed and made durable with others that come at the same time. */
+  const putTogether = async (bytes: Uint8Array): Promise<Written> => {
+    const { blob, ...parsed } = await parser.parseAndPut({ bytes, size: bytes.length, hash: options.hash });
+    const durable = blob === undefined ? await files.write(bytes) : files.written(blob, bytes.length);
+    return { parsed, attachment: attachmentOf(durable(parsed.md5)) };
+  };
+
   /** Parses and makes durable, at the same time (unless `doubtful`); when either fails the blob is gone. */
   const parseAndWrite = async (slab: PooledSlab, doubtful: boolean): Promise<Written> => {
     const spilled = slab.blob !== undefined;
     const bytes = slab.head;
+    if (isStoredAsItComes && !spilled && slab.size <= (storage.journal?.largest ?? 0)) return putTogether(bytes);
     if (doubtful && !mayBeDicom(Buffer.from(bytes.buffer, bytes.byteOffset, bytes.length)))
       throw new IsenError('BadFileFormat', 'this is not DICOM');
     if (doubtful && !spilled && slab.size <= LARGEST_DOUBTFUL) {

@@ -7,7 +7,7 @@ import { type Answer, errorOf } from '../answer.ts';
 import type { Config } from '../config.ts';
 import { type Attachment, type Database, DICOM_ATTACHMENT, type Found, type Operation } from '../database/database.ts';
 import { LEVELS, type Level } from '../dicom/levels.ts';
-import type { Parsed, ParseTask } from '../dicom/parsing.ts';
+import type { Batch, ParsedFile } from '../storage/parse-and-put.ts';
 import type { Summary } from '../dicom/summary.ts';
 import { transferSyntax } from '../dicom/transfer-syntaxes.ts';
 import { asIsenError, IsenError } from '../errors.ts';
@@ -35,7 +35,7 @@ export interface ReconstructionOptions {
   >;
   readonly database: Pick<Database, 'find'>;
   readonly storage: Pick<Storage, 'read' | 'stream' | 'name' | 'put' | 'keep' | 'remove'>;
-  readonly parsers: Pick<Pool<readonly ParseTask[], readonly Answer<Parsed>[]>, 'run'>;
+  readonly parsers: Pick<Pool<Batch, readonly Answer<ParsedFile>[]>, 'run'>;
   readonly transcoder: Pick<Transcoder, 'transcode'>;
   readonly applyAll: Ingest['applyAll'];
 }
@@ -68,7 +68,7 @@ export function createReconstruction(options: ReconstructionOptions): Reconstruc
   /** What a file says now. */
   const parse = async (bytes: Uint8Array, size: number): Promise<Said> => {
     const task = { bytes, size, hash: config.StoreMD5ForAttachments, cut: bytes.length < size };
-    const [answer] = await parsers.run([task]);
+    const [answer] = await parsers.run({ files: [task] });
     if (answer === undefined) throw new IsenError('InternalError', 'an answer of the parser is missing');
     if ('error' in answer) throw errorOf(answer.error);
     return { summary: JSON.parse(answer.ok.summary) as Summary, md5: answer.ok.md5 };

@@ -1,6 +1,20 @@
-/** Owns calls on file descriptors by callback: the promise forms cost the main thread twice as much, and every image pays them. */
+/**
+ * Owns calls on file descriptors by callback (the promise forms cost the main thread twice as much, and every image pays them), and what
+ * it means when they fail.
+ */
 
 import { open, read, write } from 'node:fs';
+import { IsenError } from '../errors.ts';
+
+/** The code of a failed system call, or ''. */
+export const codeOf = (thrown: unknown): string => (thrown as NodeJS.ErrnoException).code ?? '';
+
+/** The IsenError for a failed write: a full disk has its own. */
+export function writeError(thrown: unknown): IsenError {
+  if (thrown instanceof IsenError) return thrown;
+  const full = ['ENOSPC', 'EDQUOT', 'EFBIG'].includes(codeOf(thrown));
+  return new IsenError(full ? 'FullStorage' : 'CannotWriteFile', undefined, { cause: thrown });
+}
 
 /** Opens a file; what is made is everybody's to read. */
 export function openFd(path: string, flags: number): Promise<number> {

@@ -13,8 +13,9 @@ import { dirname, join } from 'node:path';
 import { Readable } from 'node:stream';
 import { asError, IsenError } from '../errors.ts';
 import { makeFolder } from '../folder.ts';
-import { openFd, readSome, writeSome } from './descriptors.ts';
+import { codeOf, openFd, readSome, writeError, writeSome } from './descriptors.ts';
 import { GrowingFile } from './growing-file.ts';
+import { Journal, restore, wholeSync } from './journal.ts';
 import { isPageAligned, PAGE } from './pages.ts';
 import type { BlobWriter, ByteRange, Storage } from './storage.ts';
 
@@ -25,6 +26,9 @@ const FOLDERS = 0x10000;
 
 /** Bytes from which a blob is written past the page cache: below, the second synchronous step costs more than it saves. */
 const LEAST_DIRECT = 128 << 10;
+
+/** Bytes up to which a blob goes through the journal: a larger one costs more to write twice than its file's bookkeeping does. */
+const LARGEST_JOURNALED = LEAST_DIRECT;
 
 /** Names given out in one folder before the next is begun. */
 const FOLDER_NAMES = 1024;
@@ -47,15 +51,6 @@ interface OpenFolder {
   readonly provisional: Set<string>;
   /** Names that it may still give out. */
   names: number;
-}
-
-const codeOf = (thrown: unknown): string => (thrown as NodeJS.ErrnoException).code ?? '';
-
-/** The IsenError for a failed write: a full disk has its own. */
-function writeError(thrown: unknown): IsenError {
-  if (thrown instanceof IsenError) return thrown;
-  const full = ['ENOSPC', 'EDQUOT', 'EFBIG'].includes(codeOf(thrown));
-  return new IsenError(full ? 'FullStorage' : 'CannotWriteFile', undefined, { cause: thrown });
 }
 
 /** Opens (making it when missing) a folder of blobs. Throws CannotWriteFile when it cannot be written. */
@@ -182,17 +177,59 @@ export async function openFilesystem({ root, sync, node }: FilesystemOptions): P
     }
   };
 
+  const name = (): string => {
+    if (current.names === 0) {
+      current = next;
+      number += 1;
+      next = begin(number + 1);
+    }
+    current.names -= 1;
+    const uuid = current.digits + own + randomUUID().slice(4 + own.length);
+    current.provisional.add(uuid);
+    return uuid;
+  };
+
+  /** Blobs of the journal whose files a power cut had left without what they held. */
+  const restored = new Set<string>();
+  await restore(markers, async (uuid, bytes) => {
+    const path = pathOf(uuid);
+    const there = await fs.readFile(path).catch(() => undefined);
+    if (there?.equals(bytes)) return;
+    const digits = uuid.slice(0, 4);
+    await fs.mkdir(folderOf(digits), { recursive: true });
+    const file = await fs.open(path, 'w', 0o644);
+    try {
+      await file.writeFile(bytes);
+      await file.datasync();
+    } finally {
+      await file.close();
+    }
+    (open.get(digits) ?? reopen(digits)).provisional.add(uuid);
+    restored.add(uuid);
+  });
+  const syncAll = sync ? wholeSync(root) : undefined;
+  const journal = syncAll && new Journal(markers, syncAll);
+
   return {
-    name() {
-      if (current.names === 0) {
-        current = next;
-        number += 1;
-        next = begin(number + 1);
-      }
-      current.names -= 1;
-      const uuid = current.digits + own + randomUUID().slice(4 + own.length);
-      current.provisional.add(uuid);
-      return uuid;
+    name,
+    journal: journal && {
+      largest: LARGEST_JOURNALED,
+      async reserve(sizes) {
+        const reserved = journal.reserve(sizes);
+        if (reserved === undefined) return undefined;
+        const blobs = sizes.map(() => {
+          const uuid = name();
+          return { uuid, path: pathOf(uuid) };
+        });
+        try {
+          for (const { uuid } of blobs) await ready(uuid);
+        } catch (thrown) {
+          reserved.release();
+          for (const { uuid } of blobs) settle(uuid);
+          throw writeError(thrown);
+        }
+        return { space: reserved.space, blobs, release: reserved.release };
+      },
     },
     async adopt(uuid) {
       await removeFile(uuid);
@@ -305,7 +342,7 @@ export async function openFilesystem({ root, sync, node }: FilesystemOptions): P
     },
     remove: async (uuid) => removeFile(uuid),
     async provisional() {
-      const found: string[] = [];
+      const found: string[] = [...restored];
       for (const digits of await fs.readdir(markers)) {
         if (!/^[0-9a-f]{4}$/.test(digits)) continue;
         const held = open.get(digits) ?? reopen(digits);
@@ -313,7 +350,7 @@ export async function openFilesystem({ root, sync, node }: FilesystemOptions): P
         for (const name of names) {
           if (!UUID.test(name) || !name.startsWith(digits + own)) continue;
           held.provisional.add(name);
-          found.push(name);
+          if (!restored.has(name)) found.push(name);
         }
         if (held.provisional.size === 0 && held.names === 0) {
           open.delete(digits);

@@ -5,6 +5,8 @@
  * A crash in between leaves a provisional blob, which {@link Storage.provisional} lists at the next start.
  */
 
+import type { JournalSpace } from './journal-thread.ts';
+
 /** A range of bytes: `start` inclusive, `end` exclusive. */
 export interface ByteRange {
   readonly start: number;
@@ -45,8 +47,27 @@ export interface GrowingBlob {
   abort(): Promise<void>;
 }
 
+/** Space in a journal, for a batch of small blobs that a thread stores itself (storage/journal-thread). */
+export interface JournalPlace {
+  readonly space: JournalSpace;
+  /** The names of the blobs, and where their files go. */
+  readonly blobs: readonly { readonly uuid: string; readonly path: string }[];
+  /** The thread is done: blobs that it has stored are provisional, as by {@link Storage.put}; others are to be removed. */
+  release(): void;
+}
+
+/** The way of small blobs to the disk, many with one write. */
+export interface BlobJournal {
+  /** Bytes of the largest blob that gains by it. */
+  readonly largest: number;
+  /** Space for blobs of these sizes; undefined where there is none now: each is then to be put by itself. Throws as `put` does. */
+  reserve(sizes: readonly number[]): Promise<JournalPlace | undefined>;
+}
+
 /** The port. */
 export interface Storage {
+  /** Where threads can store small blobs together. */
+  readonly journal?: BlobJournal | undefined;
   /** A new name, for a blob about to be put. Names given one after another lie near each other. */
   name(): string;
   /**

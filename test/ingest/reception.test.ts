@@ -10,7 +10,7 @@ import type { Answer } from '../../src/answer.ts';
 import { createEmbeddedChanges } from '../../src/changes/embedded.ts';
 import type { Committed, Database, OverwriteMode } from '../../src/database/database.ts';
 import { openSqlite } from '../../src/database/sqlite.ts';
-import type { Parsed, ParseTask } from '../../src/dicom/parsing.ts';
+import type { ParseTask } from '../../src/dicom/parsing.ts';
 import { readFile } from '../../src/dicom/read.ts';
 import { IsenError } from '../../src/errors.ts';
 import type { Ingest, Reception, Stored } from '../../src/ingest/ingest.ts';
@@ -19,6 +19,7 @@ import { createTranscoder } from '../../src/ingest/transcoder.ts';
 import { log } from '../../src/log.ts';
 import { createPool } from '../../src/pool.ts';
 import { openFilesystem } from '../../src/storage/filesystem.ts';
+import type { Batch, ParsedFile } from '../../src/storage/parse-and-put.ts';
 import type { Storage } from '../../src/storage/storage.ts';
 import { publicIdOf, storing } from '../contracts/instances.ts';
 import { make } from '../dicom/made.ts';
@@ -58,12 +59,12 @@ async function openRoom(folder: string, options: RoomOptions = {}): Promise<Room
   });
   const database: Database = { ...index, ...options.database };
   const threads = options.threads ?? 1;
-  const pool = createPool<readonly ParseTask[], readonly Answer<Parsed>[]>({ file: 'parse', threads });
+  const pool = createPool<Batch, readonly Answer<ParsedFile>[]>({ file: 'parse', threads });
   const parsers: typeof pool = {
     ...pool,
-    run(tasks) {
-      options.parsing?.(tasks);
-      return pool.run(tasks);
+    run(batch) {
+      options.parsing?.(batch.files);
+      return pool.run(batch);
     },
   };
   const transcoder = createTranscoder({ storage, quality: 90, cached: 0 });

@@ -1,0 +1,28 @@
+/** Owns the functions of the C library that Node lacks, through an optional package: without it, and where they are not, nothing is called. */
+
+import { createRequire } from 'node:module';
+import type * as Koffi from 'koffi';
+import { log } from './log.ts';
+
+/** A function of C, called in place or in a thread of libuv's; numbers and bytes only. */
+export interface Native {
+  (...args: readonly (number | Uint8Array)[]): number;
+  /** The last argument hears of the answer. */
+  async(...args: readonly (number | ((error: unknown, answer: number) => void))[]): void;
+}
+
+/**
+ * A function of the C library by its prototype, or undefined where it cannot be had (Linux with the GNU library only).
+ * What it is for is said once in the log at debug level when it is missing.
+ */
+export function libc(prototype: string, purpose: string): Native | undefined {
+  if (process.platform !== 'linux') return undefined;
+  try {
+    const koffi = createRequire(import.meta.url)('koffi') as typeof Koffi;
+    return koffi.load('libc.so.6').func(prototype) as Native;
+  } catch (thrown) {
+    // Optional: an installation without it, or a C library of another name, is only slower.
+    log.generic.debug({ err: thrown }, `without ${purpose}`);
+    return undefined;
+  }
+}
