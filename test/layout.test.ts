@@ -49,13 +49,13 @@ test('every import of src goes towards the foundations', () => {
   }
 });
 
-test('workers import dicom, imaging and the writer of SQLite only', () => {
+test('workers import dicom, imaging, the writer of SQLite and the reception thread of the storage only', () => {
   for (const file of sources('workers')) {
     for (const target of imports(join(ROOT, 'workers', file))) {
       const resolved = normalize(join('workers', dirname(file), target));
       assert.match(
         resolved,
-        /^src\/(dicom\/|imaging\/|database\/sqlite|[^/]+\.ts$)/,
+        /^src\/(dicom\/|imaging\/|database\/sqlite|storage\/parse-and-put\.ts$|[^/]+\.ts$)/,
         `workers/${file} may not import ${target}`,
       );
     }

@@ -17,6 +17,9 @@ import type { JournalPlace, Storage } from '../storage/storage.ts';
 const MOST_FILES = 16;
 const MOST_BYTES = 256 * 1024;
 
+/** Files for which a further thread is woken: while one waits for the disk, another can go on. */
+const WORTH_A_THREAD = 4;
+
 /** Files that may wait; one more is refused. Memory bounds them far below. */
 const CAPACITY = 10_000;
 
@@ -122,11 +125,11 @@ export class Parser {
     };
   }
 
-  /** A second thread is woken for a whole batch only: while the first works, the next batch gathers. */
+  /** A second thread is woken for what is worth it only: while the first works, the next batch gathers. */
   #dispatch(): void {
     while (this.#running < this.#pool.threads) {
       const { count, full } = this.#batch();
-      if (count === 0 || (this.#running > 0 && !full)) return;
+      if (count === 0 || (this.#running > 0 && !full && count < WORTH_A_THREAD)) return;
       void this.#run(this.#queue.splice(0, count));
     }
   }

@@ -408,7 +408,10 @@ test('an emptied queue sends nothing more than what was just being sent', async 
       return 0;
     },
   });
+  await ask(server, 'POST', '/modalities/pacs/queue/pause', '');
   await Promise.all(images(20).map((file) => upload(server, file)));
+  await until('all are queued', async () => (await queueOf(server, 'pacs')).Waiting === 20);
+  await ask(server, 'POST', '/modalities/pacs/queue/resume', '');
   await until('some are taken', async () => (await queueOf(server, 'pacs')).Active > 2);
   const { Count } = await ask<{ Count: number }>(server, 'DELETE', '/modalities/pacs/queue');
   assert.ok(Count > 15, `${Count} given up`);
