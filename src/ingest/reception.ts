@@ -43,6 +43,9 @@ import { Writer } from './writer.ts';
 /** Bytes of the largest doubtful image that is parsed before it is written: with a larger one that would take too long. */
 const LARGEST_DOUBTFUL = 128 << 10;
 
+/** Images being stored from which small ones are stored together: with fewer, each is on the disk sooner when it is written while it is parsed. */
+const TOGETHER = 6;
+
 /** Instances that go in one transaction: uploads wait no longer than for these. */
 const DELETED = 500;
 
@@ -190,7 +193,8 @@ export async function openIngest(options: IngestOptions): Promise<Ingest> {
   const parseAndWrite = async (slab: PooledSlab, doubtful: boolean): Promise<Written> => {
     const spilled = slab.blob !== undefined;
     const bytes = slab.head;
-    if (isStoredAsItComes && !spilled && slab.size <= (storage.journal?.largest ?? 0)) return putTogether(bytes);
+    if (isStoredAsItComes && !spilled && storing >= TOGETHER && slab.size <= (storage.journal?.largest ?? 0))
+      return putTogether(bytes);
     if (doubtful && !mayBeDicom(Buffer.from(bytes.buffer, bytes.byteOffset, bytes.length)))
       throw new IsenError('BadFileFormat', 'this is not DICOM');
     if (doubtful && !spilled && slab.size <= LARGEST_DOUBTFUL) {
