@@ -22,6 +22,7 @@ import { type Effect, type Event, type State, transition } from '../dicom/upper-
 import { asError, IsenError } from '../errors.ts';
 import { Assembler } from './assembler.ts';
 import type { Association, DataSink, Message, PresentationContext } from './association.ts';
+import { hearFrom } from './inflow.ts';
 import { writeMessage } from './message-writer.ts';
 import { AcceptorNegotiation, type ContextAnswer, type Offer, type RequestorNegotiation } from './negotiation.ts';
 import { acknowledgeQuickly } from './quick-ack.ts';
@@ -77,6 +78,10 @@ export class Connection implements Association, PduReceiver {
   #bytes: Buffer | undefined;
   #at = 0;
   #reading = false;
+  /** What waits is to be looked at again, in this turn of the event loop. */
+  #lingering = false;
+  /** What comes is passed over. */
+  #deaf = false;
   /** Promises that must resolve before more is read: a sink's, a decision's. */
   #holds = 0;
   #lastRead = performance.now();
@@ -109,7 +114,7 @@ export class Connection implements Association, PduReceiver {
     });
     this.opened.catch(() => {});
     socket.setNoDelay(true);
-    socket.on('data', (bytes) => this.#take(bytes));
+    hearFrom(socket, (bytes) => this.#take(bytes));
     // 'close' follows, which tells the machine.
     socket.on('error', (error) => this.#finish(lost(error)));
     socket.on('close', () => {
@@ -467,7 +472,7 @@ export class Connection implements Association, PduReceiver {
 
   #take(bytes: Buffer): void {
     // Nothing is awaited any more.
-    if (this.#state === 1) return;
+    if (this.#state === 1 || this.#deaf) return;
     acknowledgeQuickly(this.#socket);
     this.#lastRead = performance.now();
     if (this.#bytes === undefined) {
@@ -499,7 +504,23 @@ export class Connection implements Association, PduReceiver {
     }
     if (this.#state === 1 || this.#bytes === undefined) {
       if (this.#socket.isPaused()) this.#socket.resume();
-    } else if (!this.#socket.isPaused()) this.#socket.pause();
+    } else if (!this.#socket.isPaused()) this.#linger();
+  }
+
+  /** Most often what holds the reading up is over as soon as the promises that are ready have run: memory that is at hand, say. */
+  #linger(): void {
+    if (this.#lingering) return;
+    this.#lingering = true;
+    queueMicrotask(() =>
+      process.nextTick(() => {
+        this.#lingering = false;
+        if (this.#bytes === undefined || this.#state === 1) return;
+        // The memory that it stands in is about to be read into again.
+        this.#bytes = Buffer.from(this.#bytes.subarray(this.#at));
+        this.#at = 0;
+        this.#socket.pause();
+      }),
+    );
   }
 
   #resume(): void {
@@ -522,7 +543,8 @@ export class Connection implements Association, PduReceiver {
     this.#happen('invalid PDU', { reason, why: asError(thrown).message });
     // What follows cannot be framed any more; only the closing is awaited.
     this.#socket.end();
-    this.#socket.removeAllListeners('data');
+    this.#deaf = true;
+    this.#bytes = undefined;
     this.#socket.resume();
   }
 
