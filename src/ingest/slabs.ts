@@ -200,7 +200,8 @@ class PoolSlab implements PooledSlab {
     }
     if (this.#spill === undefined && size > this.#view.length) this.#enlarge(size);
     this.#size = size;
-    if (this.#spill !== undefined) return this.#pour(chunk.slice());
+    // A copy: the chunk is the caller's again at once, and `slice` of a Buffer is a view.
+    if (this.#spill !== undefined) return this.#pour(Uint8Array.from(chunk));
     // A copy by memcpy. To shared memory `set` goes byte by byte where the two are not aligned alike: 32 µs for 64 KB, not 2.
     if (chunk.length > 0) this.#view.fill(chunk, this.#inMemory, size);
     this.#inMemory = size;

@@ -1,16 +1,17 @@
 /**
  * Owns the job engine: jobs are entries of the queue `jobs`, so that they survive any crash and cost no memory while they
- * wait. Those that work take one of a few slots; those that follow move as their entries do. What is asked of a job is settled
- * in the queue first, and whoever runs it hears of it there.
+ * wait. Those that work take one of a few slots (slots.ts); those that follow move as their entries do (following.ts). What is asked of a
+ * job is settled in the queue first, and whoever runs it hears of it there.
  */
 
 import { randomUUID } from 'node:crypto';
 import { availableParallelism } from 'node:os';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { IsenError, isAway } from '../errors.ts';
+import { IsenError } from '../errors.ts';
 import { log } from '../log.ts';
 import type { Storage } from '../storage/storage.ts';
 import { Followings } from './following.ts';
+import { Handover } from './handover.ts';
 import { History } from './history.ts';
 import {
   entryOfJob,
@@ -28,15 +29,9 @@ import {
   walkJobs,
 } from './job.ts';
 import type { Jobs, JobsRequest, Submission } from './jobs.ts';
-import type { Content, FollowingKind, JobKind, WorkingKind } from './kinds.ts';
+import type { Content, FollowingKind, JobKind } from './kinds.ts';
 import { CANCELED, type Entry, type EntryState, type NewEntry, type Queue } from './queue.ts';
-import { Run } from './run.ts';
-
-/** Entries that are added in one transaction. */
-const TOGETHER = 500;
-
-/** Milliseconds before the queue is asked again when it failed. */
-const RETRY = 1000;
+import { Slots } from './slots.ts';
 
 /** Milliseconds between two looks at what nobody may have said: an engine was away, or a node died before it told the others. */
 const LOOK = 5000;
@@ -57,32 +52,24 @@ export interface EngineOptions {
   readonly outputs: number;
 }
 
-/** Name of the lease of who adds the entries of a job. */
-const deliveryOf = (id: string): string => `delivery:${id}`;
-
-/** A kind that nobody registered: a newer program's. */
-const unknown = (type: string): WorkingKind => ({
-  type,
-  deadline: 1000,
-  run: () => Promise.reject(new IsenError('NotImplemented', `Jobs of type ${type}`)),
-});
-
 /** The engine; nothing runs before its start. */
 export function createEngine({ queue, storage, ...options }: EngineOptions): Jobs {
   const kinds = new Map<string, JobKind>();
-  const slots = options.concurrent > 0 ? options.concurrent : availableParallelism();
   const history = new History(queue, storage, options.history, options.outputs, (id) => followings.moved(id));
-  const running = new Map<string, Run>();
-  const ending = new Set<Promise<void>>();
   /** Who waits for the end of a job. */
   const waiters = new Map<string, Set<(entry: Entry) => void>>();
   const closing = new AbortController();
-  let slotFree = (): void => {};
-  let working: Promise<void> | undefined;
 
   const followings = new Followings(queue, (type): FollowingKind | undefined => {
     const kind = kinds.get(type);
     return kind !== undefined && 'follow' in kind ? kind : undefined;
+  });
+  const handover = new Handover(queue, followings);
+  const slots = new Slots({
+    queue,
+    storage,
+    count: options.concurrent > 0 ? options.concurrent : availableParallelism(),
+    kindOf: (type) => kinds.get(type),
   });
 
   const unwatch = queue.watch((entry) => {
@@ -90,24 +77,11 @@ export function createEngine({ queue, storage, ...options }: EngineOptions): Job
       if (entry.group !== '') followings.moved(entry.group);
       return;
     }
-    if (entry.state !== 'active') running.get(entry.id)?.giveUp();
+    if (entry.state !== 'active') slots.of(entry.id)?.giveUp();
     if (!FINISHED.includes(entry.state)) return;
     for (const waiter of waiters.get(entry.id) ?? []) waiter(entry);
     history.trim(Object.keys(storedJob(entry).outputs).length > 0);
   });
-
-  /** Lets a job wait again whose run could not be settled; the end of the server does so as well. */
-  const giveBack = async ({ id }: Entry): Promise<void> => {
-    while (!closing.signal.aborted) {
-      try {
-        await queue.settle([{ queue: JOBS, id, state: 'waiting', due: 0, from: ['active'] }]);
-        return;
-      } catch (thrown) {
-        if (!isAway(thrown)) throw thrown;
-        await sleep(RETRY, undefined, { signal: closing.signal }).catch(() => {});
-      }
-    }
-  };
 
   /** Looks at jobs whose entries may have moved, and whose end may have come, without a word of it. */
   const look = async (): Promise<void> => {
@@ -122,58 +96,8 @@ export function createEngine({ queue, storage, ...options }: EngineOptions): Job
   };
   let looking: Promise<void> = Promise.resolve();
 
-  const begin = (entry: Entry): void => {
-    const { type } = storedJob(entry);
-    const kind = kinds.get(type);
-    const run = new Run(queue, storage, kind !== undefined && 'run' in kind ? kind : unknown(type), entry);
-    running.set(entry.id, run);
-    const end = run
-      .run()
-      .catch(async (thrown: unknown) => {
-        log.jobs[isAway(thrown) ? 'debug' : 'error']({ err: thrown }, `job ${entry.id} is run again`);
-        await giveBack(entry);
-      })
-      .finally(() => {
-        running.delete(entry.id);
-        ending.delete(end);
-        slotFree();
-      });
-    ending.add(end);
-  };
-
-  const takeSome = async (): Promise<void> => {
-    const taken = await queue.take(JOBS, slots - running.size);
-    for (const entry of taken) {
-      if (!running.has(entry.id)) {
-        begin(entry);
-        continue;
-      }
-      // Paused and resumed before its run has ended, which must not meet the next.
-      const due = Date.now() + RETRY;
-      await queue.settle([{ queue: JOBS, id: entry.id, state: 'waiting', due, from: ['active'] }]);
-    }
-    if (taken.length === 0) await queue.wait(JOBS, closing.signal);
-  };
-
-  const work = async (): Promise<void> => {
-    while (!closing.signal.aborted) {
-      if (running.size >= slots) {
-        await new Promise<void>((resolve) => {
-          slotFree = resolve;
-        });
-        continue;
-      }
-      try {
-        await takeSome();
-      } catch (thrown) {
-        log.jobs[isAway(thrown) ? 'debug' : 'error']({ err: thrown }, 'the queue of jobs fails');
-        await new Promise((resolve) => setTimeout(resolve, RETRY));
-      }
-    }
-  };
-
   const view = (entry: Entry): Job => {
-    const run = running.get(entry.id);
+    const run = slots.of(entry.id);
     return jobOf(run !== undefined && entry.state === 'active' ? { ...entry, value: run.job } : entry);
   };
 
@@ -199,46 +123,13 @@ export function createEngine({ queue, storage, ...options }: EngineOptions): Job
     },
   });
 
-  /** Takes the entries of a job out of their queues. */
-  const withdraw = async (id: string, states: readonly EntryState[]): Promise<void> =>
-    followings.move(id, states, { state: 'removed' });
-
-  const abandon = async (id: string): Promise<void> => {
-    await withdraw(id, [...UNFINISHED, ...FINISHED]);
-    await queue.settle([{ queue: JOBS, id, state: 'removed' }]);
-  };
-
-  /** Forgets a job whose server died while it added the entries; false where it may be alive. */
-  const abandonLeft = async (id: string): Promise<boolean> => {
-    const lease = await queue.lease(deliveryOf(id), 1);
-    if (lease === undefined) return false;
-    const [entry] = await queue.list({ queue: JOBS, id, limit: 1 });
-    if (entry !== undefined && storedJob(entry).following?.total === undefined) await abandon(id);
-    await lease.release();
-    return true;
-  };
-
-  /** The same as soon as it is known. */
-  const abandonLater = (id: string): void => {
-    const look = async (): Promise<void> => {
-      do await sleep(RETRY, undefined, { signal: closing.signal });
-      while (!(await abandonLeft(id)));
-    };
-    const end = look()
-      .catch((thrown: unknown) => {
-        if (!closing.signal.aborted) log.jobs.error({ err: thrown }, `job ${id} is left for the next start`);
-      })
-      .finally(() => ending.delete(end));
-    ending.add(end);
-  };
-
   /** Acts on a job: one after the other with what moves jobs that follow. Throws BadRequest for an unknown one. */
   const act = async (id: string, action: (entry: Entry, job: StoredJob) => Promise<void>): Promise<void> =>
     followings.alone(async () => {
       const entry = await entryOfJob(queue, id).catch((thrown: unknown) => {
         throw thrown instanceof IsenError && thrown.code === 'UnknownResource' ? new IsenError('BadRequest') : thrown;
       });
-      await action(entry, running.get(id)?.job ?? storedJob(entry));
+      await action(entry, slots.of(id)?.job ?? storedJob(entry));
     });
 
   /** Settles one that is in one of the states `from` still: it may have moved since it was read. */
@@ -260,15 +151,15 @@ export function createEngine({ queue, storage, ...options }: EngineOptions): Job
       for await (const entry of walkJobs(queue, [...UNFINISHED, ...FINISHED])) {
         const { following } = storedJob(entry);
         if (!options.save) {
-          await withdraw(entry.id, [...UNFINISHED, 'done']);
+          await followings.move(entry.id, [...UNFINISHED, 'done'], { state: 'removed' });
           await history.forget(entry);
         } else if (following !== undefined) {
           if (following.total !== undefined) followings.moved(entry.id);
-          else if (!(await abandonLeft(entry.id))) abandonLater(entry.id);
+          else await handover.abandonLeft(entry.id);
         }
       }
       history.trim(false);
-      working = work();
+      slots.start();
       looking = (async () => {
         for (;;) {
           await sleep(LOOK, undefined, { signal: closing.signal, ref: false });
@@ -283,37 +174,7 @@ export function createEngine({ queue, storage, ...options }: EngineOptions): Job
     },
     async deliver(submission, entries) {
       const job = newJob(submission, { total: undefined, done: 0 });
-      const ids = new Set<string>();
-      const lease = await queue.lease(deliveryOf(job.id), 1);
-      let added = false;
-      let some: NewEntry[] = [];
-      const add = async (following: StoredJob['following']): Promise<void> => {
-        const value: StoredJob = { ...job.value, ...(following && { following }) };
-        await queue.add(added ? some : [{ ...job, value }, ...some]);
-        added = true;
-        some = [];
-      };
-      try {
-        for await (const entry of entries) {
-          const key = `${entry.queue} ${entry.id}`;
-          if (ids.has(key)) continue;
-          ids.add(key);
-          if (some.length >= TOGETHER) await add(job.value.following);
-          some.push({ ...entry, id: `${job.id}:${entry.id}`, group: job.id });
-        }
-        const following = { total: ids.size, done: 0 };
-        if (!added) await add(following);
-        else {
-          await add(undefined);
-          await queue.settle([{ queue: JOBS, id: job.id, state: 'waiting', value: { ...job.value, following } }]);
-        }
-      } catch (thrown) {
-        if (added) await abandon(job.id);
-        throw thrown;
-      } finally {
-        await lease?.release();
-      }
-      followings.moved(job.id);
+      await handover.deliver(job, entries);
       return job.id;
     },
     wait(id, signal) {
@@ -419,11 +280,7 @@ export function createEngine({ queue, storage, ...options }: EngineOptions): Job
     removeOutput: (id, key) => history.removeOutput(id, key),
     async close() {
       closing.abort();
-      for (const run of running.values()) run.breakOff();
-      slotFree();
-      await Promise.all([working, looking]);
-      for (const run of running.values()) run.breakOff();
-      await Promise.all(ending);
+      await Promise.all([slots.close(), handover.close(), looking]);
       await followings.close();
       await history.close();
       unwatch();

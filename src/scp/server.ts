@@ -12,6 +12,7 @@ import { log } from '../log.ts';
 import { recordAssociations } from '../metrics.ts';
 import type { PresentationContext } from '../scu/association.ts';
 import { Connection, type Decision } from '../scu/connection.ts';
+import { sharing } from '../scu/inflow.ts';
 import type { Modalities } from '../scu/modality.ts';
 import type { ContextAnswer, Offer, OfferedContext } from '../scu/negotiation.ts';
 import { pem, TLS_VERSIONS } from '../scu/tls.ts';
@@ -241,7 +242,7 @@ export function answerTo(services: readonly Service[], peer: Peer, context: Offe
 }
 
 function openServer(config: DicomServerOptions['config'], accept: (socket: Socket) => void): Server {
-  if (!config.DicomTlsEnabled) return createTcpServer({ noDelay: true }, accept);
+  if (!config.DicomTlsEnabled) return createTcpServer({ noDelay: true }, (socket) => accept(sharing(socket)));
   const required = config.DicomTlsRemoteCertificateRequired;
   const cert = pem('DicomTlsCertificate', config.DicomTlsCertificate);
   const key = pem('DicomTlsPrivateKey', config.DicomTlsPrivateKey);

@@ -11,7 +11,6 @@ import {
   describeRejection,
   PduFault,
   type PduName,
-  PduReader,
   type PduReceiver,
   RELEASE_REQUEST,
   RELEASE_RESPONSE,
@@ -22,9 +21,10 @@ import { type Effect, type Event, type State, transition } from '../dicom/upper-
 import { asError, IsenError } from '../errors.ts';
 import { Assembler } from './assembler.ts';
 import type { Association, DataSink, Message, PresentationContext } from './association.ts';
-import { writeMessage } from './message-writer.ts';
+import { Intake } from './intake.ts';
+import { drained, writeMessage } from './message-writer.ts';
 import { AcceptorNegotiation, type ContextAnswer, type Offer, type RequestorNegotiation } from './negotiation.ts';
-import { acknowledgeQuickly } from './quick-ack.ts';
+import { Silence } from './silence.ts';
 
 /** Milliseconds that a peer has for its first PDU, and for closing after the last (ARTIM, PS3.8 §9.1.5), at most. */
 const ARTIM = 30_000;
@@ -63,7 +63,8 @@ export class Connection implements Association, PduReceiver {
   readonly #socket: Socket;
   readonly #options: ConnectionOptions;
   readonly #side: Side;
-  readonly #reader: PduReader;
+  readonly #intake: Intake;
+  readonly #silence: Silence;
   readonly #over = new AbortController();
   readonly #byId = new Map<number, PresentationContext>();
   #state: State = 1;
@@ -73,20 +74,11 @@ export class Connection implements Association, PduReceiver {
   #negotiation: AcceptorNegotiation | undefined;
   #peerMaximum = 0;
 
-  /** What came and waits to be read. */
-  #bytes: Buffer | undefined;
-  #at = 0;
-  #reading = false;
-  /** Promises that must resolve before more is read: a sink's, a decision's. */
-  #holds = 0;
-  #lastRead = performance.now();
   readonly #assembler: Assembler;
   readonly #messages: Message[] = [];
   #receiver: { resolve: (message: Message | undefined) => void; reject: (error: IsenError) => void } | undefined;
 
   #artim: NodeJS.Timeout | undefined;
-  #silence: NodeJS.Timeout | undefined;
-  #attentive = true;
   #messageId = 0;
   #sending: Promise<void> = Promise.resolve();
   #released: (() => void) | undefined;
@@ -95,12 +87,26 @@ export class Connection implements Association, PduReceiver {
     this.#socket = socket;
     this.#side = side;
     this.#options = options;
-    this.#reader = new PduReader(options.maximumPdu, this);
+    this.#silence = new Silence({
+      excused: () => this.#intake.held,
+      late: () => {
+        this.#finish(new IsenError('Timeout', 'the peer said nothing'));
+        this.abort();
+      },
+    });
+    this.#intake = new Intake({
+      socket,
+      maximumPdu: options.maximumPdu,
+      receiver: this,
+      isOver: () => this.#state === 1,
+      heard: () => this.#silence.broken(),
+      failed: (thrown) => this.#fault(thrown),
+    });
     this.#assembler = new Assembler({
       context: (id) => this.#byId.get(id),
       sink: options.sink,
       deliver: (message) => this.#deliver(message),
-      hold: (work) => this.#hold(work),
+      hold: (work) => this.#intake.hold(work),
     });
     this.ended = this.#over.signal;
     this.remoteIp = addressOf(socket);
@@ -109,7 +115,6 @@ export class Connection implements Association, PduReceiver {
     });
     this.opened.catch(() => {});
     socket.setNoDelay(true);
-    socket.on('data', (bytes) => this.#take(bytes));
     // 'close' follows, which tells the machine.
     socket.on('error', (error) => this.#finish(lost(error)));
     socket.on('close', () => {
@@ -122,12 +127,12 @@ export class Connection implements Association, PduReceiver {
       this.calledAet = side.calledAet;
       this.#happen('A-ASSOCIATE request');
       this.#happen('transport confirm');
-      this.#watch(options.patience);
+      this.#silence.watch(options.patience);
     } else this.#happen('transport indication');
   }
 
   get paused(): boolean {
-    return this.#holds > 0 || this.#messages.length > 0 || this.#state === 1;
+    return this.#intake.held || this.#messages.length > 0 || this.#state === 1;
   }
 
   /** No message is coming in. */
@@ -142,8 +147,7 @@ export class Connection implements Association, PduReceiver {
 
   /** Whether the peer's silence counts: not while it waits for us. The clock starts again when it does. */
   set attentive(value: boolean) {
-    this.#attentive = value;
-    this.#lastRead = performance.now();
+    this.#silence.attentive = value;
   }
 
   send(
@@ -167,7 +171,10 @@ export class Connection implements Association, PduReceiver {
     }
     this.#mustSend();
     try {
-      await writeMessage(this.#socket, context.id, this.#peerMaximum, command, dataSet, () => this.#drain());
+      await writeMessage(this.#socket, context.id, this.#peerMaximum, command, dataSet, async () => {
+        await drained(this.#socket, this.#options.patience, () => this.#reason());
+        this.#mustSend();
+      });
     } catch (thrown) {
       // Half a message is on its way: nothing that follows could be understood.
       this.abort();
@@ -181,38 +188,10 @@ export class Connection implements Association, PduReceiver {
     this.#happen('P-DATA request');
   }
 
-  /** Lets the socket have what was corked, and waits until the system took it. */
-  async #drain(): Promise<void> {
-    const socket = this.#socket;
-    await new Promise<void>((resolve, reject) => {
-      const taken = (): number => socket.bytesWritten - socket.writableLength;
-      let before = taken();
-      const late = (): void => {
-        const now = taken();
-        // A peer that takes something, if slowly, is not silent.
-        if (now > before) {
-          before = now;
-          deadline?.refresh();
-          return;
-        }
-        this.abort();
-        reject(new IsenError('Timeout', 'the peer does not take what is sent'));
-      };
-      const deadline = this.#options.patience === 0 ? undefined : setTimeout(late, this.#options.patience);
-      socket.write(NOTHING, (error) => {
-        clearTimeout(deadline);
-        if (error == null) resolve();
-        else reject(this.#reason());
-      });
-      socket.uncork();
-    });
-    this.#mustSend();
-  }
-
   receive(patience = this.#options.patience): Promise<Message | undefined> {
     const message = this.#messages.shift();
     if (message !== undefined) {
-      this.#resume();
+      this.#intake.resume();
       return Promise.resolve(message);
     }
     if (this.#end === 'released' || this.#state === RELEASING) return Promise.resolve(undefined);
@@ -222,8 +201,8 @@ export class Connection implements Association, PduReceiver {
     }
     return new Promise((resolve, reject) => {
       this.#receiver = { resolve, reject };
-      this.#lastRead = performance.now();
-      this.#watch(patience);
+      this.#silence.broken();
+      this.#silence.watch(patience);
     });
   }
 
@@ -387,7 +366,7 @@ export class Connection implements Association, PduReceiver {
 
   /** No message comes any more, but those that came may be answered. */
   #heardRelease(): void {
-    clearTimeout(this.#silence);
+    this.#silence.stop();
     this.#assembler.abandon();
     const receiver = this.#receiver;
     this.#receiver = undefined;
@@ -398,7 +377,7 @@ export class Connection implements Association, PduReceiver {
   #finish(end: IsenError | 'released'): void {
     if (this.#end !== undefined) return;
     this.#end = end;
-    clearTimeout(this.#silence);
+    this.#silence.stop();
     this.#assembler.abandon();
     // What nobody took can be answered no more.
     for (const { sink } of this.#messages.splice(0)) sink?.abandon();
@@ -423,7 +402,9 @@ export class Connection implements Association, PduReceiver {
     this.calledAet = offer.calledAet;
     const decided: Promise<Decision> =
       negotiation.refused === undefined ? side.decide(offer) : Promise.resolve({ rejected: negotiation.refused });
-    this.#hold(decided.then((decision) => this.#answer(decision)).catch((thrown: unknown) => this.#fault(thrown)));
+    this.#intake.hold(
+      decided.then((decision) => this.#answer(decision)).catch((thrown: unknown) => this.#fault(thrown)),
+    );
   }
 
   #answer(decision: Decision): void {
@@ -447,7 +428,7 @@ export class Connection implements Association, PduReceiver {
     const { contexts, maximumPdu } = this.#side.requestor.accepted(accept);
     this.#agree(maximumPdu);
     this.#establish(contexts);
-    clearTimeout(this.#silence);
+    this.#silence.stop();
     this.#open.resolve();
   }
 
@@ -465,65 +446,12 @@ export class Connection implements Association, PduReceiver {
 
   // Reading
 
-  #take(bytes: Buffer): void {
-    // Nothing is awaited any more.
-    if (this.#state === 1) return;
-    acknowledgeQuickly(this.#socket);
-    this.#lastRead = performance.now();
-    if (this.#bytes === undefined) {
-      this.#bytes = bytes;
-      this.#at = 0;
-    } else {
-      // Read ahead by the system before the pause reached it.
-      this.#bytes = Buffer.concat([this.#bytes.subarray(this.#at), bytes]);
-      this.#at = 0;
-    }
-    this.#read();
-  }
-
-  /** Reads what there is, as far as nothing holds it up. */
-  #read(): void {
-    if (this.#reading) return;
-    this.#reading = true;
-    try {
-      const bytes = this.#bytes;
-      if (bytes !== undefined) {
-        this.#at = this.#reader.read(bytes, this.#at);
-        if (this.#at === bytes.length) this.#bytes = undefined;
-      }
-    } catch (thrown) {
-      this.#bytes = undefined;
-      this.#fault(thrown);
-    } finally {
-      this.#reading = false;
-    }
-    if (this.#state === 1 || this.#bytes === undefined) {
-      if (this.#socket.isPaused()) this.#socket.resume();
-    } else if (!this.#socket.isPaused()) this.#socket.pause();
-  }
-
-  #resume(): void {
-    if (this.#bytes !== undefined && !this.paused) this.#read();
-  }
-
-  /** Reads no more until `work` is done, which never rejects. */
-  #hold(work: Promise<void>): void {
-    this.#holds += 1;
-    void work.finally(() => {
-      this.#holds -= 1;
-      this.#lastRead = performance.now();
-      this.#resume();
-    });
-  }
-
   /** The peer broke a rule, or something here failed over what it sent. */
   #fault(thrown: unknown): void {
     const reason = thrown instanceof PduFault ? thrown.reason : 'not specified';
     this.#happen('invalid PDU', { reason, why: asError(thrown).message });
-    // What follows cannot be framed any more; only the closing is awaited.
     this.#socket.end();
-    this.#socket.removeAllListeners('data');
-    this.#socket.resume();
+    this.#intake.close();
   }
 
   pdu(name: Exclude<PduName, 'P-DATA-TF'>, bytes: Buffer): void {
@@ -546,29 +474,10 @@ export class Connection implements Association, PduReceiver {
       return;
     }
     this.#receiver = undefined;
-    clearTimeout(this.#silence);
+    this.#silence.stop();
     receiver.resolve(message);
   }
-
-  /** Ends the association when the peer is silent for `patience` while it is waited for. */
-  #watch(patience: number): void {
-    clearTimeout(this.#silence);
-    if (patience === 0 || patience === Number.POSITIVE_INFINITY) return;
-    const look = (): void => {
-      const waits = this.#attentive && this.#holds === 0;
-      const left = this.#lastRead + patience - performance.now();
-      if (waits && left <= 0) {
-        this.#finish(new IsenError('Timeout', 'the peer said nothing'));
-        this.abort();
-        return;
-      }
-      this.#silence = setTimeout(look, waits ? left + 1 : patience);
-    };
-    this.#silence = setTimeout(look, patience);
-  }
 }
-
-const NOTHING = Buffer.alloc(0);
 
 /** The peer asked for the release, and is not answered yet. */
 const RELEASING: State = 8;

@@ -3,6 +3,7 @@
 import type { Socket } from 'node:net';
 import { type Command, encodeCommand } from '../dicom/command.ts';
 import { dataHeader, PDV_HEADER } from '../dicom/pdu.ts';
+import { IsenError } from '../errors.ts';
 
 /** Fragments for a peer that takes any size. */
 const LARGEST_FRAGMENT = 128 << 10;
@@ -65,4 +66,32 @@ export async function writeMessage(
     throw thrown;
   }
   await drain();
+}
+
+const NOTHING = Buffer.alloc(0);
+
+/**
+ * Lets `socket`, which is corked, have what was written, and waits until the system took it. Throws Timeout when the peer takes nothing for
+ * `patience` milliseconds (0 is without end), and what `lost` says where the connection is lost.
+ */
+export async function drained(socket: Socket, patience: number, lost: () => Error): Promise<void> {
+  await new Promise<void>((resolve, reject) => {
+    const taken = (): number => socket.bytesWritten - socket.writableLength;
+    let before = taken();
+    const late = (): void => {
+      const now = taken();
+      // A peer that takes something, if slowly, is not silent.
+      if (now > before) {
+        before = now;
+        deadline?.refresh();
+      } else reject(new IsenError('Timeout', 'the peer does not take what is sent'));
+    };
+    const deadline = patience === 0 ? undefined : setTimeout(late, patience);
+    socket.write(NOTHING, (error) => {
+      clearTimeout(deadline);
+      if (error == null) resolve();
+      else reject(lost());
+    });
+    socket.uncork();
+  });
 }

@@ -6,6 +6,7 @@ import { IsenError } from '../errors.ts';
 import { recordAssociations } from '../metrics.ts';
 import type { Association, AssociationRequest } from './association.ts';
 import { Connection } from './connection.ts';
+import { sharedReading } from './inflow.ts';
 import { RequestorNegotiation } from './negotiation.ts';
 
 /** Associations that we asked for and that are open. */
@@ -36,7 +37,7 @@ export async function requestAssociation(request: AssociationRequest): Promise<A
 async function connected({ host, port, tls, patience }: AssociationRequest): Promise<Socket> {
   const socket =
     tls === undefined
-      ? connectTcp({ host, port, noDelay: true })
+      ? sharedReading((onread) => connectTcp({ host, port, noDelay: true, onread }))
       : connectTls({
           host,
           port,

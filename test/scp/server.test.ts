@@ -189,6 +189,37 @@ test('an association of ours to the server sends any transfer syntax byte for by
   });
 });
 
+test('large data sets that come at the same time, and go to storage as they come, do not mix', async () => {
+  await withServer({}, async (server) => {
+    const send = async (pixels: Buffer): Promise<void> => {
+      const association = await requestAssociation({
+        host: '127.0.0.1',
+        port: server.dicomPort,
+        callingAet: 'SENDER',
+        calledAet: 'ISEN',
+        contexts: [{ abstractSyntax: CT_IMAGE_STORAGE, transferSyntaxes: ['1.2.840.10008.1.2.1'] }],
+        patience: 20_000,
+        maximumPdu: 16384,
+      });
+      const [context] = association.contexts;
+      assert.ok(context);
+      const sopUid = newUid();
+      const dataSet = dataSetOf(make({ sopUid, rows: 3000, columns: 3000, pixels }));
+      const command = { CommandField: 1, MessageID: association.nextMessageId(), Priority: 0 };
+      const named = { AffectedSOPClassUID: CT_IMAGE_STORAGE, AffectedSOPInstanceUID: sopUid };
+      await association.send(context, { ...command, ...named }, pieces(dataSet));
+      assert.equal((await association.receive())?.command.Status, 0);
+      await association.release();
+      const found = await fetch(`${server.url}/tools/lookup`, { method: 'POST', body: sopUid });
+      const [resource] = (await found.json()) as readonly { ID: string }[];
+      const stored = await file(server, resource?.ID ?? '');
+      assert.ok(stored.subarray(stored.length - dataSet.length).equals(dataSet));
+    };
+    // Past the largest memory of an upload.
+    await Promise.all([1, 2, 3, 4].map((fill) => send(Buffer.alloc(2 * 3000 * 3000, fill))));
+  });
+});
+
 async function* pieces(bytes: Buffer): AsyncGenerator<Buffer> {
   for (let at = 0; at < bytes.length; at += 70_001) yield bytes.subarray(at, at + 70_001);
 }
