@@ -45,7 +45,7 @@ export interface Begun {
 }
 
 /** Bytes from which a body is written before all of it is there. */
-const EARLY = 128 << 10;
+const EARLY = 192 << 10;
 
 /** Uploads up to which that is done: with more of them the disk has enough to do, and each step of a write costs. */
 const FEW = 2;

@@ -25,10 +25,10 @@ const UUID = /^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/;
 const FOLDERS = 0x10000;
 
 /** Bytes from which a blob is written past the page cache: below, the second synchronous step costs more than it saves. */
-const LEAST_DIRECT = 128 << 10;
+const LEAST_DIRECT = 192 << 10;
 
 /** Bytes up to which a blob goes through the journal: a larger one costs more to write twice than its file's bookkeeping does. */
-const LARGEST_JOURNALED = LEAST_DIRECT;
+const LARGEST_JOURNALED = 128 << 10;
 
 /** Names given out in one folder before the next is begun. */
 const FOLDER_NAMES = 1024;

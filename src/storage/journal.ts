@@ -16,8 +16,8 @@ import { batchSize, blobsOf, writeSegmentHead } from './journal-batch.ts';
 import type { JournalSpace } from './journal-thread.ts';
 import { PAGE } from './pages.ts';
 
-/** Bytes of a segment: at a hundred megabytes a second the file system is synced six times in that second. */
-const SEGMENT = 16 << 20;
+/** Bytes of a segment: at a hundred megabytes a second the file system is synced three times in that second. More often costs uploads. */
+const SEGMENT = 32 << 20;
 
 /** Segments at most: with all of them waiting for the disk, blobs are written one by one. */
 const SEGMENTS = 4;
