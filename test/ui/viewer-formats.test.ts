@@ -250,6 +250,26 @@ app.test('greys, colours and palettes are shown as they are meant', async (page)
   }
 });
 
+app.test('the first image is as it is meant before the renderer is there', async (page) => {
+  // It never comes.
+  await page.route('**/assets/renderer-*.js', () => undefined);
+  const answer = await fetch(`${app.served.url}/studies/${study.ParentStudy}/series`);
+  const series = (await answer.json()) as { ID: string; MainDicomTags: { SeriesNumber: string } }[];
+  for (const [index, { name, left, right, tolerance }] of KINDS.entries()) {
+    const { ID } = series.find(({ MainDicomTags }) => MainDicomTags.SeriesNumber === String(index + 1)) ?? {};
+    await app.open(page, `view/${study.ParentStudy}/${ID ?? name}`);
+    const view = new Viewing(page);
+    await view.says(new RegExp(`Series ${index + 1} `));
+    await view.see(
+      [
+        [10, 32, left],
+        [54, 32, right],
+      ],
+      tolerance,
+    );
+  }
+});
+
 app.test('every transfer syntax looks the same', async (page) => {
   await app.open(page, `view/${study.ParentStudy}`);
   const view = new Viewing(page);

@@ -45,6 +45,43 @@ app.test('the first image is shown with its window, sides and texts, and the res
   await checkAccessibility(page);
 });
 
+app.test('the first image is there before the renderer, which shows the same at the same place', async (page) => {
+  let release: () => void = () => undefined;
+  const held = new Promise<void>((resolve) => {
+    release = resolve;
+  });
+  await page.route('**/assets/renderer-*.js', async (route) => {
+    await held;
+    await route.continue();
+  });
+  await app.open(page, `view/${study.ParentStudy}`);
+  const view = new Viewing(page);
+  await view.says(/^1 \/ 40$/m);
+  await view.greys([
+    [...OUTSIDE, AIR],
+    [...INSIDE, WATER],
+    [...ROD, BONE],
+  ]);
+  await becomes(() => view.cell.locator('.side.left').innerText(), 'R');
+  await checkAccessibility(page);
+  // The image without its last rows, beside which it says that it is not ready.
+  const parts = [
+    [4, 4],
+    [60, 56],
+  ] as const;
+  const [words, before] = [await view.words(), await view.pixels(...parts)];
+  release();
+  await view.shows(1, SLICES);
+  await becomes(() => view.cell.locator('.first-image').count(), 0);
+  assert.equal(await view.words(), words);
+  const after = await view.pixels(...parts);
+  assert.equal(after.length, before.length);
+  const differing = after.filter((value, at) => Math.abs(value - (before[at] ?? -99)) > 2).length;
+  assert.ok(differing < after.length / 1000, `${differing} of ${after.length} values differ`);
+  await view.press('ArrowDown');
+  await view.shows(2, SLICES);
+});
+
 app.test('wheel, keys, pointer and slider go through the images', async (page) => {
   const view = await look(page);
   await view.wheel(1);
