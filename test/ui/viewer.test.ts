@@ -304,7 +304,13 @@ app.test('a volume is cut in three planes, which follow the crosshairs', async (
     [5, 32, AIR],
     [20, 32, WATER],
   ]);
-  await coronal.picture.click();
+  // The other planes go where the crosshairs are put, and follow them where they are dragged.
+  await view.click([20.5, 16.5]);
+  await coronal.says(/^48 \/ 64$/m);
+  await sagittal.says(/^21 \/ 64$/m);
+  await view.drag([20.5, 16.5], [30.5, 40.5]);
+  await coronal.says(/^24 \/ 64$/m);
+  await sagittal.says(/^31 \/ 64$/m);
   await coronal.press('ArrowDown');
   await checkAccessibility(page);
   await view.press('m');

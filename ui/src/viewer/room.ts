@@ -245,13 +245,14 @@ export class Room {
       this.active.value = before.active;
     });
     this.use(before.tool === 'crosshairs' ? 'window' : before.tool);
+    // The planes have left the page by then: crosshairs look at their volume until they do.
     requestAnimationFrame(() => {
       for (const view of before.views) {
         const series = view.series.value;
         if (series !== undefined) void view.open(series, view.index.value);
       }
+      if (stack !== undefined) this.#stage?.close(stack);
     });
-    if (stack !== undefined) this.#stage?.close(stack);
   }
 
   /** Gives up what is just being drawn. */
