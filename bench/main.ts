@@ -10,6 +10,7 @@ const BENCHMARKS: Readonly<Record<string, () => Promise<{ run(args: readonly str
   cluster: () => import('./cluster.ts'),
   rest: () => import('./rest.ts'),
   explorer: () => import('./explorer.ts'),
+  viewer: () => import('./viewer.ts'),
 };
 
 const [name, ...args] = process.argv.slice(2);

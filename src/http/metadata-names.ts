@@ -2,29 +2,8 @@
 
 import type { Config } from '../config.ts';
 import type { Metadata } from '../database/database.ts';
+import { BUILT_IN_METADATA } from '../database/metadata.ts';
 import { IsenError } from '../errors.ts';
-
-/** Orthanc's metadata by number; the order of every listing. */
-const METADATA: Readonly<Record<string, number>> = {
-  IndexInSeries: 1,
-  ReceptionDate: 2,
-  RemoteAET: 3,
-  ExpectedNumberOfInstances: 4,
-  ModifiedFrom: 5,
-  AnonymizedFrom: 6,
-  LastUpdate: 7,
-  Origin: 8,
-  TransferSyntax: 9,
-  SopClassUid: 10,
-  RemoteIP: 11,
-  CalledAET: 12,
-  HttpUsername: 13,
-  HttpHost: 14,
-  PixelDataOffset: 15,
-  MainDicomTagsSignature: 16,
-  MainDicomSequences: 17,
-  PixelDataVR: 18,
-};
 
 /** First and last number that users may give. */
 const USER_START = 1024;
@@ -38,10 +17,10 @@ export interface MetadataKey {
 
 /** The metadata that a client calls `name` (a name or a number), or undefined. */
 export function metadataKey(config: Config, name: string): MetadataKey | undefined {
-  const number = /^\d{1,5}$/.test(name) ? Number(name) : (METADATA[name] ?? userMetadata(config)[name]);
+  const number = /^\d{1,5}$/.test(name) ? Number(name) : (BUILT_IN_METADATA[name] ?? userMetadata(config)[name]);
   if (number === undefined || number > USER_END) return undefined;
   if (number >= USER_START) return { key: String(number), number };
-  const key = Object.keys(METADATA).find((each) => METADATA[each] === number);
+  const key = Object.keys(BUILT_IN_METADATA).find((each) => BUILT_IN_METADATA[each] === number);
   return key === undefined ? undefined : { key, number };
 }
 
@@ -50,7 +29,7 @@ export const isUserMetadata = (number: number): boolean => number >= USER_START;
 
 /** What clients see of the index's key: number, and name (the configured one of a user's metadata). */
 export function metadataName(config: Config, key: string): { readonly number: number; readonly name: string } {
-  const own = METADATA[key];
+  const own = BUILT_IN_METADATA[key];
   if (own !== undefined) return { number: own, name: key };
   const number = Number(key);
   const name = Object.entries(userMetadata(config)).find(([, each]) => each === number)?.[0];

@@ -6,7 +6,7 @@ import { after } from 'node:test';
 import type { Locator, Page } from 'playwright-core';
 import { freePort } from '../peer.ts';
 import { serve } from '../http/served.ts';
-import { checkAccessibility, explorer, type Stored } from './browser.ts';
+import { becomes, checkAccessibility, explorer, type Stored } from './browser.ts';
 import { type Phantom, phantomSeries } from './phantom.ts';
 
 const app = explorer({ JobsHistorySize: 100 });
@@ -98,11 +98,10 @@ app.test('modified: what changes is shown first; a copy, or in place', async (pa
   await dialog(page).getByRole('button', { name: 'Review the changes' }).click();
   const rows = dialog(page).getByRole('row');
   await rows.filter({ hasText: 'SliceThickness' }).filter({ hasText: '2' }).waitFor();
-  assert.deepEqual(await rows.allTextContents(), [
-    'TagNowThen',
-    'Study descriptionCylinder of waterCorrected',
-    'SliceThickness2removed',
-  ]);
+  await becomes(
+    () => rows.allTextContents(),
+    ['TagNowThen', 'Study descriptionCylinder of waterCorrected', 'SliceThickness2removed'],
+  );
   await checkAccessibility(page, '.dialog');
   await dialog(page).getByRole('button', { name: 'Make the copy' }).click();
   await jobs(page).getByRole('link', { name: 'Show', exact: true }).click();
@@ -157,11 +156,13 @@ app.test('split, and merged again', async (page) => {
   await dialog(page).getByRole('button', { name: 'Split' }).click();
   await jobs(page).getByRole('link', { name: 'Show', exact: true }).click();
   await page.getByRole('heading', { name: 'Phantom, Cylinder · Split off' }).waitFor();
-  assert.deepEqual(await page.locator('.card-title').allTextContents(), ['2 · Coronal']);
+  await becomes(() => page.locator('.card-title').allTextContents(), ['2 · Coronal']);
   await app.open(page);
   await page.getByPlaceholder('Patient ID').fill('PHANTOM5');
   await page.getByText('2 studies', { exact: true }).waitFor();
-  for (const box of await page.getByRole('checkbox', { name: /Select the study of/ }).all()) await box.check();
+  const boxes = page.getByRole('checkbox', { name: /Select the study of/ });
+  await becomes(() => boxes.count(), 2);
+  for (const box of await boxes.all()) await box.check();
   await action(page, 'Merge').click();
   await dialog(page).getByLabel('Cylinder of water').check();
   await dialog(page).getByText('Moves 1 series into it').waitFor();

@@ -174,6 +174,15 @@ export async function eventually(check: () => Promise<void>): Promise<void> {
   }
 }
 
+/** Reads again, as long as a person would wait, until it is what is expected: equal, or a text that matches. */
+export async function becomes(read: () => unknown, expected: unknown, message?: string): Promise<void> {
+  await eventually(async () => {
+    const found = await read();
+    if (expected instanceof RegExp) assert.match(String(found), expected, message);
+    else assert.deepEqual(found, expected, message);
+  });
+}
+
 /** One fault that axe found. */
 interface Violation {
   readonly id: string;

@@ -7,7 +7,7 @@ import type { Page } from 'playwright-core';
 import { make } from '../dicom/made.ts';
 import { freePort, without } from '../peer.ts';
 import { type Receiver, receive } from '../scu/receiver.ts';
-import { checkAccessibility, explorer } from './browser.ts';
+import { becomes, checkAccessibility, explorer } from './browser.ts';
 
 const dead = await freePort();
 const app = explorer({
@@ -105,12 +105,12 @@ app.test('hundreds of jobs are narrowed by state and type, appear as they come, 
   for (let sent = 0; sent < 120; sent += 20) await Promise.all(Array.from({ length: 20 }, () => send('here', ID)));
   await app.open(page, 'jobs');
   await page.getByRole('button', { name: /^Show \d+ more$/ }).waitFor();
-  assert.equal(await page.locator('tbody tr').count(), 100);
+  await becomes(() => page.locator('tbody tr').count(), 100);
   await page.getByRole('button', { name: /^Show \d+ more$/ }).click();
   await page.getByRole('button', { name: /^Show \d+ more$/ }).waitFor({ state: 'detached' });
   await chip(page, 'Failed').click();
   await page.getByRole('row', { name: 'AWAY' }).waitFor();
-  assert.equal(await page.locator('tbody tr').count(), 1);
+  await becomes(() => page.locator('tbody tr').count(), 1);
   await send('away', ID);
   await chip(page, 'Failed 2').waitFor();
   await chip(page, 'All').click();
@@ -125,9 +125,8 @@ app.test('hundreds of jobs are narrowed by state and type, appear as they come, 
   await dialog.getByRole('heading', { name: /^Forget \d+ ended jobs\?$/ }).waitFor();
   await dialog.getByRole('button', { name: 'Forget it' }).click();
   await page.getByText('No job is like that').waitFor();
-  const left = await ask<{ State: string }[]>('GET', '/jobs?expand');
-  assert.deepEqual(
-    left.map(({ State }) => State),
+  await becomes(
+    async () => (await ask<{ State: string }[]>('GET', '/jobs?expand')).map(({ State }) => State),
     ['Failure', 'Failure'],
   );
 });

@@ -9,7 +9,7 @@ import { type BadServer, startBadServer } from '../http/bad-server.ts';
 import { type Served, serve } from '../http/served.ts';
 import { freePort, temporaryFolder, without } from '../peer.ts';
 import { startProgram, stopPrograms } from '../scp/programs.ts';
-import { checkAccessibility, explorer } from './browser.ts';
+import { becomes, checkAccessibility, eventually, explorer } from './browser.ts';
 
 const withoutPeers = without('chromium') || without('storescp') || without('Orthanc');
 
@@ -114,7 +114,7 @@ app.test(
     await page.getByRole('button', { name: 'Echo refusing' }).click();
     const refusal = page.getByRole('alert').filter({ hasText: 'refusing' });
     await refusal.getByText('It refused the association').waitFor();
-    assert.match(await refusal.innerText(), /result 1, source 1, reason 1/);
+    await becomes(() => refusal.innerText(), /result 1, source 1, reason 1/);
     await checkAccessibility(page);
     await refusal.getByRole('button', { name: 'Dismiss' }).click();
     await refusal.waitFor({ state: 'detached' });
@@ -154,8 +154,8 @@ app.test(
     await page.getByText('It answers: ').nth(1).waitFor();
 
     await page.getByRole('button', { name: 'Edit guarded' }).click();
-    assert.equal(await dialog.getByLabel('Password').getAttribute('placeholder'), 'unchanged');
-    assert.equal(await dialog.getByLabel('Value: X-Site').getAttribute('placeholder'), 'unchanged');
+    await becomes(() => dialog.getByLabel('Password').getAttribute('placeholder'), 'unchanged');
+    await becomes(() => dialog.getByLabel('Value: X-Site').getAttribute('placeholder'), 'unchanged');
     await dialog.getByLabel('Patience').fill('20');
     await dialog.getByRole('button', { name: 'Save' }).click();
     await dialog.waitFor({ state: 'detached' });
@@ -193,10 +193,9 @@ app.test('a webhook is told of what it wants', async (page) => {
   await page.getByText('New study, Deleted').waitFor();
   await page.getByText('signed').waitFor();
   await app.upload([make()]);
-  for (const end = Date.now() + 10_000; Date.now() < end; await page.waitForTimeout(50)) {
-    if (hook.asked.some(({ body }) => /"NewStudy"/.test(body.toString()))) break;
-  }
-  const told = hook.asked.filter(({ body }) => /"NewStudy"/.test(body.toString()));
+  const ofStudy = () => hook.asked.filter(({ body }) => /"NewStudy"/.test(body.toString()));
+  await eventually(async () => assert.ok(ofStudy().length > 0));
+  const told = ofStudy();
   assert.equal(told.length, 1);
   assert.ok(
     Object.keys(told[0]?.headers ?? {}).some((name) => /signature/i.test(name)),

@@ -66,13 +66,19 @@ async function signIn(page: Page, user: string, password: string): Promise<void>
 /** Opens a page and waits until nothing is on its way. */
 async function visit(page: Page, path: string): Promise<void> {
   await app.open(page, path);
+  await page.waitForLoadState('networkidle');
   await eventually(async () => assert.equal(await page.locator('.loading, .busy').count(), 0));
 }
 
-/** Asserts that the page is no wider than its window. */
+/** Asserts that the page becomes no wider than its window. */
 async function checkWidth(page: Page): Promise<void> {
-  const [wide, inner] = (await page.evaluate('[document.documentElement.scrollWidth, innerWidth]')) as [number, number];
-  assert.ok(wide <= inner, `${page.url()} is ${wide} wide in a window of ${inner}`);
+  const sizes = '[document.documentElement.scrollWidth, innerWidth]';
+  const width = page.viewportSize()?.width;
+  await eventually(async () => {
+    const [wide, inner] = (await page.evaluate(sizes)) as [number, number];
+    assert.equal(inner, width);
+    assert.ok(wide <= inner, `${page.url()} is ${wide} wide in a window of ${inner}`);
+  });
 }
 
 app.test('no page is left out', async () => {
@@ -96,7 +102,6 @@ app.test('every page is accessible, light and dark, and fits a tablet and 200 %'
       [640, 400],
     ] as const) {
       await page.setViewportSize({ width, height });
-      await page.waitForTimeout(50);
       await checkWidth(page);
     }
     await page.setViewportSize({ width: 1280, height: 800 });

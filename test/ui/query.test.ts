@@ -5,7 +5,7 @@ import { after, before } from 'node:test';
 import { startReference, type Reference } from '../debian-reference.ts';
 import { make } from '../dicom/made.ts';
 import { freePort, without } from '../peer.ts';
-import { checkAccessibility, explorer } from './browser.ts';
+import { becomes, checkAccessibility, explorer } from './browser.ts';
 
 const withoutPeers = without('chromium') || without('Orthanc');
 const [here, there, dead] = await Promise.all([freePort(), freePort(), freePort()]);
@@ -83,7 +83,7 @@ app.test('studies are found by words, dates and modality, and unfold to their in
   await page.getByRole('button', { name: 'Search' }).click();
   await page.getByText('1 answer', { exact: true }).waitFor();
   const row = page.getByRole('row', { name: 'Abel, Carl' });
-  assert.match(await row.innerText(), /P3[^]*2021-03-02[^]*KNEE left[^]*2\s+4/);
+  await becomes(() => row.innerText(), /P3[^]*2021-03-02[^]*KNEE left[^]*2\s+4/);
   await page.getByLabel('Patient name').fill('');
   await page.locator('select[name=period]').selectOption('');
   await page.getByRole('button', { name: 'Add a tag' }).click();
@@ -126,7 +126,7 @@ app.test('a series is retrieved by C-GET, studies by C-MOVE, as jobs that are fo
   await page.getByText('HEAD has arrived').waitFor();
   await page.getByText('KNEE left has arrived').waitFor();
   assert.equal(await stored(), 10);
-  assert.equal(await page.getByRole('link', { name: 'here' }).count(), 3);
+  await becomes(() => page.getByRole('link', { name: 'here' }).count(), 3);
   const jobs = (await (await fetch(`${app.served.url}/jobs?expand`)).json()) as { Type: string; State: string }[];
   assert.deepEqual(
     jobs.map(({ Type, State }) => `${Type} ${State}`),

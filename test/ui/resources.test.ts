@@ -6,7 +6,7 @@ import type { Page } from 'playwright-core';
 import type { NewElement } from '../../src/dicom/write.ts';
 import { make } from '../dicom/made.ts';
 import { shared } from '../peer.ts';
-import { checkAccessibility, explorer, type Stored } from './browser.ts';
+import { becomes, checkAccessibility, eventually, explorer, type Stored } from './browser.ts';
 import { phantomSeries } from './phantom.ts';
 
 const app = explorer({ UserMetadata: { 'research-id': 1024 }, UserContentType: { notes: [1025, 'text/plain'] } });
@@ -76,18 +76,20 @@ app.test('from the patient down to an instance and up again', async (page) => {
   await page.getByRole('link', { name: 'Cylinder of water', exact: true }).click();
   await page.getByRole('heading', { name: 'Phantom, Cylinder · Cylinder of water' }).waitFor();
   await panel(page, 'Size').getByText('7', { exact: true }).waitFor();
-  assert.deepEqual(await page.locator('.card-title').allTextContents(), ['1 · Axial 1', '2 · Scout']);
+  await becomes(() => page.locator('.card-title').allTextContents(), ['1 · Axial 1', '2 · Scout']);
   await checkAccessibility(page);
   await page.getByRole('link', { name: '1 · Axial 1', exact: true }).click();
   await page.getByRole('heading', { name: 'CT Axial 1' }).waitFor();
-  assert.deepEqual(await page.locator('.pictures a .ellipsis').allTextContents(), ['1', '2', '3', '4', '5']);
+  await becomes(() => page.locator('.pictures a .ellipsis').allTextContents(), ['1', '2', '3', '4', '5']);
   await page.getByRole('link', { name: 'Instance 3' }).click();
   await page.getByRole('img', { name: 'The picture' }).waitFor();
-  assert.ok((await page.evaluate<number>("document.querySelector('.picture img').naturalWidth")) >= 64);
+  await eventually(async () =>
+    assert.ok((await page.evaluate<number>("document.querySelector('.picture img')?.naturalWidth ?? 0")) >= 64),
+  );
   await panel(page, 'Instance').getByText('CT Image Storage').waitFor();
   await checkAccessibility(page);
   const way = page.getByRole('navigation', { name: 'Where this is' });
-  assert.equal(await way.textContent(), 'StudiesPhantom, CylinderCylinder of water · 2026-11-23CT Axial 1Instance 3');
+  await becomes(() => way.textContent(), 'StudiesPhantom, CylinderCylinder of water · 2026-11-23CT Axial 1Instance 3');
   await way.getByRole('link', { name: 'CT Axial 1' }).click();
   await page.getByRole('heading', { name: 'CT Axial 1' }).waitFor();
 });
@@ -105,7 +107,7 @@ app.test('tags: searched, unfolded, copied, their bytes, and the way a UID leads
   const row = page.getByRole('row').filter({ hasText: '0010,0010' });
   await row.getByRole('button', { name: 'Copy PatientName' }).click();
   await row.getByRole('button', { name: 'Copied' }).waitFor();
-  assert.equal(await page.evaluate('navigator.clipboard.readText()'), 'Phantom^Cylinder');
+  await becomes(() => page.evaluate('navigator.clipboard.readText()'), 'Phantom^Cylinder');
   await row.getByRole('button', { name: 'Bytes of PatientName' }).click();
   await page.getByText(/^00000000 {2}50 68 61 6e 74 6f 6d 5e {2}43 79/).waitFor();
   await checkAccessibility(page);
@@ -196,7 +198,7 @@ app.test('a PDF document', async (page) => {
   const { ID } = await app.upload([file]);
   await app.open(page, `instances/${ID}`);
   const frame = page.locator('iframe[title="Discharge letter"]');
-  assert.equal(await frame.getAttribute('src'), `${app.served.url}/instances/${ID}/pdf`);
+  await becomes(() => frame.getAttribute('src'), `${app.served.url}/instances/${ID}/pdf`);
   const [download] = await Promise.all([
     page.waitForEvent('download'),
     page.getByRole('link', { name: 'Download the document' }).click(),
@@ -204,19 +206,26 @@ app.test('a PDF document', async (page) => {
   assert.deepEqual(readFileSync(await download.path()).subarray(0, 8), document.subarray(0, 8));
 });
 
-/** Half a second of film that the browser itself records: base64 of an MPEG-4 file. */
+/**
+ * A film that the browser itself records, for as long as its encoder needs to begin with it and half a second more: base64 of an MPEG-4
+ * file.
+ */
 const RECORDING = `(async () => {
   const canvas = document.createElement('canvas');
   canvas.width = canvas.height = 64;
   const context = canvas.getContext('2d');
   const recorder = new MediaRecorder(canvas.captureStream(20), { mimeType: 'video/mp4' });
   const chunks = [];
-  recorder.addEventListener('dataavailable', ({ data }) => chunks.push(data));
+  recorder.addEventListener('dataavailable', ({ data }) => data.size > 0 && chunks.push(data));
   const ended = new Promise((resolve) => recorder.addEventListener('stop', resolve));
-  recorder.start();
-  for (let frame = 0; frame < 12; frame += 1) {
-    context.fillRect(frame * 4, 0, 4, 64);
+  recorder.start(100);
+  const end = performance.now() + 20_000;
+  // The first bytes come with the first frame that was encoded.
+  for (let frame = 0, left = 12; left > 0 && performance.now() < end; frame += 1) {
+    context.fillStyle = frame % 2 === 0 ? 'white' : 'black';
+    context.fillRect(0, 0, 64, 64);
     await new Promise((resolve) => setTimeout(resolve, 40));
+    if (chunks.length > 0) left -= 1;
   }
   recorder.stop();
   await ended;
@@ -231,6 +240,7 @@ const PLAYED = `(async (video) => {
 app.test('a film in MPEG-4, in two fragments', async (page) => {
   await app.open(page, 'jobs');
   const film = Buffer.from(await page.evaluate<string>(RECORDING), 'base64');
+  assert.ok(film.length > 1000, `${film.length} bytes were recorded`);
   const whole = film.length % 2 === 0 ? film : Buffer.concat([film, Buffer.alloc(1)]);
   const file = make({
     transferSyntax: '1.2.840.10008.1.2.4.102',
@@ -292,7 +302,7 @@ app.test(
       ]) {
         await app.open(page, path);
         await page.waitForLoadState('networkidle');
-        assert.match(await page.title(), / · Isen$/, path);
+        await becomes(() => page.title(), / · Isen$/, path);
         assert.equal(await page.locator('main b, main script, main img[src="x"]').count(), 0, path);
       }
     }

@@ -8,7 +8,7 @@ import { make } from '../dicom/made.ts';
 import { freePort, temporaryFolder, without } from '../peer.ts';
 import { startProgram, stopPrograms } from '../scp/programs.ts';
 import { type Receiver, receive } from '../scu/receiver.ts';
-import { checkAccessibility, explorer } from './browser.ts';
+import { becomes, checkAccessibility, explorer } from './browser.ts';
 
 const withoutPeers = without('chromium') || without('storescp');
 const [storescp, dead] = await Promise.all([freePort(), freePort()]);
@@ -143,17 +143,14 @@ app.test('a rule is written, tried on a study, sends, is switched off, copied an
   });
 
   await app.upload([make({ sopUid: '1.2.4.2', studyUid: '1.2.4', seriesUid: '1.2.4.10', patientId: 'K1' })]);
-  for (const end = Date.now() + 10_000; readdirSync(folder).length === 0 && Date.now() < end; ) {
-    await page.waitForTimeout(50);
-  }
-  assert.equal(readdirSync(folder).length, 1);
+  await becomes(() => readdirSync(folder).length, 1);
 
   await page.getByLabel('Rule knees is enabled').uncheck();
   await page.getByRole('button', { name: 'Try on a study' }).click();
   await page.getByLabel('Patient name, ID or study description').fill('K1');
   await page.getByRole('button', { name: 'Knee, Anna' }).click();
   await page.getByText('Tried on Knee, Anna').waitFor();
-  assert.equal(new URL(page.url()).searchParams.get('study'), ParentStudy);
+  await becomes(() => new URL(page.url()).searchParams.get('study'), ParentStudy);
   await page.getByRole('row', { name: 'knees' }).getByText('does not apply').click();
   await page.getByText('it is not enabled').waitFor();
   await page.getByLabel('Rule knees is enabled').check();
@@ -216,7 +213,7 @@ app.test('what was sent is listed, the latest first, and the log is emptied', as
     Exports.map(({ RemoteModality, SOPInstanceUID }) => `${RemoteModality} ${SOPInstanceUID}`),
     ['full 1.2.3.1', 'away 1.2.3.1', 'full 1.2.3.1', 'pacs 1.2.4.2'],
   );
-  assert.equal(await rows.count(), 1 + Exports.length);
+  await becomes(() => rows.count(), 1 + Exports.length);
   await checkAccessibility(page);
   await page.getByRole('button', { name: 'Empty the log' }).click();
   await page.getByRole('dialog').getByRole('button', { name: 'Empty the log' }).click();

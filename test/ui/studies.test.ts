@@ -3,7 +3,7 @@
 import assert from 'node:assert/strict';
 import type { Locator, Page } from 'playwright-core';
 import { make } from '../dicom/made.ts';
-import { checkAccessibility, eventually, explorer } from './browser.ts';
+import { becomes, checkAccessibility, eventually, explorer } from './browser.ts';
 import { phantomSeries } from './phantom.ts';
 
 const app = explorer();
@@ -107,8 +107,8 @@ app.test(
     await row.getByRole('button', { name: /^Series of/ }).click();
     const series = page.getByRole('list', { name: 'Series of the study' });
     await series.getByText('Scout').waitFor();
-    assert.deepEqual(
-      (await series.getByRole('listitem').allTextContents()).map((each) => each.replaceAll(/\s+/g, ' ')),
+    await becomes(
+      async () => (await series.getByRole('listitem').allTextContents()).map((each) => each.replaceAll(/\s+/g, ' ')),
       ['CT1 · Axial 13 instances View', 'CT2 · Scout2 instances View'],
     );
     await eventually(async () =>

@@ -7,7 +7,7 @@ import { gzipSync } from 'node:zlib';
 import type { Page } from 'playwright-core';
 import yazl from 'yazl';
 import { temporaryFolder } from '../peer.ts';
-import { checkAccessibility, explorer } from './browser.ts';
+import { becomes, checkAccessibility, explorer } from './browser.ts';
 import { phantomSeries } from './phantom.ts';
 
 const app = explorer();
@@ -56,16 +56,16 @@ app.test(
     await app.open(page, 'jobs');
     await drop(page, join(folder, 'disc'));
     await finished(page);
-    assert.equal(new URL(page.url()).pathname, '/ui/app/upload');
-    assert.equal(await tile(page, 'New images').textContent(), '5');
-    assert.equal(await tile(page, 'Not DICOM').textContent(), '130');
-    assert.equal(await tile(page, 'Failed').textContent(), '0');
+    await becomes(() => new URL(page.url()).pathname, '/ui/app/upload');
+    await becomes(() => tile(page, 'New images').textContent(), '5');
+    await becomes(() => tile(page, 'Not DICOM').textContent(), '130');
+    await becomes(() => tile(page, 'Failed').textContent(), '0');
     await page.getByText('133 of 133 files').waitFor();
     await page.getByText('130 files are not DICOM and were left out').click();
     await page.getByText('disc/a/notes 7.txt').waitFor();
     await checkAccessibility(page);
     const row = page.getByRole('row').filter({ hasText: 'In a ZIP' });
-    assert.match((await row.textContent()) ?? '', /^Phantom, Cylinder.*CTIn a ZIP30 View$/);
+    await becomes(() => row.textContent(), /^Phantom, Cylinder.*CTIn a ZIP30 View$/);
     await row.getByRole('link', { name: 'Phantom' }).click();
     await page.getByRole('heading', { name: 'Phantom, Cylinder · In a ZIP' }).waitFor();
   },
@@ -80,32 +80,43 @@ app.test('files that are chosen, and the same again: they are there already', as
   await app.open(page, 'upload');
   await page.getByLabel('Choose files').setInputFiles(files);
   await finished(page);
-  assert.equal(await tile(page, 'New images').textContent(), '4');
+  await becomes(() => tile(page, 'New images').textContent(), '4');
   await page.getByLabel('Choose files').setInputFiles(files);
   await tile(page, 'Already there').filter({ hasText: '4' }).waitFor();
-  assert.equal(await tile(page, 'New images').textContent(), '0');
+  await becomes(() => tile(page, 'New images').textContent(), '0');
 });
 
 app.test('it goes on over other pages, pauses and resumes', async (page) => {
   let sent = 0;
+  let answered = 0;
+  // The first ones go through and the next are held, so that it is under way when it is paused, however long that takes.
+  let release: () => void = () => undefined;
+  const held = new Promise<void>((resolve) => {
+    release = resolve;
+  });
   await page.route('**/instances', async (route) => {
     sent += 1;
-    await new Promise((resolve) => setTimeout(resolve, 40));
+    if (sent > 8) await held;
     await route.continue();
+  });
+  page.on('requestfinished', (request) => {
+    if (request.url().endsWith('/instances')) answered += 1;
   });
   const files = phantomSeries({ study: 4, slices: 40, rows: 8, columns: 8 });
   await app.open(page, 'upload');
   await page
     .getByLabel('Choose files')
     .setInputFiles(files.map((buffer, index) => ({ name: `${index}.dcm`, mimeType: 'application/dicom', buffer })));
+  await becomes(() => sent, 12);
   await page.getByRole('button', { name: 'Pause' }).click();
   await page.getByRole('status').filter({ hasText: 'Paused' }).waitFor();
+  release();
   await page.getByRole('link', { name: 'Studies', exact: true }).click();
   const tray = page.getByRole('region', { name: 'Upload' });
   await tray.getByText('Paused').waitFor();
-  const before = sent;
+  await becomes(() => answered, 12);
   await page.waitForTimeout(250);
-  assert.ok(sent === before && before < 40, `${before} then ${sent} of 40 files while it is paused`);
+  assert.equal(sent, 12, 'of 40 files, while it is paused');
   await tray.getByRole('button', { name: 'Resume' }).click();
   await tray.getByText('40 of 40 files').waitFor();
   await tray.getByText('40 new images').waitFor();
@@ -131,10 +142,10 @@ app.test(
     await finished(page);
     assert.ok((asked[1] ?? 0) - (asked[0] ?? 0) >= 950, 'Retry-After was not waited for');
     const failure = page.getByRole('row').filter({ hasText: 'lone.dcm' });
-    assert.match((await failure.textContent()) ?? '', /HTTP 500/);
+    await becomes(() => failure.textContent(), /HTTP 500/);
     await page.getByRole('button', { name: 'Try it again' }).click();
     await tile(page, 'New images').filter({ hasText: '1' }).waitFor();
-    assert.equal(await tile(page, 'Failed').textContent(), '0');
+    await becomes(() => tile(page, 'Failed').textContent(), '0');
   },
   { expected: [/\b50[03]\b/] },
 );

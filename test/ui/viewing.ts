@@ -3,7 +3,7 @@
 import assert from 'node:assert/strict';
 import type { Locator, Page } from 'playwright-core';
 import sharp from 'sharp';
-import { eventually } from './browser.ts';
+import { becomes, eventually } from './browser.ts';
 
 /** Columns and rows of an image; whole numbers are the corners of pixels. */
 type Place = readonly [column: number, row: number];
@@ -41,9 +41,10 @@ export class Viewing {
     await eventually(async () => assert.match(await this.words(), words));
   }
 
-  /** Waits for an image by its number in the series. */
+  /** Waits for an image by its number in the series, and until something can be done with it. */
   async shows(image: number, of: number): Promise<void> {
     await this.says(new RegExp(`^${image} / ${of}$`, 'm'));
+    await becomes(() => this.cell.locator('.busy').count(), 0);
   }
 
   /** Pixels of the screen for one of the image. */
@@ -71,6 +72,19 @@ export class Viewing {
       const offset = (Math.floor(y) * info.width + Math.floor(x)) * info.channels;
       return [...data.subarray(offset, offset + 3)];
     });
+  }
+
+  /** The colours of the screen between two places of the image, row by row. */
+  async pixels(from: Place, to: Place): Promise<Uint8Array> {
+    const [first, last] = [await this.at(from), await this.at(to)];
+    const [left, top] = [Math.round(first.x), Math.round(first.y)];
+    const clip = { x: left, y: top, width: Math.round(last.x) - left, height: Math.round(last.y) - top };
+    return new Uint8Array(
+      await sharp(await this.page.screenshot({ clip }))
+        .removeAlpha()
+        .raw()
+        .toBuffer(),
+    );
   }
 
   /** Waits until the greys at places of the image are these, give or take 2 (6 where the image was compressed with loss). */

@@ -42,6 +42,12 @@ const Changes = lazy(async () => (await import('./pages/changes.tsx')).Changes);
 const System = lazy(async () => (await import('./pages/system.tsx')).System);
 const Viewer = lazy(async () => (await import('./viewer/viewer.tsx')).Viewer);
 
+/** Begins to load the viewer where the path is one of it: the first image is on its way while everything else starts. */
+export async function loadAhead(path: string): Promise<void> {
+  const [place, study, series] = path.split('/');
+  if (place === 'view' && study) (await import('./viewer/viewer.tsx')).prepare(study, series);
+}
+
 /** The page at a path below the application. */
 export function pageOf(path: string): VNode {
   const [place = '', id = '', ...rest] = path.split('/');

@@ -16,6 +16,8 @@ export interface System {
   readonly MaximumStorageMode: string;
   readonly MaximumPatientCount: number;
   readonly Engines?: Readonly<Record<string, string>>;
+  /** Numbers of the user's metadata by name. */
+  readonly UserMetadata?: Readonly<Record<string, number>>;
   readonly [option: string]: unknown;
 }
 

@@ -12,8 +12,18 @@ export interface Fetched<T> {
   readonly reload: () => void;
 }
 
-/** Fetches with `work` whenever one of `inputs` is another. */
-export function useFetched<T>(work: (signal: AbortSignal) => Promise<T>, inputs: readonly unknown[]): Fetched<T> {
+/** Asks once, and keeps what came of it. */
+type Ask = () => Promise<void>;
+
+/**
+ * Hands `work` to `begin` whenever one of `inputs` is another, to be asked as often as that wants, and keeps the last answer. What `begin`
+ * answers ends it.
+ */
+export function useAsked<T>(
+  work: (signal: AbortSignal) => Promise<T>,
+  inputs: readonly unknown[],
+  begin: (ask: Ask, stopped: AbortSignal) => () => void,
+): Fetched<T> {
   const [state, setState] = useState<Omit<Fetched<T>, 'reload'>>({
     value: undefined,
     error: undefined,
@@ -24,19 +34,30 @@ export function useFetched<T>(work: (signal: AbortSignal) => Promise<T>, inputs:
   latest.current = work;
   useEffect(() => {
     const stop = new AbortController();
-    setState((before) => ({ ...before, loading: true }));
-    latest.current(stop.signal).then(
-      (value) => {
+    const ask = async (): Promise<void> => {
+      try {
+        const value = await latest.current(stop.signal);
         if (!stop.signal.aborted) setState({ value, error: undefined, loading: false });
-      },
-      (error: unknown) => {
-        if (!stop.signal.aborted && !isAborted(error)) {
+      } catch (error) {
+        if (!stop.signal.aborted && !isAborted(error))
           setState((before) => ({ value: before.value, error, loading: false }));
-        }
-      },
-    );
-    return () => stop.abort();
+      }
+    };
+    setState((before) => ({ ...before, loading: true }));
+    const end = begin(ask, stop.signal);
+    return () => {
+      stop.abort();
+      end();
+    };
   }, [round, ...inputs]);
   const reload = useCallback(() => setRound((before) => before + 1), []);
   return { ...state, reload };
+}
+
+/** Fetches with `work` whenever one of `inputs` is another. */
+export function useFetched<T>(work: (signal: AbortSignal) => Promise<T>, inputs: readonly unknown[]): Fetched<T> {
+  return useAsked(work, inputs, (ask) => {
+    void ask();
+    return () => undefined;
+  });
 }

@@ -3,6 +3,7 @@
 import { Pencil, Plus, Trash2 } from 'lucide';
 import { useState } from 'preact/hooks';
 import { metadata, type Place, setMetadata } from '../api/resources.ts';
+import { type System, system } from '../api/server.ts';
 import { ActionForm } from '../actions/form.tsx';
 import { timestamp } from '../format.ts';
 import { ask } from '../parts/dialog.tsx';
@@ -21,27 +22,9 @@ interface MetadataProps {
   readonly version: string;
 }
 
-/** Set by the server, which lets nobody change them. */
-const OWN = new Set([
-  'IndexInSeries',
-  'ReceptionDate',
-  'RemoteAET',
-  'ExpectedNumberOfInstances',
-  'ModifiedFrom',
-  'AnonymizedFrom',
-  'LastUpdate',
-  'Origin',
-  'TransferSyntax',
-  'SopClassUid',
-  'RemoteIP',
-  'CalledAET',
-  'HttpUsername',
-  'HttpHost',
-  'PixelDataOffset',
-  'MainDicomTagsSignature',
-  'MainDicomSequences',
-  'PixelDataVR',
-]);
+/** Whether users may change a metadata: those that the configuration names, and numbers, which are theirs. */
+const isUsers = (name: string, { UserMetadata }: System): boolean =>
+  /^\d+$/.test(name) || Object.hasOwn(UserMetadata ?? {}, name);
 
 function Value({ name, value }: { readonly name: string; readonly value: string }) {
   if (name === 'SopClassUid' || name === 'TransferSyntax') return <Uid of={value} linked={false} />;
@@ -93,6 +76,7 @@ interface EditProps {
 /** The box. */
 export function Metadata({ place, id, version }: MetadataProps) {
   const { value, error, reload } = useFetched(async (signal) => metadata(place, id, signal), [place, id, version]);
+  const server = useFetched(system, []).value;
   const [edited, setEdited] = useState<{ readonly name: string | undefined; readonly value: string } | undefined>();
   const drop = async (name: string): Promise<void> => {
     const sure = await ask({
@@ -132,7 +116,7 @@ export function Metadata({ place, id, version }: MetadataProps) {
                 </td>
                 <td class="tools">
                   <Copy of={each} title={name} />
-                  {mayWrite.value && !OWN.has(name) && (
+                  {mayWrite.value && server !== undefined && isUsers(name, server) && (
                     <>
                       <button
                         type="button"

@@ -9,6 +9,7 @@ import { t } from '../texts.ts';
 import type { FrameInfo } from './info.ts';
 import type { Level } from './level.ts';
 import type { Room } from './room.ts';
+import { draw, type Preview } from './preview.ts';
 import { NoPictures } from './stack.ts';
 import type { Stage } from './stage.ts';
 import type { View } from './view.ts';
@@ -157,10 +158,29 @@ function Way({ view, number }: { readonly view: View; readonly number: number })
   );
 }
 
+/** The first image, until the renderer shows it. */
+function FirstImage({ view, preview }: { readonly view: View; readonly preview: Preview }) {
+  const canvas = useRef<HTMLCanvasElement>(null);
+  useLayoutEffect(() => {
+    const { current } = canvas;
+    if (current === null) return undefined;
+    const show = (): void => {
+      view.zoom.value = draw(current, preview);
+      preview.drawn();
+    };
+    // It calls at once, when the canvas has its size.
+    const watch = new ResizeObserver(show);
+    watch.observe(current);
+    return () => watch.disconnect();
+  }, [view, preview]);
+  return <canvas ref={canvas} class="first-image" />;
+}
+
 interface CellProps {
   readonly room: Room;
   readonly view: View;
-  readonly stage: Stage;
+  /** Absent until the renderer has started. */
+  readonly stage: Stage | undefined;
   /** Of the viewport, from 1. */
   readonly number: number;
 }
@@ -169,8 +189,10 @@ interface CellProps {
 export function Cell({ room, view, stage, number }: CellProps) {
   const picture = useRef<HTMLDivElement>(null);
   useLayoutEffect(() => {
-    if (picture.current !== null) view.connect(stage, picture.current);
-    return () => view.disconnect();
+    if (stage !== undefined && picture.current !== null) view.connect(stage, picture.current);
+    return () => {
+      if (stage !== undefined) view.disconnect();
+    };
   }, [view, stage]);
   const active = room.active.value === view;
   useEffect(() => {
@@ -208,6 +230,7 @@ export function Cell({ room, view, stage, number }: CellProps) {
           room.active.value = view;
         }}
       />
+      {view.preview.value !== undefined && <FirstImage view={view} preview={view.preview.value} />}
       {room.overlay.value && info !== undefined && error === undefined && (
         <div class="texts">
           <Texts view={view} info={info} />
@@ -216,7 +239,7 @@ export function Cell({ room, view, stage, number }: CellProps) {
       )}
       <Way view={view} number={number} />
       {view.busy.value && (
-        <div class="busy" role="status">
+        <div class={view.preview.value === undefined ? 'busy' : 'busy aside'} role="status">
           <Icon of={LoaderCircle} size={28} />
           <span class="sr-only">{t.common.loading}</span>
         </div>

@@ -4,6 +4,7 @@
  */
 
 import { type Plane, planeOf } from './geometry.ts';
+import type { Voi } from './level.ts';
 
 /** A data set in the simplified JSON: text (values separated by `\`) or the items of a sequence, by keyword. */
 export type Tags = Readonly<Record<string, unknown>>;
@@ -32,7 +33,7 @@ export interface FrameInfo {
   /** Of the values, `HU`; `''` where nobody says. */
   readonly unit: string;
   readonly windows: readonly Window[];
-  readonly voi: 'LINEAR' | 'LINEAR_EXACT' | 'SIGMOID';
+  readonly voi: Voi;
   /** Millimetres between rows and between columns. */
   readonly spacing: readonly [number, number] | undefined;
   readonly spacingKind: SpacingKind | undefined;

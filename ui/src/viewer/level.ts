@@ -1,7 +1,5 @@
 /** Owns VOI windows (PS3.3 §C.11.2.1.2, §C.11.2.1.3.2): as people say them, and as the range of values from black to white. */
 
-import { Enums } from '@cornerstonejs/core';
-
 /** A window as people say it. */
 export interface Level {
   readonly center: number;
@@ -14,17 +12,17 @@ export interface Range {
   readonly upper: number;
 }
 
-type Voi = Enums.VOILUTFunctionType;
-const EXACT = Enums.VOILUTFunctionType.LINEAR_EXACT;
+/** VOI LUT Function (PS3.3 §C.11.2.1.3), in its own words. */
+export type Voi = 'LINEAR' | 'LINEAR_EXACT' | 'SIGMOID';
 
 /** The range of a window. */
 export function rangeOf({ center, width }: Level, voi: Voi): Range {
-  if (voi === EXACT) return { lower: center - width / 2, upper: center + width / 2 };
+  if (voi === 'LINEAR_EXACT') return { lower: center - width / 2, upper: center + width / 2 };
   return { lower: center - 0.5 - (width - 1) / 2, upper: center - 0.5 + (width - 1) / 2 };
 }
 
 /** The window of a range. */
 export function levelOf({ lower, upper }: Range, voi: Voi): Level {
-  const more = voi === EXACT ? 0 : 1;
+  const more = voi === 'LINEAR_EXACT' ? 0 : 1;
   return { center: (lower + upper + more) / 2, width: upper - lower + more };
 }

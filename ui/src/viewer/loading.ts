@@ -4,8 +4,9 @@
  */
 
 import { cache, type Types } from '@cornerstonejs/core';
-import { request } from '../api.ts';
-import { imageOf } from './pixels.ts';
+import { fetchFrame } from './frame.ts';
+import { imageOf } from './image.ts';
+import { pictureOf } from './pixels.ts';
 import type { Frame, Stack } from './stack.ts';
 
 /** Frames fetched ahead at a time: the browser has six connections to a server, of which one follows the changes. */
@@ -43,7 +44,7 @@ export class Loading {
   readonly #fetching = new Map<string, Fetching>();
   readonly #failed = new Set<string>();
   readonly #thrown = new WeakSet<Error>();
-  /** Colours with a fourth channel: see `imageOf`. */
+  /** Colours with a fourth channel: see `pictureOf`. */
   readonly #opacity: boolean;
   #ahead = 0;
   #paused = false;
@@ -64,14 +65,14 @@ export class Loading {
     return stack === undefined || frame === undefined ? undefined : { stack, frame };
   }
 
-  /** Fetches a picture that is wanted now. Throws ApiError, RangeError. */
-  async load(imageId: string): Promise<Types.IImage> {
+  /** Fetches a picture that is wanted now, unless its `file` is here already. Throws ApiError, RangeError. */
+  async load(imageId: string, file?: ArrayBuffer): Promise<Types.IImage> {
     const known = cache.getImage(imageId);
     if (known !== undefined) return known;
     const found = this.find(imageId);
     if (found === undefined) throw new RangeError(`unknown picture ${imageId}`);
     this.#failed.delete(imageId);
-    const fetching = this.#fetching.get(imageId) ?? this.#fetch(found.stack, found.frame);
+    const fetching = this.#fetching.get(imageId) ?? this.#fetch(found.stack, found.frame, file);
     fetching.stop = undefined;
     return fetching.picture;
   }
@@ -105,20 +106,20 @@ export class Loading {
     return count;
   }
 
-  #fetch(stack: Stack, frame: Frame): Fetching {
+  #fetch(stack: Stack, frame: Frame, file?: ArrayBuffer): Fetching {
     const stop = new AbortController();
-    const picture = this.#picture(stack, frame, stop.signal).finally(() => this.#fetching.delete(frame.imageId));
+    const picture = this.#picture(stack, frame, stop.signal, file).finally(() => this.#fetching.delete(frame.imageId));
     const fetching: Fetching = { picture, stack, stop };
     this.#fetching.set(frame.imageId, fetching);
     return fetching;
   }
 
-  async #picture(stack: Stack, frame: Frame, signal: AbortSignal): Promise<Types.IImage> {
+  async #picture(stack: Stack, frame: Frame, signal: AbortSignal, file?: ArrayBuffer): Promise<Types.IImage> {
     try {
       const info = await stack.header(frame);
       signal.throwIfAborted();
-      const response = await patiently(frame, info.tabled, signal);
-      return imageOf(frame.imageId, await response.arrayBuffer(), info, this.#opacity);
+      const fetched = file ?? (await fetchFrame(frame, info.tabled, signal));
+      return imageOf(frame.imageId, pictureOf(fetched, info, this.#opacity), info);
     } catch (thrown) {
       if (thrown instanceof Error) this.#thrown.add(thrown);
       throw thrown;
@@ -186,20 +187,5 @@ export class Loading {
       }
     }
     return best;
-  }
-}
-
-/** Attempts at a frame while the server is busy. */
-const ATTEMPTS = 4;
-
-async function patiently({ instance, number }: Frame, rescale: boolean, signal: AbortSignal): Promise<Response> {
-  for (let attempt = 1; ; attempt += 1) {
-    try {
-      return await request('GET', `instances/${instance}/frames/${number}/numpy`, { query: { rescale }, signal });
-    } catch (thrown) {
-      if (attempt === ATTEMPTS || (thrown as { readonly status?: number }).status !== 503) throw thrown;
-      await new Promise((resolve) => setTimeout(resolve, 250 * 2 ** attempt));
-      signal.throwIfAborted();
-    }
   }
 }

@@ -1,10 +1,10 @@
-/** Owns the way from the server's decoded frame, a NumPy file, to what the renderer takes: values of the modality, or colours. */
+/** Owns the way from the server's decoded frame, a NumPy file, to what is drawn: values of the modality, or colours, with their window. */
 
-import { Enums, type Types, utilities } from '@cornerstonejs/core';
 import type { FrameInfo } from './info.ts';
-import { type Level, levelOf } from './level.ts';
+import { type Level, levelOf, type Voi } from './level.ts';
 
-type Samples = Types.PixelDataTypedArray;
+/** Numbers of a picture. */
+type Samples = Uint8Array | Int16Array | Uint16Array | Float32Array;
 
 /** A frame as the server sends it: rows × columns × channels numbers. */
 interface NumpyFrame {
@@ -107,59 +107,44 @@ function colours({ samples, channels }: NumpyFrame, bitsStored: number, opacity:
 }
 
 /** The header's window, else the one that shows all values; with the function that it is meant for. */
-function windowOf({ windows, voi }: FrameInfo, { least, most }: Extremes): Level & { readonly voi: FrameInfo['voi'] } {
+function windowOf({ windows, voi }: FrameInfo, { least, most }: Extremes): Level & { readonly voi: Voi } {
   const [own] = windows;
   // The other function has no windows narrower than one.
   if (own !== undefined) return { ...own, voi: own.width < 1 && voi === 'LINEAR' ? 'LINEAR_EXACT' : voi };
   const range = { lower: least, upper: most > least ? most : least + 1 };
-  return { ...levelOf(range, Enums.VOILUTFunctionType.LINEAR_EXACT), voi: 'LINEAR_EXACT' };
+  return { ...levelOf(range, 'LINEAR_EXACT'), voi: 'LINEAR_EXACT' };
 }
 
-/** The picture of a frame for the renderer. `opacity`: colours get a fourth channel, which drawing without WebGL needs. */
-export function imageOf(imageId: string, file: ArrayBuffer, info: FrameInfo, opacity: boolean): Types.IImage {
+/** A frame as it is drawn. */
+export interface Picture {
+  readonly rows: number;
+  readonly columns: number;
+  /** 1: values of the modality. 3: red, green and blue of 8 bits; 4: opaque. */
+  readonly channels: number;
+  readonly samples: Samples;
+  readonly least: number;
+  readonly most: number;
+  readonly window: Level & { readonly voi: Voi };
+}
+
+/** The picture of a frame. `opacity`: colours get a fourth channel. Throws RangeError for what is no frame. */
+export function pictureOf(file: ArrayBuffer, info: FrameInfo, opacity = false): Picture {
   const frame = readNumpy(file);
   const { rows, columns } = frame;
-  const color = frame.channels > 1;
-  const [samples, extremes]: [Samples, Extremes] = color
-    ? [colours(frame, info.bitsStored, opacity), { least: 0, most: 255, whole: true }]
-    : modalityValues(frame.samples, info);
-  const numberOfComponents = color ? samples.length / (rows * columns) : 1;
-  const window = color ? { center: 128, width: 256, voi: 'LINEAR' as const } : windowOf(info, extremes);
-  const [rowSpacing, columnSpacing] = info.spacing ?? [info.aspect, 1];
-  const voxelManager = utilities.VoxelManager.createImageVoxelManager({
-    scalarData: samples,
-    width: columns,
-    height: rows,
-    numberOfComponents,
-  });
-  return {
-    imageId,
-    isPreScaled: true,
-    preScale: { enabled: true, scaled: true, scalingParameters: { rescaleSlope: 1, rescaleIntercept: 0 } },
-    minPixelValue: extremes.least,
-    maxPixelValue: extremes.most,
-    slope: 1,
-    intercept: 0,
-    windowCenter: window.center,
-    windowWidth: window.width,
-    voiLUTFunction: Enums.VOILUTFunctionType[window.voi === 'SIGMOID' ? 'SAMPLED_SIGMOID' : window.voi],
-    getPixelData: () => samples,
-    // It is asked for only where a picture comes as a canvas.
-    getCanvas: () => document.createElement('canvas'),
-    rows,
-    columns,
-    height: rows,
-    width: columns,
-    color,
-    rgba: opacity && color,
-    numberOfComponents,
-    rowPixelSpacing: rowSpacing,
-    columnPixelSpacing: columnSpacing,
-    invert: info.photometric === 'MONOCHROME1',
-    photometricInterpretation: color ? 'RGB' : info.photometric,
-    sizeInBytes: samples.byteLength,
-    FrameOfReferenceUID: info.frameOfReference,
-    dataType: samples.constructor.name as Types.PixelDataTypedArrayString,
-    voxelManager,
-  };
+  if (frame.channels > 1) {
+    const samples = colours(frame, info.bitsStored, opacity);
+    const channels = samples.length / (rows * columns);
+    return {
+      rows,
+      columns,
+      channels,
+      samples,
+      least: 0,
+      most: 255,
+      window: { center: 128, width: 256, voi: 'LINEAR' },
+    };
+  }
+  const [samples, extremes] = modalityValues(frame.samples, info);
+  const { least, most } = extremes;
+  return { rows, columns, channels: 1, samples, least, most, window: windowOf(info, extremes) };
 }

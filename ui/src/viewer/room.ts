@@ -1,13 +1,11 @@
 /** Owns the room of the viewer: its viewports and which one is meant, the tool in hand, the series of the study, and measurements. */
 
 import { batch, signal } from '@preact/signals';
-import { eventTarget } from '@cornerstonejs/core';
-import { annotation } from '@cornerstonejs/tools';
 import { get } from '../api.ts';
 import { notifyError } from '../parts/toasts.tsx';
 import { t } from '../texts.ts';
 import type { Tags } from './info.ts';
-import { Events, openStage, PLANES } from './stage.ts';
+import { openStage, PLANES, type Stage } from './stage.ts';
 import type { Tool } from './tools.ts';
 import { View } from './view.ts';
 
@@ -60,9 +58,6 @@ export function tagOf({ MainDicomTags }: Series, keyword: string): string {
 /** Whether the series may hold images. */
 export const mayShow = (series: Series): boolean => !NO_IMAGES.has(modalityOf(series));
 
-/** Says that an image came into memory, or left it. */
-const CACHED = [Events.IMAGE_CACHE_IMAGE_ADDED, Events.IMAGE_CACHE_IMAGE_REMOVED];
-
 /** The room of one study. */
 export class Room {
   readonly study: string;
@@ -84,21 +79,23 @@ export class Room {
   /** What the planes were made from, with the viewports to come back to. */
   #before: { readonly views: readonly View[]; readonly active: View; readonly tool: Tool } | undefined;
   readonly #closed = new AbortController();
+  #stage: Stage | undefined;
 
   constructor(study: string) {
     this.study = study;
-    for (const name of CACHED) eventTarget.addEventListener(name, this.#recount);
-    eventTarget.addEventListener(Events.IMAGE_LOAD_FAILED, this.#failed);
   }
 
-  readonly #recount = (): void => {
-    for (const view of this.views.value) view.recount();
-  };
-
-  readonly #failed = (event: Event): void => {
-    const { imageId, error } = (event as CustomEvent<{ readonly imageId?: string; readonly error: unknown }>).detail;
-    if (imageId !== undefined) for (const view of this.views.value) view.failed(imageId, error);
-  };
+  /** Draws with a renderer, which says what comes into its memory. */
+  connect(stage: Stage): void {
+    const counted = (): void => {
+      for (const view of this.views.value) view.recount();
+    };
+    const failed = (imageId: string, thrown: unknown): void => {
+      for (const view of this.views.value) view.failed(imageId, thrown);
+    };
+    stage.follow(counted, failed, this.#closed.signal);
+    this.#stage = stage;
+  }
 
   /** Fetches the series of the study, and opens one: `first`, else the first that has images. */
   async open(first: string | undefined): Promise<void> {
@@ -118,14 +115,17 @@ export class Room {
     await opening;
   }
 
+  /** Whether it could not be opened: nobody was signed in then, say. */
+  hasFailed(): boolean {
+    return this.error.value !== undefined || this.active.value.error.value !== undefined;
+  }
+
   /** Takes leave: nothing is fetched any more. */
   close(): void {
     this.#closed.abort();
-    for (const name of CACHED) eventTarget.removeEventListener(name, this.#recount);
-    eventTarget.removeEventListener(Events.IMAGE_LOAD_FAILED, this.#failed);
     this.clear();
     const stack = this.active.value.stack.value;
-    if (this.planes.value && stack !== undefined) openStage().then((stage) => stage.close(stack), notifyError);
+    if (this.planes.value && stack !== undefined) this.#stage?.close(stack);
   }
 
   /** The series that may have images. */
@@ -245,13 +245,14 @@ export class Room {
       this.active.value = before.active;
     });
     this.use(before.tool === 'crosshairs' ? 'window' : before.tool);
+    // The planes have left the page by then: crosshairs look at their volume until they do.
     requestAnimationFrame(() => {
       for (const view of before.views) {
         const series = view.series.value;
         if (series !== undefined) void view.open(series, view.index.value);
       }
+      if (stack !== undefined) this.#stage?.close(stack);
     });
-    if (stack !== undefined) openStage().then((stage) => stage.close(stack), notifyError);
   }
 
   /** Gives up what is just being drawn. */
@@ -262,18 +263,14 @@ export class Room {
   /** Removes all measurements. */
   clear(): void {
     this.cancel();
-    for (const each of annotation.state.getAllAnnotations())
-      annotation.state.removeAnnotation(each.annotationUID ?? '');
+    this.#stage?.clear();
     this.#redraw();
   }
 
   /** Removes the measurements that are selected; the last one where none is. */
   clearSelected(): void {
     this.cancel();
-    const selected = annotation.selection.getAnnotationsSelected();
-    const last = annotation.state.getAllAnnotations().at(-1)?.annotationUID;
-    for (const uid of selected.length > 0 ? selected : last === undefined ? [] : [last])
-      annotation.state.removeAnnotation(uid);
+    this.#stage?.clearSelected();
     this.#redraw();
   }
 

@@ -219,7 +219,7 @@ function OtherViewers({ room, viewers }: { readonly room: Room; readonly viewers
 /** The bar. */
 export function Toolbar({ room, viewers }: { readonly room: Room; readonly viewers: readonly ExternalViewer[] }) {
   const view = room.active.value;
-  const none = view.stack.value === undefined;
+  const none = view.stack.value === undefined || view.preview.value !== undefined;
   return (
     <header class="bar">
       <div class="tool-group">

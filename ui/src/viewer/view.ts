@@ -1,16 +1,16 @@
 /** Owns one viewport: what it shows, how, and what can be done with it. The page reads its signals. */
 
 import { batch, signal } from '@preact/signals';
-import { Enums, type Types, utilities } from '@cornerstonejs/core';
-import { cancelActiveManipulations } from '@cornerstonejs/tools';
+import type { Types } from '@cornerstonejs/core';
 import { isAborted } from '../api.ts';
-import { letters, type Vector } from './geometry.ts';
+import { fetchFrame } from './frame.ts';
+import { letters, unit, type Vector } from './geometry.ts';
 import type { FrameInfo } from './info.ts';
-import { type Level, levelOf, rangeOf } from './level.ts';
+import { type Level, levelOf, rangeOf, type Voi } from './level.ts';
+import { canPreview, type Preview } from './preview.ts';
+import { pictureOf } from './pixels.ts';
 import { openStack, type Stack } from './stack.ts';
-import { isStack, openStage, type PlaneName, type Stage, type Viewport } from './stage.ts';
-
-const { Events } = Enums;
+import { isStack, openStage, type PlaneName, type Stage, started, type Viewport } from './stage.ts';
 
 /** What lies at the sides of the picture. */
 export interface Edges {
@@ -22,10 +22,31 @@ export interface Edges {
 
 /** Frames per second where the images ask for none. */
 const USUAL_RATE = 15;
+/** Milliseconds that the renderer waits for the first image to be on the screen without it. */
+const LONGEST_PREVIEW = 1000;
 /** A zoom beyond these shows nothing. */
 const ZOOM = { least: 0.05, most: 60 } as const;
 
 let lastId = 0;
+
+/** What waits until a viewport has its element and the renderer. */
+class Connection {
+  made: (stage: Stage) => void = () => undefined;
+  readonly stage = new Promise<Stage>((resolve) => {
+    this.made = resolve;
+  });
+}
+
+/** Letters for what lies in these directions of the picture. */
+const edgesOf = (across: Vector, down: Vector): Edges => {
+  const opposite = ([x, y, z]: Vector): Vector => [-x, -y, -z];
+  return {
+    left: letters(opposite(across)),
+    right: letters(across),
+    top: letters(opposite(down)),
+    bottom: letters(down),
+  };
+};
 
 export class View {
   readonly id: string;
@@ -45,10 +66,13 @@ export class View {
   readonly edges = signal<Edges | undefined>(undefined);
   readonly error = signal<unknown>(undefined);
   readonly busy = signal(false);
+  /** The first image, until the renderer shows it. */
+  readonly preview = signal<Preview | undefined>(undefined);
   readonly playing = signal(false);
   readonly rate = signal(USUAL_RATE);
   #viewport: Viewport | undefined;
   #stage: Stage | undefined;
+  #connected = new Connection();
   #opening = new AbortController();
   #timer: ReturnType<typeof setInterval> | undefined;
   #counting = false;
@@ -70,20 +94,17 @@ export class View {
   /** Begins to draw into an element. */
   connect(stage: Stage, element: HTMLDivElement): void {
     this.#stage = stage;
-    this.#viewport = stage.attach(this.id, element, this.plane);
     this.#stopListening = new AbortController();
-    const { signal: until } = this.#stopListening;
-    const on = (name: string, listener: (detail: Record<string, unknown>) => void): void =>
-      element.addEventListener(name, (event) => listener((event as CustomEvent<Record<string, unknown>>).detail), {
-        signal: until,
-      });
-    on(Events.STACK_NEW_IMAGE, ({ imageIdIndex }) => this.#arrived(Number(imageIdIndex)));
-    on(Events.VOLUME_NEW_IMAGE, ({ imageIndex }) => {
-      this.index.value = Number(imageIndex);
-    });
-    on(Events.VOI_MODIFIED, () => this.#readLevel());
-    on(Events.CAMERA_MODIFIED, () => this.#readCamera());
-    on(Events.IMAGE_RENDERED, () => this.#readCamera());
+    const heard = {
+      image: (index: number) => this.#arrived(index),
+      place: (index: number) => {
+        this.index.value = index;
+      },
+      level: () => this.#readLevel(),
+      drawn: () => this.#readCamera(),
+    };
+    this.#viewport = stage.attach(this.id, element, this.plane, heard, this.#stopListening.signal);
+    this.#connected.made(stage);
   }
 
   /** Takes leave of the element. */
@@ -93,6 +114,7 @@ export class View {
     this.#stopListening.abort();
     this.#stage?.detach(this.id);
     this.#viewport = undefined;
+    this.#connected = new Connection();
   }
 
   /** Shows a series, from one of its images on. */
@@ -105,23 +127,24 @@ export class View {
     this.error.value = undefined;
     this.busy.value = true;
     try {
-      const [stack, stage] = await Promise.all([openStack(series, until), openStage()]);
+      const stack = await openStack(series, until);
+      until.throwIfAborted();
+      const index = Math.min(from, stack.frames.length - 1);
+      const file = started.value === undefined ? await this.#showPreview(stack, index, until) : undefined;
+      // Not before: the script of the renderer is evaluated in one go, during which nothing is drawn.
+      await openStage();
+      const stage = await this.#connected.stage;
       until.throwIfAborted();
       const viewport = this.#viewport;
       if (viewport === undefined || !isStack(viewport)) return;
       stage.loading.leave(this.id);
-      const index = Math.min(from, stack.frames.length - 1);
       // What is shown stays until there is something else; where this fails, others of the series can still be gone to.
-      const trouble = await stage.prepare(stack, index);
+      const trouble = await stage.prepare(stack, index, file);
       until.throwIfAborted();
-      batch(() => {
-        this.stack.value = stack;
-        this.count.value = stack.frames.length;
-        this.index.value = index;
-        this.rate.value = this.info?.rate ?? USUAL_RATE;
-      });
+      this.#take(stack, index);
       await stage.show(viewport, stack, index);
       until.throwIfAborted();
+      this.preview.value = undefined;
       this.#arrived(index);
       this.error.value = trouble;
       // Where they fail, every frame that needs its own says so.
@@ -132,7 +155,48 @@ export class View {
         this.stack.value = undefined;
       }
     } finally {
-      if (!until.aborted) this.busy.value = false;
+      if (!until.aborted)
+        batch(() => {
+          this.busy.value = false;
+          this.preview.value = undefined;
+        });
+    }
+  }
+
+  #take(stack: Stack, index: number): void {
+    batch(() => {
+      this.stack.value = stack;
+      this.count.value = stack.frames.length;
+      this.index.value = index;
+      this.rate.value = this.info?.rate ?? USUAL_RATE;
+    });
+  }
+
+  /** Shows a frame before the renderer is there; answers its file. Nothing where that cannot be: the renderer will say why. */
+  async #showPreview(stack: Stack, index: number, until: AbortSignal): Promise<ArrayBuffer | undefined> {
+    const frame = stack.frames[index];
+    if (frame === undefined) return undefined;
+    try {
+      const info = await stack.header(frame);
+      const file = await fetchFrame(frame, info.tabled, until);
+      const picture = pictureOf(file, info);
+      until.throwIfAborted();
+      if (!canPreview(picture)) return file;
+      await new Promise<void>((resolve) => {
+        // A page that nobody looks at draws nothing.
+        setTimeout(resolve, LONGEST_PREVIEW);
+        // The frame after the one that it is drawn in: that one is on its way to the screen then.
+        const drawn = (): void => void requestAnimationFrame(() => requestAnimationFrame(() => setTimeout(resolve)));
+        batch(() => {
+          this.#take(stack, index);
+          this.level.value = picture.window;
+          this.edges.value = info.plane && edgesOf(info.plane.row, info.plane.column);
+          this.preview.value = { picture, info, drawn };
+        });
+      });
+      return file;
+    } catch {
+      return undefined;
     }
   }
 
@@ -158,7 +222,7 @@ export class View {
     if (isStack(viewport)) {
       // Each key press counts from where the last one wanted to go, although that image may not be there yet.
       if (to !== viewport.getTargetImageIdIndex()) viewport.scroll(to - viewport.getTargetImageIdIndex());
-    } else utilities.scroll(viewport as unknown as Types.IViewport, { delta: to - viewport.getSliceIndex() });
+    } else this.#stage?.scroll(viewport, to - viewport.getSliceIndex());
   }
 
   /** Goes so many images on, or back. */
@@ -177,10 +241,12 @@ export class View {
   }
 
   invert(): void {
+    const viewport = this.#viewport;
+    if (viewport === undefined) return;
     const inverted = !this.inverted.value;
-    this.#viewport?.setProperties({ invert: inverted });
+    viewport.setProperties({ invert: inverted });
     this.inverted.value = inverted;
-    this.#viewport?.render();
+    viewport.render();
   }
 
   /** Turns the picture clockwise. */
@@ -284,7 +350,7 @@ export class View {
 
   /** Gives up what is just being drawn or moved. */
   cancel(): void {
-    if (this.#viewport !== undefined) cancelActiveManipulations(this.#viewport.element);
+    if (this.#viewport !== undefined) this.#stage?.cancel(this.#viewport);
   }
 
   /** Draws again what lies over the picture. */
@@ -305,8 +371,8 @@ export class View {
     return properties ?? {};
   }
 
-  #voi(): Enums.VOILUTFunctionType {
-    return this.#properties().VOILUTFunction ?? Enums.VOILUTFunctionType.LINEAR;
+  #voi(): Voi {
+    return String(this.#properties().VOILUTFunction) === 'LINEAR_EXACT' ? 'LINEAR_EXACT' : 'LINEAR';
   }
 
   #readLevel(): void {
@@ -330,20 +396,12 @@ export class View {
     const down = between(world(width / 2, 0), world(width / 2, height));
     const length = Math.hypot(...across);
     if (length > 0) this.zoom.value = (width / length) * data.spacing[0];
-    const unitOf = (vector: Vector, sign: number): Vector => {
-      const size = sign * Math.hypot(...vector);
-      return [vector[0] / size, vector[1] / size, vector[2] / size];
-    };
-    if (this.info?.plane === undefined) {
+    const [right, below] = [unit(across), unit(down)];
+    if (this.info?.plane === undefined || right === undefined || below === undefined) {
       this.edges.value = undefined;
       return;
     }
-    const edges: Edges = {
-      left: letters(unitOf(across, -1)),
-      right: letters(unitOf(across, 1)),
-      top: letters(unitOf(down, -1)),
-      bottom: letters(unitOf(down, 1)),
-    };
+    const edges = edgesOf(right, below);
     if (JSON.stringify(edges) !== JSON.stringify(this.edges.value)) this.edges.value = edges;
   }
 }

@@ -2,7 +2,7 @@
 
 import { signal } from '@preact/signals';
 import { X } from 'lucide';
-import { useEffect, useRef, useState } from 'preact/hooks';
+import { useEffect, useLayoutEffect, useRef, useState } from 'preact/hooks';
 import { isAborted } from '../api.ts';
 import { Icon } from '../parts/icon.tsx';
 import { Failed, Loading } from '../parts/page.tsx';
@@ -12,7 +12,7 @@ import { Cell } from './cell.tsx';
 import { Help } from './help.tsx';
 import { onKey } from './keys.ts';
 import { Room } from './room.ts';
-import { openStage, type Stage } from './stage.ts';
+import { type Stage, started } from './stage.ts';
 import { Strip } from './strip.tsx';
 import { Toolbar } from './toolbar.tsx';
 import { type ExternalViewer, listViewers } from '../api/other-viewers.ts';
@@ -21,15 +21,15 @@ import './viewer.css';
 /** The same for every study. */
 const viewers = signal<readonly ExternalViewer[]>([]);
 
-function Views({ room, stage }: { readonly room: Room; readonly stage: Stage }) {
+function Views({ room, stage }: { readonly room: Room; readonly stage: Stage | undefined }) {
   const element = useRef<HTMLDivElement>(null);
   useEffect(() => {
-    const watch = new ResizeObserver(() => stage.resize());
+    const watch = new ResizeObserver(() => stage?.resize());
     if (element.current !== null) watch.observe(element.current);
     return () => watch.disconnect();
   }, [stage]);
   const views = room.views.value;
-  useEffect(() => stage.resize(), [stage, views]);
+  useEffect(() => stage?.resize(), [stage, views]);
   return (
     <div ref={element} class={`views ${room.planes.value ? 'planes' : `layout-${room.layout.value}`}`}>
       {views.map((view, index) => (
@@ -39,17 +39,29 @@ function Views({ room, stage }: { readonly room: Room; readonly stage: Stage }) 
   );
 }
 
+function begin(studyId: string, seriesId: string | undefined): Room {
+  const room = new Room(studyId);
+  void room.open(seriesId);
+  return room;
+}
+
+let ahead: Room | undefined;
+
+/** Begins to fetch what the viewer of a study will show, before the page is there. */
+export function prepare(studyId: string, seriesId: string | undefined): void {
+  ahead = begin(studyId, seriesId);
+}
+
 /** The viewer of a study, begun at a series where one is given. */
 export function Viewer({ studyId, seriesId }: { readonly studyId: string; readonly seriesId: string | undefined }) {
   const [room, setRoom] = useState<Room>();
-  const [stage, setStage] = useState<Stage>();
-  const [error, setError] = useState<unknown>();
+  const stage = started.value;
   useEffect(() => {
     document.title = `${t.viewer.title} · Isen`;
     const stop = new AbortController();
-    const created = new Room(studyId);
+    const created = ahead?.study === studyId && !ahead.hasFailed() ? ahead : begin(studyId, seriesId);
+    ahead = undefined;
     setRoom(created);
-    openStage().then(setStage, setError);
     listViewers(stop.signal).then(
       (listed) => {
         viewers.value = listed;
@@ -66,12 +78,10 @@ export function Viewer({ studyId, seriesId }: { readonly studyId: string; readon
       created.close();
     };
   }, [studyId]);
-  useEffect(() => {
-    // The first viewport has its element by now.
-    if (room !== undefined && stage !== undefined) void room.open(seriesId);
+  useLayoutEffect(() => {
+    if (stage !== undefined) room?.connect(stage);
   }, [room, stage]);
-  if (error !== undefined) return <Failed error={error} />;
-  if (room === undefined || stage === undefined) return <Loading />;
+  if (room === undefined) return <Loading />;
   return (
     <div class={`viewer${room.strip.value ? ' with-strip' : ''}`}>
       <h1 class="sr-only">{t.viewer.title}</h1>
