@@ -56,6 +56,9 @@ export function literalPrefix(pattern: string): string {
   return /^[^*?]*/.exec(pattern)?.[0] ?? '';
 }
 
+/** Texts that begin so, in the order of their characters' numbers. */
+export const beginningWith = (prefix: string): Match => ({ match: 'range', from: prefix, to: `${prefix}\u{10ffff}` });
+
 /** What is compared with, each text of it changed. */
 function mapMatch(match: Match, change: (text: string) => string): Match {
   switch (match.match) {

@@ -5,7 +5,7 @@ import type { Tags } from '../dicom/summary.ts';
 import type { FindRequest, Found } from './database.ts';
 import { type AttachmentRow, attachmentOf, metadataOf, publicId, type RowMetadata, type SetMetadata } from './rows.ts';
 
-/** Columns; JSON ones are text. Times in seconds since the epoch. */
+/** Columns; JSON ones are text, the children in no order. Times in seconds since the epoch. */
 export interface FoundRow {
   readonly id: string;
   readonly parent: string | null;
@@ -61,7 +61,7 @@ export function foundOf(request: FindRequest, row: FoundRow): Found {
     isStable: row.unstable === 0,
     isProtected: row.protected === 1,
   };
-  if (row.children !== undefined) found.children = (JSON.parse(row.children) as string[]).map(publicId);
+  if (row.children !== undefined) found.children = (JSON.parse(row.children) as string[]).map(publicId).sort();
   if (request.ancestors === true) found.ancestors = ancestorsIn(level, row);
   if (typeof row.instance === 'string') found.instance = instanceIn(row.instance);
   if (row.computed !== undefined) found.computed = computedIn(row.computed);

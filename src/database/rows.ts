@@ -45,7 +45,9 @@ let latest = { seconds: Number.NaN, text: '' };
 /** Seconds since the epoch as `YYYYMMDDTHHMMSS`, UTC. */
 export function dateText(seconds: number): string {
   if (latest.seconds !== seconds) {
-    const text = new Date(seconds * 1000).toISOString().slice(0, 19).replace(/[-:]/g, '');
+    const iso = new Date(seconds * 1000).toISOString();
+    const date = `${iso.slice(0, 4)}${iso.slice(5, 7)}${iso.slice(8, 10)}`;
+    const text = `${date}T${iso.slice(11, 13)}${iso.slice(14, 16)}${iso.slice(17, 19)}`;
     latest = { seconds, text };
   }
   return latest.text;

@@ -38,30 +38,53 @@ function mainSequences(metadata: Found['metadata']): FullDataset {
   return text === undefined ? {} : (JSON.parse(text) as { readonly Sequences: FullDataset }).Sequences;
 }
 
+/** What a main tag is called in an answer, and whether it is the patient's; by format and tags, in the order in which they are shown. */
+const ORDERS = new Map<
+  string,
+  readonly { readonly tag: string; readonly key: string; readonly ofPatient: boolean }[]
+>();
+/** Resources of one server have few different sets of main tags. */
+const MOST_ORDERS = 1024;
+/** The main tags of patients that {@link ORDERS} are of. */
+let ordersOf: readonly string[] = [];
+
+/** The order in which main tags are shown: sorting them anew for each of many resources costs more than the rest of their text. */
+function orderOf(tags: readonly string[], format: TagsFormat) {
+  const { mainDicomTags } = LEVEL.Patient;
+  if (ordersOf !== mainDicomTags || ORDERS.size >= MOST_ORDERS) ORDERS.clear();
+  ordersOf = mainDicomTags;
+  const shape = `${format} ${tags.join()}`;
+  let order = ORDERS.get(shape);
+  if (order === undefined) {
+    order = tags
+      .map((tag) => ({
+        tag,
+        key: format === 'Simplify' ? tagName(tag) : tag,
+        ofPatient: mainDicomTags.includes(tag),
+      }))
+      .sort((a, b) => byKey([a.key, a], [b.key, b]));
+    ORDERS.set(shape, order);
+  }
+  return order;
+}
+
 /** The main tags of a resource (or of the patient, as its study has them), with the sequences among them, sorted by key. */
 function mainTags(
   { level, tags, metadata }: Pick<Found, 'level' | 'tags' | 'metadata'>,
   format: TagsFormat,
   patient = level === 'Patient',
 ): Record<string, unknown> {
-  const entries: [string, unknown][] = [];
-  for (const [tag, value] of Object.entries(tags)) {
+  const shown: Record<string, unknown> = {};
+  for (const { tag, key, ofPatient } of orderOf(Object.keys(tags), format)) {
     // A study has the main tags of its patient, too.
-    if (LEVEL.Patient.mainDicomTags.includes(tag) !== patient) continue;
-    switch (format) {
-      case 'Full':
-        entries.push([tag, { Name: tagName(tag), Type: 'String', Value: value }]);
-        break;
-      case 'Short':
-        entries.push([tag, value]);
-        break;
-      case 'Simplify':
-        entries.push([tagName(tag), value]);
-        break;
-    }
+    if (ofPatient !== patient) continue;
+    const value = tags[tag];
+    shown[key] = format === 'Full' ? { Name: tagName(tag), Type: 'String', Value: value } : value;
   }
-  if (!patient) entries.push(...Object.entries(reshape(mainSequences(metadata), format)));
-  return Object.fromEntries(entries.sort(byKey));
+  if (patient || metadata['MainDicomSequences'] === undefined) return shown;
+  return Object.fromEntries(
+    [...Object.entries(shown), ...Object.entries(reshape(mainSequences(metadata), format))].sort(byKey),
+  );
 }
 
 /** Parts of a shown resource that a request may ask for (`ResponseContent`). */
@@ -173,8 +196,8 @@ async function requestedValues(
 }
 
 /** Indexes of the instances of a series against the expected number: Orthanc's `Status`. */
-async function seriesStatus(services: Services, found: Found, expected: number | undefined): Promise<string> {
-  if (expected === undefined) return 'Unknown';
+async function seriesStatus(services: Services, found: Found, expected: number | null): Promise<string> {
+  if (expected === null) return 'Unknown';
   const instances = await services.database.find({ level: 'Instance', of: found });
   const seen = new Set<number>();
   for (const { metadata } of instances) {
@@ -190,6 +213,8 @@ function integer(value: string | undefined): number | null {
   return value !== undefined && /^\d{1,9}$/.test(value) ? Number(value) : null;
 }
 
+const isDicom = ({ contentType }: RevisedAttachment): boolean => contentType === DICOM_ATTACHMENT;
+
 /** An attachment as a list of them shows it. */
 function attachment({ compression, ...shown }: RevisedAttachment): Record<string, unknown> {
   return {
@@ -203,23 +228,10 @@ function attachment({ compression, ...shown }: RevisedAttachment): Record<string
   };
 }
 
-/** The fields of a resource that come with no part of their own. */
-function details({ level, metadata, attachments }: Found): Record<string, unknown> {
-  const value = (name: string): string | undefined => metadata[name]?.value;
-  const fields: Record<string, unknown> = {};
-  for (const name of ['AnonymizedFrom', 'ModifiedFrom']) if (value(name) !== undefined) fields[name] = value(name);
-  if (level !== 'Instance') fields['LastUpdate'] = value('LastUpdate') ?? '';
-  if (level === 'Series') fields['ExpectedNumberOfInstances'] = integer(value('ExpectedNumberOfInstances'));
-  if (level === 'Instance') {
-    const file = attachments.find(({ contentType }) => contentType === DICOM_ATTACHMENT);
-    fields['FileSize'] = file?.uncompressedSize ?? 0;
-    fields['FileUuid'] = file?.uuid ?? '';
-    fields['IndexInSeries'] = integer(value('IndexInSeries'));
-  }
-  return fields;
-}
-
-/** The JSON of one resource, or of some parts of it; its keys are in order. */
+/**
+ * The JSON of one resource, or of some parts of it. Its fields are written in the order of their names, as hundreds are shown at once: to
+ * sort those of each took longer than all else. What is undefined is left out of the text.
+ */
 export async function expand(
   services: Services,
   found: Found,
@@ -229,44 +241,36 @@ export async function expand(
 ): Promise<Record<string, unknown>> {
   const { level, metadata } = found;
   const { parent, children } = LEVEL[level];
-  const fields: Record<string, unknown> = { ID: found.id, Type: level };
-  for (const part of parts) {
-    switch (part) {
-      case 'MainDicomTags':
-        fields['MainDicomTags'] = mainTags(found, format);
-        if (level === 'Study') fields['PatientMainDicomTags'] = mainTags(found, format, true);
-        break;
-      case 'Metadata':
-        fields['Metadata'] = metadataValues(services.config, metadata);
-        break;
-      case 'Children':
-        if (children !== undefined) fields[children] = found.children ?? [];
-        break;
-      case 'Parent':
-        if (parent !== undefined) fields[`Parent${parent}`] = found.parent;
-        break;
-      case 'Labels':
-        fields['Labels'] = found.labels;
-        break;
-      case 'Status': {
-        const expected = integer(metadata['ExpectedNumberOfInstances']?.value);
-        if (level === 'Series') fields['Status'] = await seriesStatus(services, found, expected ?? undefined);
-        break;
-      }
-      case 'IsStable':
-        if (level !== 'Instance') fields['IsStable'] = found.isStable;
-        break;
-      case 'IsProtected':
-        if (level === 'Patient') fields['IsProtected'] = found.isProtected;
-        break;
-      case 'Attachments':
-        fields['Attachments'] = found.attachments.map(attachment);
-        break;
-      case 'Details':
-        Object.assign(fields, details(found));
-        break;
-    }
+  const isDetailed = parts.has('Details');
+  const below = parts.has('Children') ? children : undefined;
+  const file = level === 'Instance' ? found.attachments.find(isDicom) : undefined;
+  const value = (name: string): string | undefined => metadata[name]?.value;
+  const fields: Record<string, unknown> = {};
+  if (isDetailed) fields['AnonymizedFrom'] = value('AnonymizedFrom');
+  if (parts.has('Attachments')) fields['Attachments'] = found.attachments.map(attachment);
+  if (isDetailed && level === 'Series')
+    fields['ExpectedNumberOfInstances'] = integer(value('ExpectedNumberOfInstances'));
+  if (isDetailed && level === 'Instance') {
+    fields['FileSize'] = file?.uncompressedSize ?? 0;
+    fields['FileUuid'] = file?.uuid ?? '';
   }
+  fields['ID'] = found.id;
+  if (isDetailed && level === 'Instance') fields['IndexInSeries'] = integer(value('IndexInSeries'));
+  if (below === 'Instances') fields[below] = found.children ?? [];
+  if (parts.has('IsProtected') && level === 'Patient') fields['IsProtected'] = found.isProtected;
+  if (parts.has('IsStable') && level !== 'Instance') fields['IsStable'] = found.isStable;
+  if (parts.has('Labels')) fields['Labels'] = found.labels;
+  if (isDetailed && level !== 'Instance') fields['LastUpdate'] = value('LastUpdate') ?? '';
+  if (parts.has('MainDicomTags')) fields['MainDicomTags'] = mainTags(found, format);
+  if (parts.has('Metadata')) fields['Metadata'] = metadataValues(services.config, metadata);
+  if (isDetailed) fields['ModifiedFrom'] = value('ModifiedFrom');
+  if (parts.has('Parent') && parent !== undefined) fields[`Parent${parent}`] = found.parent;
+  if (parts.has('MainDicomTags') && level === 'Study') fields['PatientMainDicomTags'] = mainTags(found, format, true);
   if (requested !== undefined) fields['RequestedTags'] = await requestedValues(services, found, requested, format);
-  return Object.fromEntries(Object.entries(fields).sort(byKey));
+  if (below === 'Series') fields[below] = found.children ?? [];
+  if (parts.has('Status') && level === 'Series')
+    fields['Status'] = await seriesStatus(services, found, integer(value('ExpectedNumberOfInstances')));
+  if (below === 'Studies') fields[below] = found.children ?? [];
+  fields['Type'] = level;
+  return fields;
 }

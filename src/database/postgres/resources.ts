@@ -66,7 +66,7 @@ export function selectResources(request: FindRequest, where: string): string {
     columns.push(
       child === undefined
         ? `'[]' AS children`
-        : `coalesce((SELECT json_agg(${hex('c')} ORDER BY c.public_id) FROM ${TABLE[child]} c WHERE c.parent = r.id), '[]') AS children`,
+        : `coalesce((SELECT json_agg(${hex('c')}) FROM ${TABLE[child]} c WHERE c.parent = r.id), '[]') AS children`,
     );
   }
   if (request.ancestors === true) {

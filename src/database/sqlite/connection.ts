@@ -27,6 +27,12 @@ export function asDatabaseError(thrown: unknown): IsenError {
   return new IsenError('Database', code === '' ? undefined : `${code}: ${error.message}`, { cause: error });
 }
 
+/**
+ * How many rows at most, as a parameter. Of a bare `LIMIT ?` SQLite looks at the number that is bound to plan with it, and so compiles the
+ * statement anew for each: that takes several times as long as a short one runs.
+ */
+export const LIMIT = 'LIMIT (? + 0)';
+
 /** The connection that writes: creates the file and migrates it. Throws `IncompatibleDatabaseVersion` for a newer file. */
 export function openWriter(path: string): Sqlite.Database {
   const db = new Sqlite(path, { timeout: 5000 });

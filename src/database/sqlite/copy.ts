@@ -7,7 +7,7 @@ import { IsenError } from '../../errors.ts';
 import { makeFolder } from '../../folder.ts';
 import { COUNTERS, type IndexRows, type Row, type Table, TABLES, type Totals, type ValueKind } from '../copy.ts';
 import { uuidText } from '../rows.ts';
-import { asDatabaseError, lockIndex, openWriter } from './connection.ts';
+import { LIMIT, asDatabaseError, lockIndex, openWriter } from './connection.ts';
 import { uuidBytes } from './rows.ts';
 
 /** Ranks below are positions in a list, those above are moments in microseconds, as PostgreSQL has them. */
@@ -51,7 +51,7 @@ class SqliteRows implements IndexRows {
   async read(table: Table, after: Row | undefined, limit: number): Promise<readonly Row[]> {
     const keys = keysOf(table).join();
     const where = after === undefined ? '' : `WHERE (${keys}) > (${keysOf(table).fill('?').join()})`;
-    const sql = `SELECT ${namesOf(table).join()} FROM ${table.name} ${where} ORDER BY ${keys} LIMIT ?`;
+    const sql = `SELECT ${namesOf(table).join()} FROM ${table.name} ${where} ORDER BY ${keys} ${LIMIT}`;
     const kinds = Object.values(table.columns);
     const from = (after ?? []).slice(0, after === undefined ? 0 : table.key);
     const bound = from.map((value, at) => this.#bound(kinds[at] ?? 'text', value));

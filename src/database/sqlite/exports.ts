@@ -2,6 +2,7 @@
 
 import { LEVELS } from '../../dicom/levels.ts';
 import type { Export, ExportOperation, ExportsRequest, Outcome } from '../database.ts';
+import { LIMIT } from './connection.ts';
 import type { Reader } from './reader.ts';
 import { dateText, levelNumber, publicId, TABLE } from '../rows.ts';
 import type { Transaction } from './transaction.ts';
@@ -47,7 +48,7 @@ export function readExports(reader: Reader, request: ExportsRequest): { exports:
   const rows = reader.all<ExportRow>(
     `SELECT seq, level, hex(public_id) AS publicId, date, remote, patient_id AS patientId,
        study_instance_uid AS studyInstanceUid, series_instance_uid AS seriesInstanceUid, sop_instance_uid AS sopInstanceUid
-     FROM exports WHERE seq > ? ORDER BY seq ${last ? 'DESC' : 'ASC'} LIMIT ?`,
+     FROM exports WHERE seq > ? ORDER BY seq ${last ? 'DESC' : 'ASC'} ${LIMIT}`,
     last ? 0 : since,
     limit + 1,
   );

@@ -4,8 +4,19 @@
  */
 
 import type { CountRequest, FindRequest } from '../database.ts';
-import { allOf, compareKeys, type Keyed, type OrderKey, type Plan, planSearch, sortKey, upwards } from '../plan.ts';
+import {
+  allOf,
+  compareKeys,
+  type Keyed,
+  type OrderKey,
+  type Part,
+  type Plan,
+  planSearch,
+  sortKey,
+  upwards,
+} from '../plan.ts';
 import { publicIdBytes, TABLE } from '../rows.ts';
+import { LIMIT } from './connection.ts';
 import { dialect, joined, type Matching, scanOf, walkOf } from './search.ts';
 import { type Queries, walk } from './walk.ts';
 
@@ -23,6 +34,24 @@ export interface Room extends Queries {
   all<Row>(sql: string, ...values: unknown[]): Row[];
   /** Lets others have their turn. */
   turn(): Promise<void>;
+}
+
+/**
+ * The condition on `r` that those which match meet, where an index leads to at most `few` rows, and all that is asked of them is in them:
+ * one statement then finds and reads them. Undefined where there is more to it.
+ */
+export function fewMatches(room: Room, request: FindRequest, few: number): Part | undefined {
+  const plan = planSearch(request, dialect);
+  const [index] = plan?.indexes ?? [];
+  if (plan === undefined || index === undefined || plan.order.length > 0 || plan.path.length > 1) return undefined;
+  const rows = room.get<{ count: number; ids: string }>(
+    `SELECT count(*) AS count, json_group_array(id) AS ids FROM (${index.rows.sql} ${LIMIT})`,
+    ...index.rows.values,
+    few + 1,
+  );
+  if (rows === undefined || rows.count > few) return undefined;
+  const { sql, values } = allOf(plan.conditions);
+  return { sql: `${sql} AND r.id IN (SELECT value FROM json_each(?))`, values: [...values, rows.ids] };
 }
 
 /** Those that match, in the order asked for, from the `since`-th on, at most `limit`. */
@@ -90,7 +119,7 @@ async function scan(room: Room, plan: Plan, start: Buffer, since: number, limit:
     const end = behind(after, WINDOW - 1);
     const upTo = end === undefined ? '' : 'AND r.public_id <= ?';
     const page = room.all<Matching>(
-      `${sql} AND r.public_id > ? ${upTo} ORDER BY r.public_id LIMIT ?`,
+      `${sql} AND r.public_id > ? ${upTo} ORDER BY r.public_id ${LIMIT}`,
       ...values,
       after,
       ...(end === undefined ? [] : [end]),
@@ -176,7 +205,7 @@ async function alongOrder(
   const rows = (condition: string, values: readonly unknown[], count: number, offset = 0): Place[] =>
     room.all<Place>(
       `SELECT r.${column} AS value, r.id FROM ${TABLE[level]} r WHERE ${range.sql} AND ${condition}
-       ORDER BY r.${column} ${direction}, r.id ${direction} LIMIT ? OFFSET ?`,
+       ORDER BY r.${column} ${direction}, r.id ${direction} ${LIMIT} OFFSET ?`,
       ...range.values,
       ...values,
       count,

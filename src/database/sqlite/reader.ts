@@ -20,11 +20,11 @@ import {
 } from '../database.ts';
 import { matchesWildcard, normalise } from '../../dicom/match.ts';
 import { foldCase, isPlain } from '../find.ts';
-import { bareFound, type FoundRow, foundOf } from '../found.ts';
+import { bareFound, foundOf } from '../found.ts';
 import { type ChangeRow, changeOf, levelNumber, publicId, publicIdBytes, TABLE, uuidText } from '../rows.ts';
-import { asDatabaseError, openReader } from './connection.ts';
-import { countMatches, findMatches } from './matching.ts';
-import { selectResources } from './resources.ts';
+import { LIMIT, asDatabaseError, openReader } from './connection.ts';
+import { countMatches, fewMatches, findMatches } from './matching.ts';
+import { foundRow, selectionOf } from './resources.ts';
 import { uuidBytes } from './rows.ts';
 
 /** Resources read by one statement: some 5 ms. */
@@ -76,6 +76,15 @@ export class Reader {
       return bytes === undefined || since > 0 ? [] : this.#resources(request, 'r.public_id = ?', bytes);
     }
     if (request.ids !== undefined) return this.#named(request, request.ids);
+    const few = request.idsOnly === true ? undefined : fewMatches(this, request, PAGE);
+    if (few !== undefined) {
+      const { after = '' } = request;
+      const resources = this.#resources(request, few.sql, ...few.values);
+      return resources
+        .filter((each) => each.id > after)
+        .sort((a, b) => (a.id < b.id ? -1 : 1))
+        .slice(since, since + limit);
+    }
     const matches = await findMatches(this, request);
     const found: Found[] = [];
     const size = request.idsOnly === true ? WINDOW : PAGE;
@@ -115,14 +124,22 @@ export class Reader {
     return countMatches(this, request);
   }
 
-  #resources(request: FindRequest, where: string, value: unknown): Found[] {
+  #resources(request: FindRequest, where: string, ...values: unknown[]): Found[] {
     if (request.idsOnly === true) {
       const sql = `SELECT r.public_id FROM ${TABLE[request.level]} r WHERE ${where}`;
-      const rows = this.all<{ public_id: Buffer }>(sql, value);
+      const rows = this.all<{ public_id: Buffer }>(sql, ...values);
       return rows.map((row) => bareFound(request.level, publicId(row.public_id.toString('hex'))));
     }
-    const rows = this.all<FoundRow>(selectResources(request, where), value);
-    return rows.map((row) => foundOf(request, row));
+    const selection = selectionOf(request);
+    try {
+      // Its whole text takes longer to be looked up than what is short of it.
+      const statement = this.#prepare(`${selection.key} ${where}`, () =>
+        this.#db.prepare<unknown[]>(`${selection.sql} WHERE ${where}`).raw(),
+      );
+      return (statement.all(...values) as unknown[][]).map((row) => foundOf(request, foundRow(selection, row)));
+    } catch (error) {
+      throw asDatabaseError(error);
+    }
   }
 
   lookup(value: string): readonly Remaining[] {
@@ -196,7 +213,7 @@ export class Reader {
     const order = backwards ? 'DESC' : 'ASC';
     const rows = (types ?? []).flatMap((type) =>
       this.#changeRows(
-        `type = ${type} AND type <> ${NEW_INSTANCE} AND seq > ? AND seq <= ? ORDER BY seq ${order} LIMIT ?`,
+        `type = ${type} AND type <> ${NEW_INSTANCE} AND seq > ? AND seq <= ? ORDER BY seq ${order} ${LIMIT}`,
         since,
         to,
         limit,
@@ -212,7 +229,7 @@ export class Reader {
     const order = backwards ? 'DESC' : 'ASC';
     for (;;) {
       const page = this.#changeRows(
-        `seq > ? AND seq <= ? ORDER BY seq ${order} LIMIT ?`,
+        `seq > ? AND seq <= ? ORDER BY seq ${order} ${LIMIT}`,
         low,
         high,
         types === undefined ? Math.min(WINDOW, limit - rows.length) : WINDOW,
@@ -254,7 +271,7 @@ export class Reader {
   }
 
   removals(limit: number): readonly string[] {
-    const rows = this.all<{ uuid: string }>('SELECT hex(uuid) AS uuid FROM removals LIMIT ?', limit);
+    const rows = this.all<{ uuid: string }>(`SELECT hex(uuid) AS uuid FROM removals ${LIMIT}`, limit);
     return rows.map((row) => uuidText(row.uuid));
   }
 
@@ -312,11 +329,11 @@ export class Reader {
     }
   }
 
-  #prepare(sql: string): Statement<unknown[]> {
+  #prepare(sql: string, make = () => this.#db.prepare<unknown[]>(sql)): Statement<unknown[]> {
     let statement = this.#statements.get(sql);
     if (statement === undefined) {
       if (this.#statements.size >= HELD_STATEMENTS) this.#statements.clear();
-      statement = this.#db.prepare<unknown[]>(sql);
+      statement = make();
       this.#statements.set(sql, statement);
     }
     return statement;

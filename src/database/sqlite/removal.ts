@@ -4,6 +4,7 @@ import { LEVEL, LEVELS, type Level } from '../../dicom/levels.ts';
 import { IsenError } from '../../errors.ts';
 import type { DatabaseLimits, Remaining } from '../database.ts';
 import { levelNumber, publicId, TABLE } from '../rows.ts';
+import { LIMIT } from './connection.ts';
 import { FILE_COLUMNS, type FileRow, type Transaction } from './transaction.ts';
 
 /** SQL of the row ids of `bottom` that are below (or are) the row of `top` bound to its one parameter. */
@@ -52,7 +53,7 @@ export function deleteResource(tx: Transaction, level: Level, row: number): Rema
 export function deleteSome(tx: Transaction, level: Level, row: number, most: number): boolean {
   if (level === 'Instance') return false;
   const some = tx.rows<FileRow & { id: number; parent: number; public_id: Buffer }>(
-    `SELECT id, parent, public_id, ${FILE_COLUMNS} FROM instances WHERE parent IN (${below(level, 'Series')}) LIMIT ?`,
+    `SELECT id, parent, public_id, ${FILE_COLUMNS} FROM instances WHERE parent IN (${below(level, 'Series')}) ${LIMIT}`,
     row,
     most + 1,
   );

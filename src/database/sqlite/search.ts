@@ -3,8 +3,10 @@
 import type { Level } from '../../dicom/levels.ts';
 import { IsenError } from '../../errors.ts';
 import type { Match } from '../database.ts';
+import { beginningWith, literalPrefix } from '../find.ts';
 import { allOf, type Condition, type Dialect, type Index, type Part, type Plan, upwards } from '../plan.ts';
 import { publicIdBytes, TABLE } from '../rows.ts';
+import { LIMIT } from './connection.ts';
 
 /** A resource that matches. */
 export interface Matching {
@@ -19,8 +21,12 @@ function compare(match: Match, value: string): Part {
       return { sql: `${value} = ?`, values: [match.value] };
     case 'list':
       return dialect.oneOf(value, match.values);
-    case 'wildcard':
+    case 'wildcard': {
+      const prefix = literalPrefix(match.value);
+      // A call of our own function costs more than the rest of a row.
+      if (match.value === `${prefix}*`) return compare(beginningWith(prefix), value);
       return { sql: `wildcard(${value}, ?)`, values: [match.value] };
+    }
     case 'range':
       return {
         sql: [
@@ -46,6 +52,8 @@ export const dialect: Dialect = {
   compare,
   loosely: (match, stored) => compare(match, `normalise(${stored})`),
   caselessly: (match, stored) => compare(match, `fold_case(${stored})`),
+  // SQLite knows the cases of ASCII letters only.
+  alike: (column, stored) => `${column} = upper(${stored})`,
   oneOf: (value, list) => ({ sql: `${value} IN (SELECT value FROM json_each(?))`, values: [JSON.stringify(list)] }),
 };
 
@@ -113,7 +121,7 @@ function belowParent(path: readonly Level[], alias: (level: Level) => string, co
   return {
     sql: `SELECT r.id, r.public_id, ${own.sql} AS matches FROM ${TABLE[level]} r
       WHERE (SELECT ${inherited.sql} FROM ${joined(above, alias)} WHERE ${alias(parent)}.id = ?)
-      AND r.parent = ? AND r.id > ? ORDER BY r.id LIMIT ?`,
+      AND r.parent = ? AND r.id > ? ORDER BY r.id ${LIMIT}`,
     values: [...own.values, ...inherited.values],
   };
 }

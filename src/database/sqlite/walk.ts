@@ -6,6 +6,7 @@
 
 import { IsenError } from '../../errors.ts';
 import { TABLE } from '../rows.ts';
+import { LIMIT } from './connection.ts';
 import type { IndexWalk, Matching } from './search.ts';
 
 /** Rows looked through between two turns of the event loop. */
@@ -87,7 +88,7 @@ export async function walk(
         after = window.last ?? after;
         if (!(await go(rows))) return false;
       } else {
-        const sql = `SELECT id FROM ${TABLE[child]} WHERE parent = ? AND id > ? ORDER BY id LIMIT ?`;
+        const sql = `SELECT id FROM ${TABLE[child]} WHERE parent = ? AND id > ? ORDER BY id ${LIMIT}`;
         const ids = idsOf(sql, parent, after, WINDOW);
         rows = ids.length;
         after = ids.at(-1) ?? after;
@@ -97,7 +98,7 @@ export async function walk(
     }
   };
 
-  const start = idsOf(`${first.sql} LIMIT ?`, ...first.values, few + 1);
+  const start = idsOf(`${first.sql} ${LIMIT}`, ...first.values, few + 1);
   if (bounded && start.length > few) return undefined;
   if (levels.length === 1) {
     for (let at = 0; at < start.length; at += WINDOW) {

@@ -13,6 +13,7 @@ import type {
   WorkTakeOperation,
 } from '../database.ts';
 import { WORK_STATES } from '../database.ts';
+import { LIMIT } from './connection.ts';
 import type { Reader } from './reader.ts';
 import type { Transaction } from './transaction.ts';
 
@@ -103,13 +104,13 @@ export function addWork(tx: Transaction, { entries }: WorkAddOperation): Outcome
 export function takeWork(tx: Transaction, { queue, limit, now }: WorkTakeOperation): Outcome {
   tx.run(
     `UPDATE work SET due = 0 WHERE seq IN (
-       SELECT seq FROM work INDEXED BY work_delayed WHERE queue = ? AND state <= 1 AND due > 0 AND due <= ? ORDER BY due LIMIT ?)`,
+       SELECT seq FROM work INDEXED BY work_delayed WHERE queue = ? AND state <= 1 AND due > 0 AND due <= ? ORDER BY due ${LIMIT})`,
     queue,
     now,
     Math.max(limit, PROMOTED),
   );
   const rows = tx.rows<WorkRow>(
-    `SELECT ${COLUMNS} FROM work INDEXED BY work_ready WHERE queue = ? AND state <= 1 AND due = 0 ORDER BY priority DESC, seq LIMIT ?`,
+    `SELECT ${COLUMNS} FROM work INDEXED BY work_ready WHERE queue = ? AND state <= 1 AND due = 0 ORDER BY priority DESC, seq ${LIMIT}`,
     queue,
     limit,
   );
@@ -185,7 +186,7 @@ export class WorkReader {
         `SELECT ${COLUMNS} FROM work INDEXED BY ${group === undefined || group === '' ? 'work_state' : 'work_group'}
          WHERE queue = ? AND state = ? AND seq ${descending ? '<' : '>'} ?
          ${group === undefined ? '' : `AND "group" = ? ${group === '' ? '' : `AND "group" <> ''`}`}
-         ORDER BY seq ${order} LIMIT ?`,
+         ORDER BY seq ${order} ${LIMIT}`,
         queue,
         number(state),
         start,

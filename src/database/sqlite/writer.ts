@@ -6,7 +6,7 @@
 import type { Database as Connection } from 'better-sqlite3';
 import type { Committed, DatabaseLimits, Outcome, StabilizeOperation } from '../database.ts';
 import { protect, setAttachment, setLabel, setMetadata } from './additions.ts';
-import { isFull, openWriter } from './connection.ts';
+import { LIMIT, isFull, openWriter } from './connection.ts';
 import { PARENT_LEVELS, Parents } from './parents.ts';
 import { reconstruct } from './reconstruction.ts';
 import { deleteResource, deleteSome } from './removal.ts';
@@ -153,7 +153,7 @@ export class Writer {
     let count = 0;
     for (const level of [...PARENT_LEVELS].reverse()) {
       const due = this.#tx.rows<{ id: number; public_id: Buffer }>(
-        `SELECT id, public_id FROM ${TABLE[level]} WHERE stable_at <= ? ORDER BY stable_at, id LIMIT ?`,
+        `SELECT id, public_id FROM ${TABLE[level]} WHERE stable_at <= ? ORDER BY stable_at, id ${LIMIT}`,
         now,
         limit - count,
       );
