@@ -386,7 +386,19 @@ function readFragments(
 /** The scope of a data set that no other encloses and that ends at `end`. */
 export function wholeScope(
   end: number,
-  options: Pick<Scope, 'keep' | 'only' | 'untilPixelData' | 'pixelEnd' | 'cut'>,
+  { keep, only, untilPixelData, pixelEnd, cut }: Pick<Scope, 'keep' | 'only' | 'untilPixelData' | 'pixelEnd' | 'cut'>,
 ): Scope {
-  return { ...options, end, delimited: false, depth: 0, characterSet: DEFAULT_CHARACTER_SET, signed: false };
+  // Of the same shape as those of items, which the reader is compiled for.
+  return {
+    end,
+    delimited: false,
+    depth: 0,
+    keep,
+    only,
+    untilPixelData,
+    pixelEnd,
+    cut,
+    characterSet: DEFAULT_CHARACTER_SET,
+    signed: false,
+  };
 }
