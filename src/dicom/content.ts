@@ -68,7 +68,7 @@ function leaf(dataSet: DataSet, element: Element, index: string | undefined, top
 }
 
 /** The bytes of a value that {@link readContent} named: a view on the file, or a swapped copy of what is big endian. */
-export function contentBytes(file: DicomFile, content: Extract<Content, { kind: 'value' }>): Buffer {
+export function contentBytes(file: Pick<DicomFile, 'bytes'>, content: Extract<Content, { kind: 'value' }>): Buffer {
   const bytes = file.bytes.subarray(content.offset, content.offset + content.length);
   if (content.swap === 1) return bytes;
   const whole = bytes.length - (bytes.length % content.swap);

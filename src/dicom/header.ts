@@ -1,12 +1,20 @@
-/** Owns what the REST API asks about the header of one stored file, and the JSON text that answers it. */
+/** Owns what the REST API asks about the header of one stored file, and the text that answers it. */
 
 import { createHash } from 'node:crypto';
 import { IsenError } from '../errors.ts';
+import { attributesOf } from './attributes.ts';
 import { contentBytes, readContent } from './content.ts';
+import { dicomJson } from './dicom-json.ts';
+import { dicomXml } from './dicom-xml.ts';
 import { metaToJson, type TagsFormat, toJson } from './json.ts';
 import type { Level } from './levels.ts';
 import { moduleJson } from './module.ts';
 import { type DicomFile, readFile, type ReadOptions } from './read.ts';
+import { usualPixelVr } from './summary.ts';
+import { transferSyntax } from './transfer-syntaxes.ts';
+
+/** The DICOM JSON Model (PS3.18 Annex F), or the Native DICOM Model (PS3.19 Annex A) in XML. */
+export type WebFormat = 'json' | 'xml';
 
 /** What to make of a header. */
 export type HeaderQuestion =
@@ -27,13 +35,22 @@ export type HeaderQuestion =
     }
   /** File Meta Information. */
   | { readonly kind: 'meta'; readonly format: TagsFormat }
+  /** The data set in a format of the web; see {@link attributesOf}. */
+  | {
+      readonly kind: 'web';
+      readonly format: WebFormat;
+      /** URI of the instance. */
+      readonly base: string;
+      /** Of native Pixel Data that is not the usual one. */
+      readonly pixelDataVr?: string;
+    }
   /** What a path of tags, item and fragment numbers names; for what is at or behind Pixel Data, of the whole file. */
   | { readonly kind: 'content'; readonly path: string };
 
-/** JSON text; for `content` the names below, or a raw value, or undefined where there is nothing. */
+/** Text, JSON but for XML that was asked for; for `content` the names below, or a raw value, or undefined where there is nothing. */
 export type HeaderAnswer<Question extends HeaderQuestion = HeaderQuestion> = Question['kind'] extends 'content'
   ? readonly string[] | Uint8Array | undefined
-  : Question['kind'] extends 'tags' | 'module' | 'meta'
+  : Question['kind'] extends 'tags' | 'module' | 'meta' | 'web'
     ? string
     : string | readonly string[] | Uint8Array | undefined;
 
@@ -88,6 +105,14 @@ export function answerHeader({ bytes, truncated, size, question, md5 }: HeaderTa
     case 'module': {
       const { level, format, ignoreLength } = question;
       return text(moduleJson(file.dataSet, level, format, { ignoreLength: new Set(ignoreLength) }), format);
+    }
+    case 'web': {
+      const encapsulated = transferSyntax(file.transferSyntax)?.encapsulated ?? false;
+      // Of Pixel Data that is not among the bytes nobody knows it from them.
+      const native = truncated ? (question.pixelDataVr ?? usualPixelVr(file)) : (file.pixelData?.vr ?? 'OW');
+      const pixelData = { vr: encapsulated ? 'OB' : native, encapsulated };
+      const attributes = attributesOf(file.dataSet, { base: question.base, pixelData });
+      return question.format === 'json' ? dicomJson(attributes) : dicomXml(attributes);
     }
     case 'content': {
       const content = readContent(file, question.path);

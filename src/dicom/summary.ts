@@ -76,7 +76,7 @@ function count(value: string | undefined): number | undefined {
 }
 
 /** The VR that native Pixel Data has by its transfer syntax and Bits Allocated (PS3.5 §8.1.2, §A.1, §A.2). */
-function usualPixelVr(file: DicomFile): string {
+export function usualPixelVr(file: DicomFile): string {
   const syntax = transferSyntax(file.transferSyntax);
   if (!(syntax?.explicit ?? true)) return 'OW';
   const bits = file.dataSet.elements.get('0028,0100');
