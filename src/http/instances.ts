@@ -5,6 +5,7 @@ import type { Context } from 'hono';
 import { DICOM_ATTACHMENT, type Found } from '../database/database.ts';
 import { IsenError } from '../errors.ts';
 import { receivedAt, type StoredFile } from '../ingest/header.ts';
+import { negotiate } from './accept.ts';
 import { empty, json, jsonOf, keyOf } from './answers.ts';
 import { disposition, sendFile } from './files.ts';
 import { frameOf, sendFrame } from './frames.ts';
@@ -188,6 +189,22 @@ function addFrames(routes: Routes): void {
   }
 }
 
+const FILE_TYPE = 'application/dicom';
+
+/** What else a file is answered as, when it is asked for by name. */
+const WEB_FORMATS = { 'application/dicom+json': 'json', 'application/dicom+xml': 'xml' } as const;
+
+const WEB_TYPES = ['application/dicom+json', 'application/dicom+xml'] as const;
+
+/** The format of the web that an `Accept` header prefers to the file; undefined for the file. */
+function webTypeOf(accept = ''): keyof typeof WEB_FORMATS | undefined {
+  // Where anything will do, today's clients expect the file.
+  const named = WEB_TYPES.filter((type) => accept.toLowerCase().includes(type));
+  if (named.length === 0) return undefined;
+  const type = negotiate(accept, [...named, FILE_TYPE]);
+  return type === FILE_TYPE ? undefined : type;
+}
+
 /** Adds the routes of this file. */
 export function addInstances(routes: Routes): void {
   const { services } = routes;
@@ -198,19 +215,33 @@ export function addInstances(routes: Routes): void {
       tag: 'Instances',
       summary: 'The DICOM file, or a range of it; or all of it in another transfer syntax',
       query: { filename: Text, transcode: Text, 'lossy-quality': lossyQuality },
-      headers: { range: 'One range of bytes' },
+      headers: {
+        range: 'One range of bytes',
+        accept: `${WEB_TYPES.join(' or ')} for the data set in this format, its bulk data by reference; else the file`,
+      },
       answers: {
-        200: { description: 'The file', type: 'application/dicom', schema: z.string().openapi({ format: 'binary' }) },
+        200: {
+          description: 'The file, or its data set',
+          type: [FILE_TYPE, ...WEB_TYPES],
+          schema: z.string().openapi({ format: 'binary' }),
+        },
         206: { description: 'The range', type: 'application/dicom' },
         416: { description: 'The range is behind the end' },
         500: { description: 'It cannot be had in this transfer syntax' },
       },
     },
     async (context, { filename, transcode, 'lossy-quality': quality }) => {
-      const file = await fileOf(services, checkId(context.req.param('id') ?? ''));
+      const id = checkId(context.req.param('id') ?? '');
+      const file = await fileOf(services, id);
       const { attachment, metadata } = file;
+      const type = webTypeOf(context.req.header('accept'));
+      if (type !== undefined) {
+        const text = await services.headers.web(file, WEB_FORMATS[type], `/instances/${id}`);
+        return new Response(text, { headers: { 'Content-Type': type, Vary: 'Accept' } });
+      }
       const headers = {
-        'Content-Type': 'application/dicom',
+        'Content-Type': FILE_TYPE,
+        Vary: 'Accept',
         'Content-Disposition': disposition(filename ?? `${attachment.uuid}.dcm`),
       };
       return transcode === undefined || transcode === metadata['TransferSyntax']?.value

@@ -6,7 +6,14 @@
 import { Budget } from '../budget.ts';
 import type { Attachment, Metadata } from '../database/database.ts';
 import { parseTag } from '../dicom/dictionary.ts';
-import { answerHeader, type HeaderAnswer, type HeaderQuestion, type HeaderTask, readStored } from '../dicom/header.ts';
+import {
+  answerHeader,
+  type HeaderAnswer,
+  type HeaderQuestion,
+  type HeaderTask,
+  readStored,
+  type WebFormat,
+} from '../dicom/header.ts';
 import type { TagsFormat } from '../dicom/json.ts';
 import type { Level } from '../dicom/levels.ts';
 import { HEADER_MD5 } from '../dicom/parsing.ts';
@@ -85,6 +92,8 @@ export interface Headers {
   tags(file: StoredFile, request: TagsRequest): Promise<string>;
   /** File Meta Information as JSON text. */
   meta(file: StoredFile, format: TagsFormat): Promise<string>;
+  /** The data set as text in a format of the web. `base` is the URI of the instance, which its bulk data is referred to by. */
+  web(file: StoredFile, format: WebFormat, base: string): Promise<string>;
   /** The module of a level as JSON text. */
   module(file: StoredFile, level: Level, request: Omit<TagsRequest, 'only'>): Promise<string>;
   /** What a path names: the names below, a raw value, or undefined where there is nothing. Throws UnknownDicomTag. */
@@ -312,6 +321,10 @@ export function createHeaders(storage: Storage, options: HeadersOptions = {}): H
     meta: (file, format) => askText(file, { kind: 'meta', format }),
     module: (file, level, { format, ignoreLength = [] }) =>
       askText(file, { kind: 'module', level, format, ignoreLength }),
+    web: (file, format, base) => {
+      const pixelDataVr = file.metadata['PixelDataVR']?.value;
+      return askText(file, { kind: 'web', format, base, ...(pixelDataVr !== undefined && { pixelDataVr }) });
+    },
     content: (file, path) => {
       // The list of all tags names those behind Pixel Data too.
       const first = path.split('/').find((segment) => segment !== '');

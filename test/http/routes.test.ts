@@ -36,7 +36,6 @@ const LEFT_OUT: Readonly<Record<string, string>> = {
   'POST /tools/count-resources Short': 'a count has no form',
   'POST /tools/count-resources Full': 'a count has no form',
   'GET /instances/{id}/series expand': 'one resource is always shown whole',
-  'GET /instances/{id}/file Accept': 'later: the data set as DICOM JSON or XML (PS3.18 F, PS3.19 A)',
   'GET /plugins expand': 'what it answers is recorded nowhere',
 };
 
