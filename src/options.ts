@@ -428,7 +428,7 @@ export const OPTIONS = {
   ),
   MetricsEnabled: flag('read', true, 'Whether metrics are collected and shown at /tools/metrics-prometheus.'),
   RestApiWriteToFileSystemEnabled: flag('read', false, 'Whether requests may name files of the server to write to.'),
-  OrthancExplorerEnabled: flag('later', true, 'Whether the web interface is served.'),
+  OrthancExplorerEnabled: flag('read', true, 'Whether the web interface is served, and / leads to it.'),
   WebDavEnabled: flag('read', true, 'Whether the WebDAV server is offered.'),
   WebDavDeleteAllowed: flag('read', false, 'Whether WebDAV clients may delete.'),
   WebDavUploadAllowed: flag('read', true, 'Whether WebDAV clients may upload.'),
@@ -439,9 +439,9 @@ export const OPTIONS = {
     'Whether archives are streamed while they are made; otherwise each is made as a file of the storage first, and its size is known.',
   ),
   MaximumFileSizeInArchiveMB: whole(
-    'later',
+    'read',
     4096,
-    'Largest file, expanded, that is taken out of an uploaded archive, in MB.',
+    'Largest file, expanded, that is taken out of an uploaded archive, in MB: one with a larger file is refused from there on. 0 means no limit.',
   ),
   MediaArchiveSize: whole('read', 1, 'How many archives made by jobs are kept for download.'),
 

@@ -263,6 +263,20 @@ test('HTTPS is of the versions and ciphers of the configuration', { skip: withou
   await assert.rejects(serve({ ...tls, SslCiphersAccepted: ['NO-SUCH-CIPHER'] }), /SslCiphersAccepted/);
 });
 
+test('without the interface nothing leads to it, and the REST API stays', async () => {
+  const statuses = async (options: Readonly<Record<string, unknown>>): Promise<number[]> => {
+    const server = await serve(options);
+    try {
+      const paths = ['/', '/app/explorer.html', '/ui', '/ui/app', '/system'];
+      return await Promise.all(paths.map(async (path) => (await raw(server.port, path)).status));
+    } finally {
+      await server.close();
+    }
+  };
+  assert.deepEqual(await statuses({}), [302, 302, 302, 302, 200]);
+  assert.deepEqual(await statuses({ OrthancExplorerEnabled: false }), [404, 404, 404, 404, 200]);
+});
+
 test('a read-only server changes nothing', async () => {
   const server = await serve({ ReadOnly: true });
   try {
