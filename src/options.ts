@@ -610,14 +610,33 @@ export const OPTIONS = {
     'Version of the confidentiality profile that DeidentifyLogs follows.',
   ),
   Dictionary: {
-    status: 'later' as const,
-    schema: z.record(z.string(), z.array(z.unknown())),
-    allowed: 'an object of tags with [VR, name, …]',
+    status: 'read' as const,
+    schema: z.record(
+      z.string().regex(/^[0-9a-f]{4}[,-]?[0-9a-f]{2,4}$/i),
+      z.tuple([
+        z.string().regex(/^[A-Z]{2}$/),
+        z.string().min(1),
+        z.number().int().min(0).optional(),
+        z.number().int().min(0).optional(),
+        z.string().optional(),
+      ]),
+    ),
+    allowed:
+      'an object of tags with [VR, name, least values, most values (0: any number), private creator]: { "00e1,c2": ["UI", "MultiModalityName", 1, 1, "ELSCINT1"] }',
     default: {},
-    meaning: 'Additional entries of the data dictionary.',
+    meaning:
+      "Additional entries of the data dictionary: they are named in answers, and requests may name them. The Standard's own stay as they are.",
   },
-  DefaultPrivateCreator: text('later', '', 'Private creator assumed for private tags without one.'),
-  LoadPrivateDictionary: flag('later', true, 'Whether the names of known private tags are used.'),
+  DefaultPrivateCreator: text(
+    'read',
+    '',
+    'Private creator whose dictionary names private tags where neither the file nor the request says one.',
+  ),
+  LoadPrivateDictionary: flag(
+    'read',
+    true,
+    'Whether names and VRs of the private tags of known makers are used, besides those of Dictionary.',
+  ),
 
   BuiltinDecoderTranscoderOrder: choice(
     'ignored',
