@@ -7,10 +7,10 @@ import { z } from 'zod';
 import { isUsablePassword } from './password.ts';
 
 /**
- * What becomes of an option. `read`: the program uses it (a test looks for its reader). `later`: accepted, works from a
- * later version on. `ignored`: accepted so that a configuration written for Orthanc loads, but nothing here corresponds.
+ * What becomes of an option. `read`: the program uses it (a test looks for its reader). `ignored`: accepted so that a
+ * configuration written for Orthanc loads, but nothing here corresponds.
  */
-export type OptionStatus = 'read' | 'later' | 'ignored';
+export type OptionStatus = 'read' | 'ignored';
 
 /** One row of {@link OPTIONS}. */
 export interface Option<S extends z.ZodType = z.ZodType, T extends OptionStatus = OptionStatus> {
@@ -307,7 +307,7 @@ export const OPTIONS = {
     false,
     'Whether metadata and attachments carry revisions, so that two clients cannot overwrite each other unseen.',
   ),
-  PatientLevelEnabled: flag('later', true, 'Whether the routes of the patient level are offered.'),
+  PatientLevelEnabled: flag('ignored', true, 'Whether the patient level is offered. It always is here.'),
   DefaultEncoding: choice(
     'read',
     ENCODINGS,
@@ -600,14 +600,22 @@ export const OPTIONS = {
   ConcurrentJobs: whole('read', 2, 'How many jobs run at once. 0: one per core.'),
   JobsHistorySize: whole('read', 10, 'How many ended jobs are remembered.'),
   SaveJobs: flag('read', true, 'Whether jobs survive a restart.'),
-  StoreDicom: flag('later', true, 'Whether received DICOM files are kept, and not only indexed.'),
+  StoreDicom: flag(
+    'ignored',
+    true,
+    'Whether received DICOM files are kept, and not only indexed. They always are here: success means stored.',
+  ),
   LogExportedResources: flag('read', false, 'Whether /exports lists what was sent to others.'),
-  DeidentifyLogs: flag('later', true, 'Whether logs hide what identifies patients.'),
+  DeidentifyLogs: flag(
+    'ignored',
+    true,
+    'Whether logs hide what identifies patients. Here they are not written into the log above the level debug, whatever this says.',
+  ),
   DeidentifyLogsDicomVersion: choice(
-    'later',
+    'ignored',
     ['2008', '2017c', '2021b', '2023b'],
     '2023b',
-    'Version of the confidentiality profile that DeidentifyLogs follows.',
+    'Version of the confidentiality profile that DeidentifyLogs follows. None is needed where no values are logged.',
   ),
   Dictionary: {
     status: 'read' as const,
