@@ -37,10 +37,6 @@ checks.
 
 ${table('read')}
 
-## Accepted, with effect in a later version
-
-${table('later')}
-
 ## Accepted, without effect
 
 They let a configuration written for Orthanc load unchanged; nothing here corresponds to them.

@@ -207,7 +207,7 @@ export function loadConfig(sources: ConfigSources): LoadedConfig {
   const warnings: string[] = [];
   const given = gather(sources, problems, warnings);
   const values: Partial<Record<OptionName, unknown>> = {};
-  const unused: Record<'later' | 'ignored', string[]> = { later: [], ignored: [] };
+  const unused: string[] = [];
   for (const name of NAMES) {
     const option = optionOf(name);
     const input = given.get(name);
@@ -218,15 +218,13 @@ export function loadConfig(sources: ConfigSources): LoadedConfig {
       else value = parsed.data;
     }
     if (option.status !== 'read') {
-      if (input && JSON.stringify(value) !== JSON.stringify(option.default)) unused[option.status].push(name);
+      if (input && JSON.stringify(value) !== JSON.stringify(option.default)) unused.push(name);
       continue;
     }
     values[name] = withPaths(option, value, input?.folder ?? '');
   }
   if (problems.length > 0) throw new IsenError('ParameterOutOfRange', problems.join('\n'));
-  if (unused.later.length > 0)
-    warnings.push(`accepted, but without effect before a later version: ${unused.later.join(', ')}`);
-  if (unused.ignored.length > 0) warnings.push(`accepted, but nothing here corresponds: ${unused.ignored.join(', ')}`);
+  if (unused.length > 0) warnings.push(`accepted, but nothing here corresponds: ${unused.join(', ')}`);
 
   if (!given.has('AuthenticationEnabled')) values.AuthenticationEnabled = values.RemoteAccessAllowed;
   if (values.IndexDirectory === '') values.IndexDirectory = values.StorageDirectory;

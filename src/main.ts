@@ -4,6 +4,7 @@
 
 import { readFileSync } from 'node:fs';
 import { setTimeout as sleep } from 'node:timers/promises';
+import { setEnvironmentData } from 'node:worker_threads';
 import type { Answer } from './answer.ts';
 import { openDatabase, openRedis, openStorage } from './backends.ts';
 import type { Changes } from './changes/changes.ts';
@@ -12,7 +13,7 @@ import { openRedisChanges } from './changes/redis.ts';
 import type { Config } from './config.ts';
 import { MIGRATION } from './database/copy.ts';
 import type { Database } from './database/database.ts';
-import { parseTag } from './dicom/dictionary.ts';
+import { DICTIONARY_ADDITIONS, type DictionaryAdditions, extendDictionary, parseTag } from './dicom/dictionary.ts';
 import { keepBesides, type Level } from './dicom/levels.ts';
 import type { Batch, ParsedFile } from './storage/parse-and-put.ts';
 import { IsenError } from './errors.ts';
@@ -98,6 +99,26 @@ function extraMainTags(option: Config['ExtraMainDicomTags']): Partial<Record<Lev
   );
 }
 
+/** What the configuration adds to the data dictionary. */
+function dictionaryAdditions(
+  config: Pick<Config, 'Dictionary' | 'DefaultPrivateCreator' | 'LoadPrivateDictionary'>,
+): DictionaryAdditions {
+  return {
+    entries: Object.entries(config.Dictionary).map(([key, [vr, keyword, least = 1, most = 1, creator]]) => {
+      const [group, element] = [key.slice(0, 4), key.slice(4).replace(/^[,-]/, '')];
+      return {
+        tag: Number.parseInt(group, 16) * 0x10000 + Number.parseInt(element, 16),
+        vr,
+        keyword,
+        vm: least === most ? `${least}` : `${least}-${most === 0 ? 'n' : most}`,
+        creator: creator ?? config.DefaultPrivateCreator,
+      };
+    }),
+    defaultCreator: config.DefaultPrivateCreator,
+    withMakers: config.LoadPrivateDictionary,
+  };
+}
+
 /** Starts a server. Throws IsenError with what the operator can do about it; nothing runs then. */
 export async function start({ config: configured, onEnding = () => {} }: StartOptions): Promise<Server> {
   /** In order of opening. */
@@ -109,6 +130,9 @@ export async function start({ config: configured, onEnding = () => {} }: StartOp
   try {
     const extra = extraMainTags(configured.ExtraMainDicomTags);
     keepBesides(extra);
+    // Before any worker starts: it inherits them.
+    setEnvironmentData(DICTIONARY_ADDITIONS, dictionaryAdditions(configured));
+    extendDictionary();
     const database = await openDatabase(configured, closers);
     closers.push(() => database.close());
     if ((await database.property(MIGRATION)) !== undefined)

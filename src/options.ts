@@ -7,10 +7,10 @@ import { z } from 'zod';
 import { isUsablePassword } from './password.ts';
 
 /**
- * What becomes of an option. `read`: the program uses it (a test looks for its reader). `later`: accepted, works from a
- * later version on. `ignored`: accepted so that a configuration written for Orthanc loads, but nothing here corresponds.
+ * What becomes of an option. `read`: the program uses it (a test looks for its reader). `ignored`: accepted so that a
+ * configuration written for Orthanc loads, but nothing here corresponds.
  */
-export type OptionStatus = 'read' | 'later' | 'ignored';
+export type OptionStatus = 'read' | 'ignored';
 
 /** One row of {@link OPTIONS}. */
 export interface Option<S extends z.ZodType = z.ZodType, T extends OptionStatus = OptionStatus> {
@@ -307,7 +307,7 @@ export const OPTIONS = {
     false,
     'Whether metadata and attachments carry revisions, so that two clients cannot overwrite each other unseen.',
   ),
-  PatientLevelEnabled: flag('later', true, 'Whether the routes of the patient level are offered.'),
+  PatientLevelEnabled: flag('ignored', true, 'Whether the patient level is offered. It always is here.'),
   DefaultEncoding: choice(
     'read',
     ENCODINGS,
@@ -393,13 +393,19 @@ export const OPTIONS = {
     'trustedClientCertificates.pem',
     'PEM file of the certificates that HTTPS clients are checked against.',
   ),
-  SslMinimumProtocolVersion: whole('later', 4, 'Oldest TLS version of HTTPS: 4 is TLS 1.2, 5 is TLS 1.3.', 0, 6),
+  SslMinimumProtocolVersion: whole(
+    'read',
+    4,
+    'Oldest TLS version of HTTPS: 0 to 2 is TLS 1.0, 3 is TLS 1.1, 4 is TLS 1.2, 5 and 6 are TLS 1.3.',
+    0,
+    6,
+  ),
   SslCiphersAccepted: {
-    status: 'later' as const,
+    status: 'read' as const,
     schema: strings,
     allowed: 'a list of cipher names',
     default: [],
-    meaning: 'Ciphers that HTTPS accepts. Empty: the defaults of Node.js.',
+    meaning: 'Ciphers that HTTPS accepts, as OpenSSL names them. Empty: the defaults of Node.js.',
   },
   HttpDescribeErrors: flag('read', true, 'Whether an error answers a JSON body that describes it.'),
   HttpCompressionEnabled: flag('read', false, 'Whether answers are compressed for clients that accept it.'),
@@ -422,7 +428,7 @@ export const OPTIONS = {
   ),
   MetricsEnabled: flag('read', true, 'Whether metrics are collected and shown at /tools/metrics-prometheus.'),
   RestApiWriteToFileSystemEnabled: flag('read', false, 'Whether requests may name files of the server to write to.'),
-  OrthancExplorerEnabled: flag('later', true, 'Whether the web interface is served.'),
+  OrthancExplorerEnabled: flag('read', true, 'Whether the web interface is served, and / leads to it.'),
   WebDavEnabled: flag('read', true, 'Whether the WebDAV server is offered.'),
   WebDavDeleteAllowed: flag('read', false, 'Whether WebDAV clients may delete.'),
   WebDavUploadAllowed: flag('read', true, 'Whether WebDAV clients may upload.'),
@@ -433,9 +439,9 @@ export const OPTIONS = {
     'Whether archives are streamed while they are made; otherwise each is made as a file of the storage first, and its size is known.',
   ),
   MaximumFileSizeInArchiveMB: whole(
-    'later',
+    'read',
     4096,
-    'Largest file, expanded, that is taken out of an uploaded archive, in MB.',
+    'Largest file, expanded, that is taken out of an uploaded archive, in MB: one with a larger file is refused from there on. 0 means no limit.',
   ),
   MediaArchiveSize: whole('read', 1, 'How many archives made by jobs are kept for download.'),
 
@@ -594,24 +600,51 @@ export const OPTIONS = {
   ConcurrentJobs: whole('read', 2, 'How many jobs run at once. 0: one per core.'),
   JobsHistorySize: whole('read', 10, 'How many ended jobs are remembered.'),
   SaveJobs: flag('read', true, 'Whether jobs survive a restart.'),
-  StoreDicom: flag('later', true, 'Whether received DICOM files are kept, and not only indexed.'),
+  StoreDicom: flag(
+    'ignored',
+    true,
+    'Whether received DICOM files are kept, and not only indexed. They always are here: success means stored.',
+  ),
   LogExportedResources: flag('read', false, 'Whether /exports lists what was sent to others.'),
-  DeidentifyLogs: flag('later', true, 'Whether logs hide what identifies patients.'),
+  DeidentifyLogs: flag(
+    'ignored',
+    true,
+    'Whether logs hide what identifies patients. Here they are not written into the log above the level debug, whatever this says.',
+  ),
   DeidentifyLogsDicomVersion: choice(
-    'later',
+    'ignored',
     ['2008', '2017c', '2021b', '2023b'],
     '2023b',
-    'Version of the confidentiality profile that DeidentifyLogs follows.',
+    'Version of the confidentiality profile that DeidentifyLogs follows. None is needed where no values are logged.',
   ),
   Dictionary: {
-    status: 'later' as const,
-    schema: z.record(z.string(), z.array(z.unknown())),
-    allowed: 'an object of tags with [VR, name, …]',
+    status: 'read' as const,
+    schema: z.record(
+      z.string().regex(/^[0-9a-f]{4}[,-]?[0-9a-f]{2,4}$/i),
+      z.tuple([
+        z.string().regex(/^[A-Z]{2}$/),
+        z.string().min(1),
+        z.number().int().min(0).optional(),
+        z.number().int().min(0).optional(),
+        z.string().optional(),
+      ]),
+    ),
+    allowed:
+      'an object of tags with [VR, name, least values, most values (0: any number), private creator]: { "00e1,c2": ["UI", "MultiModalityName", 1, 1, "ELSCINT1"] }',
     default: {},
-    meaning: 'Additional entries of the data dictionary.',
+    meaning:
+      "Additional entries of the data dictionary: they are named in answers, and requests may name them. The Standard's own stay as they are.",
   },
-  DefaultPrivateCreator: text('later', '', 'Private creator assumed for private tags without one.'),
-  LoadPrivateDictionary: flag('later', true, 'Whether the names of known private tags are used.'),
+  DefaultPrivateCreator: text(
+    'read',
+    '',
+    'Private creator whose dictionary names private tags where neither the file nor the request says one.',
+  ),
+  LoadPrivateDictionary: flag(
+    'read',
+    true,
+    'Whether names and VRs of the private tags of known makers are used, besides those of Dictionary.',
+  ),
 
   BuiltinDecoderTranscoderOrder: choice(
     'ignored',

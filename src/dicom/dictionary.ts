@@ -3,6 +3,8 @@
  * DCMTK's, which Orthanc's clients know; private ones need the private creator (PS3.5 §7.8.1).
  */
 
+import { getEnvironmentData } from 'node:worker_threads';
+import { IsenError } from '../errors.ts';
 import { PRIVATE_TAGS, TAG_RANGES, TAGS } from './tags.generated.ts';
 import { UIDS } from './uids.generated.ts';
 import { isVr, type Vr } from './vr.ts';
@@ -80,6 +82,57 @@ function privateRanges(creator: string): readonly Range[] | undefined {
   return ranges;
 }
 
+/** What a configuration adds to the dictionary, as threads inherit it. */
+export interface DictionaryAdditions {
+  readonly entries: readonly {
+    /** Of a private tag, only the last two digits of the element count. */
+    readonly tag: number;
+    readonly vr: string;
+    readonly keyword: string;
+    readonly vm: string;
+    /** Private creator, where the tag is private. */
+    readonly creator: string;
+  }[];
+  /** Creator of private tags whose block nobody reserved; empty: none. */
+  readonly defaultCreator: string;
+  /** Whether the private dictionaries of makers count. */
+  readonly withMakers: boolean;
+}
+
+/** Name under which {@link DictionaryAdditions} are in the environment data of threads. */
+export const DICTIONARY_ADDITIONS = 'dictionary';
+
+const ADDED = new Map<string, DictionaryEntry>();
+const ADDED_KEYWORDS = new Map<string, number>();
+let additions: DictionaryAdditions = { entries: [], defaultCreator: '', withMakers: true };
+
+/** Where an added entry is found: a private one by its creator and without its block. */
+function addedKey(tag: number, creator: string): string {
+  if (Math.floor(tag / 0x10000) % 2 === 0) return `${tag}`;
+  return `${Math.floor(tag / 0x10000)}.${tag % 0x100} ${creator}`;
+}
+
+/**
+ * Takes the additions of this thread's environment data in place of those before. Threads that start later do so by themselves.
+ * Throws ParameterOutOfRange for a VR that there is not.
+ */
+export function extendDictionary(): void {
+  const given = getEnvironmentData(DICTIONARY_ADDITIONS) as unknown as DictionaryAdditions | undefined;
+  if (given === undefined) return;
+  ADDED.clear();
+  ADDED_KEYWORDS.clear();
+  for (const { tag, vr, keyword, vm, creator } of given.entries) {
+    if (!isVr(vr)) throw new IsenError('ParameterOutOfRange', `Dictionary: ${keyword} has the VR ${vr}, which is none`);
+    ADDED.set(addedKey(tag, creator), { keyword, vr, vm });
+    // A private name without a block means the first.
+    const isBlockless = Math.floor(tag / 0x10000) % 2 === 1 && tag % 0x10000 < 0x100;
+    ADDED_KEYWORDS.set(keyword, isBlockless ? tag + 0x1000 : tag);
+  }
+  additions = given;
+}
+
+extendDictionary();
+
 function within(ranges: readonly Range[], group: number, element: number): DictionaryEntry | undefined {
   return ranges.find(
     (range) =>
@@ -109,12 +162,14 @@ export function lookup(tag: number, privateCreator?: string): DictionaryEntry | 
   if (group % 2 === 1) {
     if (element === 0) return group > 8 ? PRIVATE_GROUP_LENGTH : ILLEGAL_GROUP_LENGTH;
     if (element >= 0x10 && element <= 0xff) return group > 8 ? CREATOR : ILLEGAL_CREATOR;
-    if (privateCreator === undefined || element < 0x1000) return undefined;
-    const ranges = privateRanges(privateCreator);
+    const creator = privateCreator || additions.defaultCreator;
+    const added = ADDED.size > 0 ? ADDED.get(addedKey(tag, creator)) : undefined;
+    if (added !== undefined || creator === '' || element < 0x1000) return added;
+    const ranges = additions.withMakers ? privateRanges(creator) : undefined;
     return ranges === undefined ? undefined : within(ranges, group, element % 0x100);
   }
   if (element === 0) return GROUP_LENGTH;
-  return within(RANGES, group, element);
+  return within(RANGES, group, element) ?? ADDED.get(`${tag}`);
 }
 
 /**
@@ -174,7 +229,7 @@ export function parseTag(nameOrTag: string): string | undefined {
   if (match !== null) return `${match[1]},${match[2]}`.toLowerCase();
   // The first of equal keywords is the current one: retired ones carry a prefix.
   keywords ??= new Map([...TAG].map(([tag, entry]): [string, number] => [entry.keyword, tag]).toReversed());
-  const tag = keywords.get(nameOrTag);
+  const tag = keywords.get(nameOrTag) ?? ADDED_KEYWORDS.get(nameOrTag);
   return tag === undefined ? undefined : tagText(tag);
 }
 

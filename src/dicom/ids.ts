@@ -20,7 +20,7 @@ function parentIdentifier(text: string): string {
 }
 
 /** Digest of `text` as an identifier. */
-function identifier(text: string): string {
+export function identifier(text: string): string {
   const digest = createHash('sha1').update(text).digest('hex');
   return `${digest.slice(0, 8)}-${digest.slice(8, 16)}-${digest.slice(16, 24)}-${digest.slice(24, 32)}-${digest.slice(32)}`;
 }

@@ -252,7 +252,7 @@ export async function createHttp(services: Services): Promise<HttpServer> {
       const refused = 'refused' in admission ? admission.refused : undefined;
       if (refused === 403) throw new IsenError('ForbiddenAccess', 'only this machine may connect');
       // Strangers see the files of the interface, and nothing that an address below theirs may lead to besides.
-      if (isInterface(url) && (await ui.answer(request, response))) return;
+      if (config.OrthancExplorerEnabled && isInterface(url) && (await ui.answer(request, response))) return;
       if (refused !== undefined && !isOpen(url)) {
         if (!isOfPage(request)) response.setHeader('WWW-Authenticate', 'Basic realm="Isen", charset="UTF-8"');
         throw new IsenError('Unauthorized');

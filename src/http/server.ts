@@ -19,6 +19,12 @@ export interface HttpServer {
   close(graceMs: number): Promise<void>;
 }
 
+/** Oldest TLS version by its number in `SslMinimumProtocolVersion`; nothing older than 1.0 is left in OpenSSL. */
+const TLS_VERSIONS = ['TLSv1', 'TLSv1', 'TLSv1', 'TLSv1.1', 'TLSv1.2', 'TLSv1.3', 'TLSv1.3'] as const;
+
+/** What OpenSSL needs to be told besides before it speaks a version older than 1.2. */
+const OLD_CIPHERS = 'DEFAULT@SECLEVEL=0';
+
 type Handle = (request: IncomingMessage, response: ServerResponse) => Promise<void>;
 
 async function pem(path: string, what: string): Promise<Buffer> {
@@ -51,10 +57,21 @@ async function open(config: Config): Promise<Server> {
         ca: await pem(config.SslTrustedClientCertificates, 'SslTrustedClientCertificates'),
       }
     : {};
+  const minVersion = TLS_VERSIONS[config.SslMinimumProtocolVersion] ?? 'TLSv1.2';
+  const ciphers = config.SslCiphersAccepted.join(':') || (config.SslMinimumProtocolVersion < 4 ? OLD_CIPHERS : '');
   try {
-    return createHttpsServer({ ...options, ...clients, cert: certificate, key: certificate, minVersion: 'TLSv1.2' });
+    return createHttpsServer({
+      ...options,
+      ...clients,
+      cert: certificate,
+      key: certificate,
+      minVersion,
+      ...(ciphers !== '' && { ciphers }),
+    });
   } catch (thrown) {
-    throw new IsenError('BadFileFormat', `SslCertificate: ${asError(thrown).message}`, { cause: thrown });
+    const error: NodeJS.ErrnoException = asError(thrown);
+    const option = error.code === 'ERR_SSL_NO_CIPHER_MATCH' ? 'SslCiphersAccepted' : 'SslCertificate';
+    throw new IsenError('BadFileFormat', `${option}: ${error.message}`, { cause: thrown });
   }
 }
 

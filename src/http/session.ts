@@ -108,6 +108,7 @@ export function addSession(routes: Routes, sessions: Sessions): void {
     },
     () => json(Object.entries(config.Viewers).map(([Name, Url]) => ({ Name, Url }))),
   );
+  if (!config.OrthancExplorerEnabled) return;
   for (const [path, to] of [
     ['/', 'ui/app/'],
     ['/app/explorer.html', '../ui/app/'],

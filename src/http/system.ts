@@ -1,7 +1,9 @@
 /** Owns the routes that say what this server is and how full it is. */
 
+import { hostname } from 'node:os';
 import { z } from '@hono/zod-openapi';
 import type { Config } from '../config.ts';
+import { identifier } from '../dicom/ids.ts';
 import { LEVEL, LEVELS } from '../dicom/levels.ts';
 import { IsenError } from '../errors.ts';
 import { json } from './answers.ts';
@@ -27,6 +29,8 @@ function enginesOf({ PostgreSQL, Redis, S3, AwsS3Storage }: Config): Readonly<Re
 export function addSystem(routes: Routes): void {
   const { services } = routes;
   const { config } = services;
+  // Tells servers that share an index apart, and is the same after a restart.
+  const server = identifier([hostname(), config.DicomAet, config.DicomPort, config.HttpPort].join('|'));
   const tag = 'System';
   routes.add(
     {
@@ -48,6 +52,7 @@ export function addSystem(routes: Routes): void {
         Capabilities: { HasExtendedChanges: true, HasExtendedFind: true },
         CheckRevisions: config.CheckRevisions,
         DatabaseBackendPlugin: null,
+        DatabaseServerIdentifier: server,
         DatabaseVersion: DATABASE_VERSION,
         DicomAet: config.DicomAet,
         DicomDefaultRetrieveMethod: config.DicomDefaultRetrieveMethod,

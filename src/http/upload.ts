@@ -31,7 +31,7 @@ export interface UploadAnswer {
 export interface UploadServices {
   readonly ingest: Ingest;
   readonly storage: Storage;
-  readonly config: Pick<Config, 'MaximumRequestBodySizeMB'>;
+  readonly config: Pick<Config, 'MaximumRequestBodySizeMB' | 'MaximumFileSizeInArchiveMB'>;
 }
 
 /** Entries of one ZIP, and files of one form, at most. */
@@ -242,6 +242,7 @@ async function uploadZip(
   const answers: UploadAnswer[] = [];
   // One bound over the whole archive: its entries together may not expand to more than one body may be long.
   let left = services.config.MaximumRequestBodySizeMB * 2 ** 20 || Number.POSITIVE_INFINITY;
+  const largest = services.config.MaximumFileSizeInArchiveMB * 2 ** 20 || Number.POSITIVE_INFINITY;
   // Bytes of the archive that no entry has claimed yet: entries that share them would make much of little.
   let unclaimed = slab.size;
   let leave = await enterArchives();
@@ -254,6 +255,8 @@ async function uploadZip(
       for await (const entry of archive.eachEntry()) {
         if (isGone()) throw new IsenError('BadRequest', 'the client is gone');
         if (isFolder(entry)) continue;
+        if (entry.uncompressedSize > largest)
+          throw new IsenError('BadRequest', 'a file of the ZIP archive is too large', { http: 413 });
         left -= entry.uncompressedSize;
         if (left < 0) throw new IsenError('BadRequest', 'the ZIP archive expands to too much', { http: 413 });
         unclaimed -= entry.compressedSize;

@@ -2,6 +2,7 @@
 
 import assert from 'node:assert/strict';
 import { spawnSync } from 'node:child_process';
+import { once } from 'node:events';
 import { readFileSync, writeFileSync } from 'node:fs';
 import { request as httpsRequest } from 'node:https';
 import { connect } from 'node:net';
@@ -9,6 +10,7 @@ import { networkInterfaces } from 'node:os';
 import { join } from 'node:path';
 import { test } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
+import { connect as connectTls, type SecureVersion } from 'node:tls';
 import { basicCredentials, isLoopback } from '../../src/http/access.ts';
 import { hashPassword } from '../../src/password.ts';
 import { make } from '../dicom/made.ts';
@@ -181,7 +183,8 @@ test('credentials are read as RFC 7617 writes them', () => {
   }
 });
 
-test('HTTPS with certificate and key in one file', { skip: without('openssl') }, async () => {
+/** A key and its certificate, alone and in one file. */
+function certificates(): Record<'folder' | 'key' | 'certificate' | 'both', string> {
   const folder = temporaryFolder();
   const [key, certificate] = [join(folder, 'key.pem'), join(folder, 'certificate.pem')];
   const made = spawnSync('openssl', [
@@ -191,6 +194,11 @@ test('HTTPS with certificate and key in one file', { skip: without('openssl') },
   assert.equal(made.status, 0, made.stderr.toString());
   const both = join(folder, 'both.pem');
   writeFileSync(both, readFileSync(certificate, 'utf8') + readFileSync(key, 'utf8'));
+  return { folder, key, certificate, both };
+}
+
+test('HTTPS with certificate and key in one file', { skip: without('openssl') }, async () => {
+  const { folder, key, certificate, both } = certificates();
   const server = await serve({ SslEnabled: true, SslCertificate: both });
   try {
     const status = await new Promise((resolve, reject) => {
@@ -207,6 +215,66 @@ test('HTTPS with certificate and key in one file', { skip: without('openssl') },
   }
   await assert.rejects(serve({ SslEnabled: true, SslCertificate: join(folder, 'none.pem') }), /SslCertificate/);
   await assert.rejects(serve({ SslEnabled: true, SslCertificate: key }), /SslCertificate|PEM/);
+});
+
+test('HTTPS is of the versions and ciphers of the configuration', { skip: without('openssl') }, async () => {
+  const { both } = certificates();
+  const tls = { SslEnabled: true, SslCertificate: both };
+  /** The cipher that a client which speaks `version` alone gets, or undefined where it is turned away. */
+  const cipherOf = async (port: number, version: SecureVersion): Promise<string | undefined> => {
+    const client = connectTls({
+      port,
+      host: '127.0.0.1',
+      rejectUnauthorized: false,
+      minVersion: version,
+      maxVersion: version,
+      ciphers: 'ALL@SECLEVEL=0',
+    });
+    try {
+      await once(client, 'secureConnect', { signal: AbortSignal.timeout(10_000) });
+      return client.getCipher().name;
+    } catch {
+      return undefined;
+    } finally {
+      client.destroy();
+    }
+  };
+  const accepted = async (options: object): Promise<boolean[]> => {
+    const server = await serve({ ...tls, ...options });
+    try {
+      const versions = ['TLSv1', 'TLSv1.1', 'TLSv1.2', 'TLSv1.3'] as const;
+      return await Promise.all(versions.map(async (version) => (await cipherOf(server.port, version)) !== undefined));
+    } finally {
+      await server.close();
+    }
+  };
+  assert.deepEqual(await accepted({}), [false, false, true, true]);
+  assert.deepEqual(await accepted({ SslMinimumProtocolVersion: 0 }), [true, true, true, true]);
+  assert.deepEqual(await accepted({ SslMinimumProtocolVersion: 3 }), [false, true, true, true]);
+  assert.deepEqual(await accepted({ SslMinimumProtocolVersion: 5 }), [false, false, false, true]);
+
+  const cipher = 'ECDHE-ECDSA-AES128-GCM-SHA256';
+  const server = await serve({ ...tls, SslCiphersAccepted: [cipher] });
+  try {
+    assert.equal(await cipherOf(server.port, 'TLSv1.2'), cipher);
+  } finally {
+    await server.close();
+  }
+  await assert.rejects(serve({ ...tls, SslCiphersAccepted: ['NO-SUCH-CIPHER'] }), /SslCiphersAccepted/);
+});
+
+test('without the interface nothing leads to it, and the REST API stays', async () => {
+  const statuses = async (options: Readonly<Record<string, unknown>>): Promise<number[]> => {
+    const server = await serve(options);
+    try {
+      const paths = ['/', '/app/explorer.html', '/ui', '/ui/app', '/system'];
+      return await Promise.all(paths.map(async (path) => (await raw(server.port, path)).status));
+    } finally {
+      await server.close();
+    }
+  };
+  assert.deepEqual(await statuses({}), [302, 302, 302, 302, 200]);
+  assert.deepEqual(await statuses({ OrthancExplorerEnabled: false }), [404, 404, 404, 404, 200]);
 });
 
 test('a read-only server changes nothing', async () => {

@@ -363,3 +363,19 @@ test('a deletion answers what is left above', async () => {
     await own.close();
   }
 });
+
+test('/system tells servers apart that share a machine, and not the runs of one', async () => {
+  const identifierOf = async (DicomAet: string): Promise<string> => {
+    const one = await serve({ DicomAet });
+    try {
+      const answer = (await (await fetch(`${one.url}/system`)).json()) as { DatabaseServerIdentifier: string };
+      return answer.DatabaseServerIdentifier;
+    } finally {
+      await one.close();
+    }
+  };
+  const [first, again, other] = [await identifierOf('ONE'), await identifierOf('ONE'), await identifierOf('OTHER')];
+  assert.match(first, /^([0-9a-f]{8}-){4}[0-9a-f]{8}$/);
+  assert.equal(again, first);
+  assert.notEqual(other, first);
+});

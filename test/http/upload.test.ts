@@ -255,6 +255,26 @@ async function zipOf(entries: readonly Uint8Array[]): Promise<Buffer> {
   return buffer(zip.outputStream);
 }
 
+test('a file of an archive is taken up to its own bound', async () => {
+  const small = await serve({ MaximumFileSizeInArchiveMB: 1 });
+  try {
+    const send = async (entries: readonly Uint8Array[]): Promise<Response> =>
+      fetch(`${small.url}/instances`, { method: 'POST', body: new Uint8Array(await zipOf(entries)) });
+    const [one, two] = [fresh(), fresh()];
+    const most = Buffer.alloc(1 << 20);
+    const taken = (await (await send([one, most])).json()) as Answer[];
+    assert.deepEqual(
+      taken.map(({ Status }) => Status),
+      ['Success'],
+    );
+    assert.equal((await send([two, Buffer.alloc(most.length + 1)])).status, 413);
+    const again = (await (await send([two])).json()) as Answer[];
+    assert.equal(again[0]?.Status, 'AlreadyStored', 'what came before the large file stays');
+  } finally {
+    await small.close();
+  }
+});
+
 test('archives whose clients are gone keep no honest one out', async () => {
   const junk = await zipOf(Array.from({ length: 30_000 }, () => Buffer.from('x')));
   for (let count = 0; count < 4; count++) {
