@@ -3,6 +3,7 @@
 import assert from 'node:assert/strict';
 import { readFileSync } from 'node:fs';
 import { test } from 'node:test';
+import { setTimeout as sleep } from 'node:timers/promises';
 import { make } from '../dicom/made.ts';
 import { shared, withoutShared } from '../peer.ts';
 import { type Served, serve } from './served.ts';
@@ -176,6 +177,11 @@ async function furnished(): Promise<{ server: Served; named: (path: string) => s
     `/studies/${ids['ParentStudy']}/archive`,
     JSON.stringify({ Asynchronous: true }),
   );
+  // Its output is there only once it has ended.
+  for (const end = performance.now() + 20_000; performance.now() < end; await sleep(20)) {
+    const { State } = (await (await fetch(`${server.url}/jobs/${job}`)).json()) as { State: string };
+    if (State === 'Success') break;
+  }
   const give: Readonly<Record<string, string | undefined>> = {
     ...level,
     peers: 'self',
