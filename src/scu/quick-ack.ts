@@ -3,29 +3,19 @@
  * delayed acknowledgement costs 40 ms a message. Without Linux, or without the optional library that calls setsockopt, nothing happens.
  */
 
-import { createRequire } from 'node:module';
 import type { Socket } from 'node:net';
-import type * as Koffi from 'koffi';
+import { libc, type Native } from '../libc.ts';
 
 const IPPROTO_TCP = 6;
 const TCP_QUICKACK = 12;
 const ON = Buffer.from([1, 0, 0, 0]);
 
-type SetOption = (fd: number, level: number, option: number, value: Buffer, length: number) => number;
-
-let setOption: SetOption | undefined;
+let setOption: Native | undefined;
 let looked = false;
 
-function load(): SetOption | undefined {
-  if (looked) return setOption;
+function load(): Native | undefined {
+  if (!looked) setOption = libc('int setsockopt(int, int, int, const void*, uint32_t)', 'quick acknowledgements');
   looked = true;
-  if (process.platform !== 'linux') return undefined;
-  try {
-    const koffi = createRequire(import.meta.url)('koffi') as typeof Koffi;
-    setOption = koffi.load('libc.so.6').func('int setsockopt(int, int, int, const void*, uint32_t)') as SetOption;
-  } catch {
-    // Optional: an installation without it, or a C library of another name, is only slower with such peers.
-  }
   return setOption;
 }
 

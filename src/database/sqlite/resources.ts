@@ -33,6 +33,7 @@ export interface Selection {
 /** By what is asked for: there are few, and to build one costs more than to run it. */
 const SELECTIONS = new Map<string, Selection>();
 
+/** The statement for what a request asks for of resources of its level. */
 export function selectionOf(request: FindRequest): Selection {
   const { level, children = false, ancestors = false, instance = false, computed = false } = request;
   const key = `${level} ${children} ${ancestors} ${instance} ${computed}`;
