@@ -117,9 +117,9 @@ export async function openEmbeddedQueue({ database, commit, capacity }: Embedded
     }
   };
 
-  /** Whether a position stands where it is believed to, or nowhere yet. Only one reads a source at a time. */
+  /** Whether a position stands where it is believed to. Only one reads a source at a time. */
   const isAt = async ({ name, since }: Position): Promise<boolean> =>
-    since === undefined || ((await database.property(name)) ?? since) === since;
+    since === undefined || (await database.property(name)) === since;
 
   await recover();
   return {

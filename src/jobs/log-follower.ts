@@ -6,10 +6,12 @@
 
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { Changes } from '../changes/changes.ts';
-import type { Change } from '../database/database.ts';
+import type { Change, Database } from '../database/database.ts';
 import { asIsenError, IsenError } from '../errors.ts';
+import type { Ingest } from '../ingest/ingest.ts';
 import { log } from '../log.ts';
 import { firstOf } from '../signals.ts';
+import { LogFloor } from './log-floor.ts';
 import type { Lease, NewEntry, Queue } from './queue.ts';
 
 /** The stored position while nobody wants the log to be followed; else it is a Seq of it. */
@@ -41,8 +43,9 @@ export interface LogFollowerOptions {
   readonly name: string;
   readonly changes: Changes;
   readonly queue: Queue;
-  /** Whether other nodes may follow the same log. */
-  readonly shared: boolean;
+  /** Where other nodes may share it (and so the queues), queues may lose what they took; the index then knows where to begin again. */
+  readonly database: Pick<Database, 'property' | 'shared'>;
+  readonly apply: Ingest['apply'];
   /** Whether there is anybody whom the log is followed for, on whichever node they were set. */
   readonly isWanted: () => Promise<boolean>;
   /** What some changes lead to, in parts. The same changes lead to the same names of entries. */
@@ -52,6 +55,8 @@ export interface LogFollowerOptions {
 export class LogFollower {
   readonly #options: LogFollowerOptions;
   readonly #stop = new AbortController();
+  /** Undefined where the position is kept in the index itself. */
+  readonly #floor: LogFloor | undefined;
   /** Seq up to which the log was looked at; undefined while nobody wants that, or another node does it. */
   #at: number | undefined;
   /** What the stored position says. */
@@ -63,6 +68,7 @@ export class LogFollower {
 
   constructor(options: LogFollowerOptions) {
     this.#options = options;
+    this.#floor = options.database.shared ? new LogFloor(options) : undefined;
   }
 
   /** Starts following. */
@@ -77,6 +83,7 @@ export class LogFollower {
    */
   async begin(): Promise<void> {
     const last = await this.#options.changes.last();
+    await this.#floor?.set(String(last));
     await this.#store(String(last));
     if (this.#isLeading()) this.#at = last;
   }
@@ -123,15 +130,26 @@ export class LogFollower {
   async #turnOver(wanted: boolean): Promise<void> {
     if (!wanted) {
       this.#at = undefined;
-      if (this.#stored !== END) await this.#store(END);
+      if (this.#stored === END) return;
+      // In this order: what is behind the floor must not come back when somebody wants the log again.
+      await this.#floor?.set(END);
+      await this.#store(END);
       return;
     }
     if (this.#at !== undefined) return;
-    if (this.#stored === undefined || this.#stored === END) {
-      const last = await this.#options.changes.last();
-      await this.#store(String(last));
-      this.#at = last;
-    } else this.#at = Number(this.#stored);
+    const kept = await this.#floor?.read();
+    const isKept = kept !== undefined && kept !== END;
+    if (this.#stored !== undefined && this.#stored !== END) {
+      if (!isKept) await this.#floor?.set(this.#stored);
+    } else if (isKept) {
+      log.jobs.warn(`${this.#options.name} goes back to change ${kept}: the queues lost how far it was`);
+      await this.#store(kept);
+    } else {
+      const last = String(await this.#options.changes.last());
+      await this.#floor?.set(last);
+      await this.#store(last);
+    }
+    this.#at = Number(this.#stored);
   }
 
   async #store(value: string): Promise<void> {
@@ -165,6 +183,7 @@ export class LogFollower {
           this.#stored = await this.#options.queue.position(this.#options.name);
           await this.#turnOver(true);
         }
+        if (this.#stored !== undefined && this.#at !== undefined) await this.#floor?.raise(this.#stored);
         if (this.#at === undefined) await this.#sleep();
         else if (!(await this.#step(this.#at))) {
           await this.#storeWanted(this.#at);
@@ -181,22 +200,19 @@ export class LogFollower {
 
   /** An engine that lost its last second has lost the last entries with their position: these are queued again. */
   async #checkStored(): Promise<void> {
-    const { name, queue, shared } = this.#options;
-    if (!shared || this.#at === undefined) return;
+    const { name, queue, database } = this.#options;
+    if (!database.shared || this.#at === undefined) return;
     const position = await queue.position(name);
     if (position === this.#stored) return;
-    log.jobs.warn(
-      `${name} goes back from change ${this.#stored} to ${position ?? this.#stored}: the queues lost what came after`,
-    );
-    // All of it is lost where there is no position any more: at least nothing is left out from here on.
-    if (position === undefined) this.#at = Number(this.#stored);
-    else this.#at = undefined;
+    if (position !== undefined)
+      log.jobs.warn(`${name} goes back from change ${this.#stored} to ${position}: the queues lost what came after`);
+    this.#at = undefined;
   }
 
   /** Stores the position where another node waits for it. */
   async #storeWanted(at: number): Promise<void> {
-    const { name, queue, shared } = this.#options;
-    if (!shared || this.#stored === String(at)) return;
+    const { name, queue, database } = this.#options;
+    if (!database.shared || this.#stored === String(at)) return;
     const wanted = Number((await queue.position(wantedOf(name))) ?? 0);
     if (wanted > Number(this.#stored)) await this.#advance(String(at), []);
   }
@@ -225,7 +241,7 @@ export class LogFollower {
 
   /** Until there are changes after `since`, gathered for a moment; or as {@link #sleep}. */
   async #news(since: number): Promise<void> {
-    const patience = this.#options.shared ? RETRY : undefined;
+    const patience = this.#options.database.shared ? RETRY : undefined;
     const { signal, end } = firstOf([this.#stop.signal, this.#changed.signal], patience);
     const changes = this.#options.changes.follow(since, signal)[Symbol.asyncIterator]();
     await changes.next();

@@ -17,7 +17,7 @@ export const pausedOf = (queue: string): string => `paused ${queue}`;
 export interface Position {
   readonly name: string;
   readonly value: string;
-  /** What is believed to be stored: where something else is, it stays. */
+  /** What is believed to be stored: where something else is, or nothing, it stays so. */
   readonly since?: string;
 }
 

@@ -95,12 +95,13 @@ class FollowingRouter implements Router {
     this.#configured = new Map(
       namedRules(options.configured).map(([name, rule]) => [name, readRule(name, rule)] as const),
     );
-    const { changes, queue } = options;
+    const { changes, queue, database, apply } = options;
     this.#follower = new LogFollower({
       name: FOLLOWED.routing,
       changes,
       queue,
-      shared: options.database.shared,
+      database,
+      apply,
       isWanted: async () => (await this.list()).some(({ enabled }) => enabled),
       entries: (page) => this.#entries(page),
     });

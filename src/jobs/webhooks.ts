@@ -158,7 +158,8 @@ export async function openWebhooks(options: WebhooksOptions): Promise<Webhooks> 
     name: FOLLOWED.webhooks,
     changes,
     queue,
-    shared: database.shared,
+    database,
+    apply,
     isWanted,
     async *entries(page) {
       const webhooks = (await list()).filter(({ enabled }) => enabled);

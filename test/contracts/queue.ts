@@ -135,11 +135,13 @@ export function queueContract(backend: string, open: OpenQueue): void {
   check('a position that is not where it was believed to be stays', async (queue) => {
     const at = async (value: string, since?: string): Promise<boolean> =>
       queue.add([entry(value)], { name: 'changes', value, ...(since !== undefined && { since }) });
-    assert.equal(await at('12', '7'), true, 'none is there yet');
+    assert.equal(await at('11', '7'), false, 'it was lost');
+    assert.equal(await queue.position('changes'), undefined);
+    assert.equal(await at('12'), true);
     assert.equal(await at('13', '12'), true);
     assert.equal(await at('14', '12'), false);
     assert.equal(await queue.position('changes'), '13');
-    assert.equal(ids(await queue.list({ queue: 'q', limit: 9 })), '12 13 14');
+    assert.equal(ids(await queue.list({ queue: 'q', limit: 9 })), '11 12 13 14');
     assert.equal(await at('5'), true);
     assert.equal(await queue.position('changes'), '5');
   });

@@ -6,7 +6,7 @@
   ARGV[2]  node
   ARGV[3]  name of the position, or ''
   ARGV[4]  value of the position
-  ARGV[5]  value that it must have had, where it had any: else it stays. '' is any
+  ARGV[5]  value that it must have had: else it stays. '' is any, and none
   ARGV[6…] queue, id, group, rank, due; of each job
 
   Key of the position: <prefix>::position:<name>
@@ -33,7 +33,7 @@ local moved = 1
 if ARGV[3] ~= '' then
   local position = keyOf(prefix, '', 'position:' .. ARGV[3])
   local stored = redis.call('GET', position)
-  if ARGV[5] == '' or not stored or stored == ARGV[5] then
+  if ARGV[5] == '' or stored == ARGV[5] then
     redis.call('SET', position, ARGV[4])
   else
     moved = 0
