@@ -543,7 +543,10 @@ export interface Database {
   labels(): Promise<readonly string[]>;
   /** Blobs awaiting removal from storage, at most `limit`. */
   removals(limit: number): Promise<readonly string[]>;
-  /** Those of `uuids` that an attachment refers to. */
+  /**
+   * Those of `uuids` that an attachment refers to, once every commit that had begun has ended: of a process that died one may still be
+   * under way.
+   */
   attached(uuids: readonly string[]): Promise<ReadonlySet<string>>;
   /** Milliseconds since the epoch of the nearest stability deadline, or undefined. */
   nextStable(): Promise<number | undefined>;

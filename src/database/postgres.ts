@@ -13,6 +13,7 @@ import { readChanges } from './postgres/log.ts';
 import { Reader } from './postgres/reader.ts';
 import { nextStable } from './postgres/stability.ts';
 import { countWork, listWork, nextWork } from './postgres/work.ts';
+import { ended } from './postgres/transaction.ts';
 import { commit } from './postgres/writer.ts';
 
 /** Transactions of one process at once; the caller of the port gathers operations into few large ones. */
@@ -70,7 +71,10 @@ export async function openPostgres({ connection, limits, connections, patience }
     version: () => undefined,
     labels: () => reader.labels(),
     removals: (limit) => reader.removals(limit),
-    attached: (uuids) => reader.attached(uuids),
+    async attached(uuids) {
+      await ended(writers);
+      return reader.attached(uuids);
+    },
     nextStable: () => nextStable(reader.query),
     async close() {
       await end([writers, readers]);

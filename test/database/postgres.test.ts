@@ -127,6 +127,38 @@ test('postgres: processes that store the same new patients at once fail none and
   await assertSound(schema);
 });
 
+test('postgres: what is attached is told once commits have ended that a process left behind', options, async () => {
+  const schema = 'left';
+  const [died, next] = [await open(schema), await open(schema)];
+  const operation = storing({ patient: 'P', study: '1', series: '1.1', instance: '1.1.1' });
+  const { uuid } = operation.attachment;
+  await administrate(schema, async (client) => {
+    // In its last statement a commit changes the counters.
+    await client.query('BEGIN');
+    await client.query('SELECT * FROM counters FOR UPDATE');
+    const committing = died.commit([operation]);
+    const waits = async (count: number): Promise<void> => {
+      const end = Date.now() + 20_000;
+      const sql = `SELECT count(*)::int AS count FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND application_name = $1`;
+      while ((await client.query<{ count: number }>(sql, [`isen ${schema}`])).rows[0]?.count !== count) {
+        assert.ok(Date.now() < end, `${count} do not wait`);
+        await sleep(20);
+        // What it sees of the others is kept through a transaction.
+        await client.query('SELECT pg_stat_clear_snapshot()');
+      }
+    };
+    await waits(1);
+    let told: ReadonlySet<string> | undefined;
+    const asked = next.attached([uuid]).then((answer) => (told = answer));
+    await waits(2);
+    assert.equal(told, undefined, 'it was told before');
+    await client.query('COMMIT');
+    await committing;
+    assert.deepEqual([...(await asked)], [uuid]);
+  });
+  await Promise.all([died.close(), next.close()]);
+});
+
 test('postgres: a series completed by two processes is completed once', options, async () => {
   const both = [await open('halves'), await open('halves')];
   const of = (number: number, index: number) =>

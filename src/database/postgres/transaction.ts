@@ -47,6 +47,19 @@ const LOCK: Readonly<Record<Mode, string>> = {
 };
 const LOCK_WORK = `SELECT pg_advisory_xact_lock(${LOCK_CLASS}, hashtext('work ' || current_schema()))`;
 
+/**
+ * Resolves when every transaction has ended that any process had begun by now: the server goes on with one whose process is gone. Throws
+ * as a commit does.
+ */
+export async function ended(pool: pg.Pool): Promise<void> {
+  try {
+    // Outside of a transaction it is given back at once.
+    await pool.query(LOCK.exclusive);
+  } catch (thrown) {
+    throw asDatabaseError(thrown);
+  }
+}
+
 /** Microseconds since the epoch, never the same twice in this process. */
 let latest = 0;
 
