@@ -107,7 +107,7 @@ export class Drain {
 
   /** An entry was called off: unless it is just being sent, it stays here. */
   withdraw(id: string): void {
-    for (const feed of this.#feeds) feed.withdraw(id);
+    for (const feed of this.#feeds) void feed.withdraw(id);
   }
 
   /** Ends what is under way, releases the lines. */

@@ -74,10 +74,13 @@ export class Feed {
   }
 
   /** An entry is not to be sent any more, as far as it was not handed out. */
-  withdraw(id: string): void {
+  async withdraw(id: string): Promise<void> {
     if (this.#taking !== undefined) this.#withdrawn.add(id);
     const at = this.#ready.findIndex(({ entry }) => entry.id === id);
-    if (at >= 0) this.#ready.splice(at, 1);
+    if (at < 0) return;
+    const [withdrawn] = this.#ready.splice(at, 1);
+    // Where the queue forgets that it was called off, or was another one of the same name, nobody else may take it until it is given back.
+    if (withdrawn !== undefined) await this.#giveBack([withdrawn.entry]);
   }
 
   /** Takes no more; answers what was taken and not handed out. */
@@ -113,8 +116,9 @@ export class Feed {
       await this.#giveBack(entries);
       throw thrown;
     }
+    const withdrawn = new Set(this.#withdrawn);
     for (const [index, entry] of entries.entries()) {
-      if (this.#withdrawn.has(entry.id)) continue;
+      if (withdrawn.has(entry.id)) continue;
       const order = orders[index];
       if (order === undefined) {
         this.#ready.push({ entry, order: { instance: '' }, outgoing: undefined, problem: 'the entry cannot be read' });
@@ -130,6 +134,7 @@ export class Feed {
       const problem = outgoing === undefined ? lost : '';
       this.#ready.push({ entry, order, outgoing, problem });
     }
+    await this.#giveBack(entries.filter(({ id }) => withdrawn.has(id)));
   }
 
   #outgoing(instance: Found, { transcode, modification }: Order): Outgoing | undefined {
