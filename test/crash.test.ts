@@ -23,21 +23,21 @@ async function serve(config: string, url: string): Promise<ChildProcess> {
   const child = spawn(process.execPath, [join(ROOT, 'dist', 'src', 'cli.js'), 'serve', config], {
     stdio: ['ignore', 'ignore', 'inherit'],
   });
-  for (let tries = 0; tries < 600; tries++) {
+  for (const deadline = Date.now() + 60_000; Date.now() < deadline; await sleep(25)) {
     assert.equal(child.exitCode, null, 'the server ended at its start');
     try {
       const answer = await fetch(`${url}/system`);
       await answer.arrayBuffer();
       return child;
     } catch {
-      await sleep(25);
+      // It does not listen yet.
     }
   }
   throw new Error('the server did not start');
 }
 
 async function get<T>(url: string): Promise<T> {
-  const answer = await fetch(url, { signal: AbortSignal.timeout(30_000) });
+  const answer = await fetch(url, { signal: AbortSignal.timeout(60_000) });
   assert.equal(answer.status, 200, url);
   return (await answer.json()) as T;
 }

@@ -16,6 +16,14 @@ import { temporaryFolder } from '../peer.ts';
 
 const needsSync = wholeSync('/') === undefined ? 'needs Linux and the package koffi' : false;
 
+/** Bytes of a segment. */
+const SEGMENT = 32 << 20;
+
+/** Waits until something is so; a machine that does much else takes its time. */
+async function until(isSo: () => boolean, what: string): Promise<void> {
+  for (const deadline = Date.now() + 60_000; !isSo(); await sleep(20)) assert.ok(Date.now() < deadline, what);
+}
+
 /** Bytes at the beginning of memory that a thread may share. */
 function shared(bytes: Uint8Array): Uint8Array {
   const memory = new Uint8Array(allocatePages(Math.ceil(bytes.length / PAGE) * PAGE + PAGE)).fill(0xee);
@@ -25,10 +33,9 @@ function shared(bytes: Uint8Array): Uint8Array {
 
 async function place(storage: Storage, sizes: readonly number[]): Promise<JournalPlace> {
   assert.ok(storage.journal);
-  for (let tries = 0; tries < 500; tries++) {
+  for (const deadline = Date.now() + 60_000; Date.now() < deadline; await sleep(20)) {
     const given = await storage.journal.reserve(sizes);
     if (given !== undefined) return given;
-    await sleep(20);
   }
   return assert.fail('the journal has no space');
 }
@@ -134,53 +141,67 @@ test('the journal is as large as it may be, whatever goes through it', async (co
   if (room === undefined) return;
   const { root, storage } = room;
   const stored = new Map<string, Uint8Array>();
+  const sizes = (): readonly number[] =>
+    readdirSync(join(root, 'open'))
+      .filter((name) => name.startsWith('journal-'))
+      .map((name) => statSync(join(root, 'open', name)).size);
   // 300 MB, in batches that do not end where a segment does.
   for (let batch = 0; batch < 350; batch++) {
     const contents = Array.from({ length: 9 }, (_, index) => Buffer.alloc(95_000, (batch * 9 + index) % 251));
     // All of them would be much to hold.
     for (const [uuid, bytes] of await store(storage, contents)) if (batch % 10 === 0) stored.set(uuid, bytes);
+    assert.ok(sizes().length <= 4);
+    for (const size of sizes()) assert.ok(size <= SEGMENT);
   }
-  const journals = readdirSync(join(root, 'open')).filter((name) => name.startsWith('journal-'));
-  assert.ok(journals.length <= 4);
-  for (const name of journals) assert.equal(statSync(join(root, 'open', name)).size, 32 << 20);
+  // One may still be being prepared.
+  await until(() => sizes().every((size) => size === SEGMENT), 'each segment has its whole space');
+  assert.ok(sizes().length > 0 && sizes().length <= 4);
   for (const [uuid, bytes] of stored) assert.deepEqual(await storage.read(uuid), bytes);
 });
 
 test('a segment is written over only when what it holds is durable, and nobody writes to it', async () => {
   const folder = temporaryFolder();
-  let fails = 0;
+  /** What each sync comes to, in order; what is not named is well. */
+  const outcomes: (() => Promise<void>)[] = [];
   let syncs = 0;
   const journal = new Journal(folder, async () => {
     syncs += 1;
-    if (fails > 0) {
-      fails -= 1;
-      throw new Error('broken on purpose');
-    }
+    await outcomes.shift()?.();
   });
   /** Space for a batch of 4 MB, seven of which fill a segment. */
-  const reserve = async (tries: number): Promise<Reserved | undefined> => {
-    for (let left = tries; left > 0; left--) {
-      const given = journal.reserve(Array.from({ length: 32 }, () => 128 << 10));
-      if (given !== undefined) return given;
+  const reserve = (): Reserved | undefined => journal.reserve(Array.from({ length: 32 }, () => 128 << 10));
+  const all: Reserved[] = [];
+  await until(() => {
+    const given = reserve();
+    if (given !== undefined) all.push(given);
+    return all.length === 28;
+  }, 'four segments, of seven batches each');
+  const isFull = async (): Promise<void> => {
+    for (let tries = 0; tries < 10; tries++) {
+      assert.equal(reserve(), undefined);
       await sleep(20);
     }
-    return undefined;
   };
-  const all: Reserved[] = [];
-  for (let given = await reserve(100); given !== undefined; given = await reserve(all.length < 28 ? 100 : 10))
-    all.push(given);
-  assert.equal(all.length, 28, 'four segments, of seven batches each');
+  await isFull();
   const places = new Set(all.map(({ space }) => `${space.path} ${space.at}`));
   assert.equal(places.size, 28);
   const [first] = all;
   const ofFirst = all.filter(({ space }) => space.path === first?.space.path);
   for (const { release } of ofFirst.slice(1)) release();
-  assert.equal(await reserve(10), undefined, 'one still writes there');
-  fails = 1;
+  // One still writes there.
+  await isFull();
+  let written = (): void => undefined;
+  outcomes.push(
+    () => Promise.reject(new Error('broken on purpose')),
+    () => new Promise((resolve) => (written = resolve)),
+  );
   const before = syncs;
   first?.release();
-  assert.equal(await reserve(5), undefined, 'the sync failed');
-  const next = await reserve(200);
+  await until(() => syncs === before + 2, 'what failed is tried again');
+  await isFull();
+  written();
+  let next: Reserved | undefined;
+  await until(() => (next = reserve()) !== undefined, 'the segment is free');
   assert.equal(next?.space.path, first?.space.path);
   assert.equal(syncs, before + 2);
 });
