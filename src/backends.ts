@@ -9,13 +9,14 @@ import type { Database, DatabaseLimits } from './database/database.ts';
 import { openPostgres } from './database/postgres.ts';
 import type { Patience, PostgresConnection } from './database/postgres/connection.ts';
 import { postgresRows } from './database/postgres/copy.ts';
-import { lockIndex } from './database/sqlite/connection.ts';
+import { lockFile } from './database/sqlite/connection.ts';
 import { sqliteRows } from './database/sqlite/copy.ts';
 import { openSqlite } from './database/sqlite.ts';
 import { asError, IsenError } from './errors.ts';
 import { makeFolder } from './folder.ts';
 import { connectRedis, type RedisConnection } from './redis.ts';
-import { openFilesystem } from './storage/filesystem.ts';
+import { log } from './log.ts';
+import { openFilesystem, ownFolder } from './storage/filesystem.ts';
 import type { Storage } from './storage/storage.ts';
 
 /** Bytes of a megabyte, as the options count. */
@@ -59,7 +60,7 @@ export async function openDatabase(config: Config, closers: (() => Promise<void>
     const details = `IndexDirectory ${config.IndexDirectory} cannot be made: ${asError(thrown).message}`;
     throw new IsenError('CannotWriteFile', details, { cause: thrown });
   }
-  closers.push(lockIndex(join(config.IndexDirectory, 'lock')));
+  closers.push(lockFile(join(config.IndexDirectory, 'lock'), 'the index'));
   return openSqlite({ path: join(config.IndexDirectory, 'index'), limits });
 }
 
@@ -98,16 +99,37 @@ export async function openRedis(
   return redis;
 }
 
-/** Where blobs are kept: the folder, or the bucket that the configuration names. */
-export async function openStorage(config: Config): Promise<Storage> {
+/**
+ * Where blobs are kept: the folder, or the bucket that the configuration names. Its closers end it. Throws as opening does, and `Database`
+ * where another server has the folder under the same name: each would take the other's blobs for those that a crash left.
+ */
+export async function openStorage(config: Config, closers: (() => Promise<void>)[]): Promise<Storage> {
   const bucket = config.S3 ?? config.AwsS3Storage;
-  if (bucket === null) {
-    return openFilesystem({
-      root: config.StorageDirectory,
-      sync: config.SyncStorageArea,
-      ...(config.NodeName !== '' && { node: config.NodeName }),
-    });
+  const storage = await (bucket === null ? openFolder(config, closers) : openBucket(config, bucket));
+  closers.push(() => storage.close());
+  return storage;
+}
+
+async function openFolder(config: Config, closers: (() => Promise<void>)[]): Promise<Storage> {
+  const options = {
+    root: config.StorageDirectory,
+    sync: config.SyncStorageArea,
+    ...(config.NodeName !== '' && { node: config.NodeName }),
+  };
+  const folder = ownFolder(options);
+  try {
+    closers.push(lockFile(join(folder, 'lock'), 'the files (as the same NodeName)'));
+  } catch (thrown) {
+    // A file system of a network may have no locks.
+    if ((asError(thrown).cause as { code?: unknown } | undefined)?.code === 'SQLITE_BUSY') throw thrown;
+    log.generic.warn({ err: thrown }, 'whether another server uses the same files cannot be told');
   }
+  return openFilesystem(options);
+}
+
+type Bucket = NonNullable<Config['S3']>;
+
+async function openBucket(config: Config, bucket: Bucket): Promise<Storage> {
   const { AccessKey: accessKeyId, SecretKey: secretAccessKey, Prefix: prefix } = bucket;
   // Loading the client takes longer than starting the server: only who uses it waits.
   const { openS3 } = await import('./storage/s3.ts');

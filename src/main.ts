@@ -137,7 +137,7 @@ export async function start({ config: configured, onEnding = () => {} }: StartOp
     closers.push(() => database.close());
     if ((await database.property(MIGRATION)) !== undefined)
       throw new IsenError('Database', 'the index is half of a migration: let isen migrate finish it');
-    const storage = await openStorage(configured);
+    const storage = await openStorage(configured, closers);
     const redis = await openRedis(configured, closers);
     const changes = await openChanges(redis, database, closers);
     const parsers = createPool<Batch, readonly Answer<ParsedFile>[]>({

@@ -388,7 +388,8 @@ export async function migrate(options: MigrateOptions): Promise<MigrationReport>
       throw new IsenError('ParameterOutOfRange', 'both configurations name the same index, files and queues');
     await source.lock('source');
     if (index) await target.lock('target');
-    const storages = [await openStorage(from), await openStorage({ ...to, NodeName: '' })] as const;
+    const held = await openStorage(from, closers);
+    const storages = [held, files ? await openStorage({ ...to, NodeName: '' }, closers) : held] as const;
     if (files) await checkApart(...storages);
     const work = from.Redis === null && to.Redis === null;
     const migration = new Migration([source, target], storages, { index, files, work }, options);

@@ -21,6 +21,17 @@ test('two servers never share an index, and the second may have it when the firs
   await second.close();
 });
 
+test('two servers of one name never share their files, whatever index they have', async () => {
+  const first = await serve();
+  const refused = (NodeName: string): Promise<unknown> =>
+    serve({ StorageDirectory: first.storage, IndexDirectory: temporaryFolder(), NodeName });
+  await assert.rejects(
+    refused(''),
+    (thrown: unknown) => thrown instanceof IsenError && /another server uses the files/.test(thrown.details ?? ''),
+  );
+  await first.close();
+});
+
 test('a folder that cannot be made is refused by its name', async () => {
   const file = join(temporaryFolder(), 'file');
   writeFileSync(file, '');

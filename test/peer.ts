@@ -15,10 +15,16 @@ export const ROOT = fileURLToPath(new URL('../..', import.meta.url));
 
 const SHARED = join(ROOT, '..', 'shared');
 
+const folders: string[] = [];
+
 /** A new folder, removed at the end of the process. */
 export function temporaryFolder(): string {
+  if (folders.length === 0)
+    process.on('exit', () => {
+      for (const folder of folders) rmSync(folder, { recursive: true, force: true });
+    });
   const folder = mkdtempSync(join(tmpdir(), 'isen-test-'));
-  process.on('exit', () => rmSync(folder, { recursive: true, force: true }));
+  folders.push(folder);
   return folder;
 }
 

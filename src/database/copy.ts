@@ -4,6 +4,8 @@
  * rows refer to each other by them and the order of arrival is theirs.
  */
 
+import { COUNTED } from './rows.ts';
+
 /**
  * How a value is spelt in between: `hex` is bytes in lower case, `uuid` a text with hyphens, `seconds` and `milliseconds` are since the
  * epoch, and the values of `rank` have the order in which patients are recycled.
@@ -161,17 +163,7 @@ export const TABLES = [
 ] as const satisfies readonly Table[];
 
 /** Columns of the counters row that both engines have. */
-export const COUNTERS = [
-  'patients',
-  'studies',
-  'series',
-  'instances',
-  'disk_size',
-  'uncompressed_size',
-  'dicom_disk_size',
-  'dicom_uncompressed_size',
-  'seq',
-] as const;
+export const COUNTERS = [...COUNTED, 'seq'] as const;
 
 /** What an index says of itself beside its rows. */
 export interface Totals {

@@ -4,6 +4,18 @@ import { LEVEL, LEVELS, type Level } from '../dicom/levels.ts';
 import { IsenError } from '../errors.ts';
 import { CHANGE_TYPES, type Change, type Metadata, type RevisedAttachment } from './database.ts';
 
+/** What an index counts of what it holds, as the counters row has it. Sizes in bytes. */
+export const COUNTED = [
+  'patients',
+  'studies',
+  'series',
+  'instances',
+  'disk_size',
+  'uncompressed_size',
+  'dicom_disk_size',
+  'dicom_uncompressed_size',
+] as const;
+
 /** Table of each level; the column of the counters row that counts its resources has the same name. */
 export const TABLE = {
   Patient: 'patients',

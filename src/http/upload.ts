@@ -13,6 +13,7 @@ import crc32 from 'crc-32';
 import yauzl from 'yauzl';
 import type { Config } from '../config.ts';
 import { LEVEL } from '../dicom/levels.ts';
+import { mayBeDicom } from '../dicom/part10.ts';
 import { asError, IsenError } from '../errors.ts';
 import type { Ingest, Reception, Slab, Stored } from '../ingest/ingest.ts';
 import type { Storage } from '../storage/storage.ts';
@@ -36,6 +37,9 @@ export interface UploadServices {
 
 /** Entries of one ZIP, and files of one form, at most. */
 const MOST_FILES = 1_000_000;
+
+/** Bytes of a body after which what it is can be told. */
+const BEGINNING = 1 << 20;
 
 /** Milliseconds between two looks at how a body comes. */
 const LOOK = 1000;
@@ -79,6 +83,16 @@ export async function upload(
 /** Whether nobody is there any more to answer. */
 const isGone = ({ socket }: IncomingMessage): boolean => socket.destroyed || socket.writableEnded;
 
+function isZip([p, k, three, four]: Uint8Array): boolean {
+  return p === 0x50 && k === 0x4b && three === 3 && four === 4;
+}
+
+/** Refuses what could not be stored once it is there whole: a few MB of gzip become gigabytes. Throws BadFileFormat. */
+function checkBeginning(head: Uint8Array): void {
+  if (!isZip(head) && !mayBeDicom(Buffer.from(head.buffer, head.byteOffset, head.length)))
+    throw new IsenError('BadFileFormat', 'this is not DICOM');
+}
+
 /** Stores a received body (releasing its slab): an archive's files, until its sender `isGone`, or the one file that it is. */
 async function storeBody(
   services: UploadServices,
@@ -86,9 +100,7 @@ async function storeBody(
   reception: Reception,
   isGone: () => boolean,
 ): Promise<UploadAnswer | UploadAnswer[]> {
-  const [p, k, three, four] = slab.head;
-  const isZip = p === 0x50 && k === 0x4b && three === 3 && four === 4;
-  if (isZip) return uploadZip(services, slab, reception, isGone);
+  if (isZip(slab.head)) return uploadZip(services, slab, reception, isGone);
   return answerOf(await services.ingest.store(slab, reception));
 }
 
@@ -106,9 +118,10 @@ export function answerOf({ ids, status }: Stored): UploadAnswer {
 
 /**
  * Copies a stream into a slab with the sender paused while storage is behind. Throws BadRequest when it breaks off, Busy when
- * it comes slowly while others wait for the memory: no number of stalled clients keeps an honest one out.
+ * it comes slowly while others wait for the memory: no number of stalled clients keeps an honest one out. `check` may throw at what
+ * a large one begins with.
  */
-export function receiveBody(source: Readable, slab: Slab): Promise<void> {
+export function receiveBody(source: Readable, slab: Slab, check?: (head: Uint8Array) => void): Promise<void> {
   return new Promise((resolve, reject) => {
     const fail = (thrown: unknown): void => {
       clearInterval(looks);
@@ -129,6 +142,7 @@ export function receiveBody(source: Readable, slab: Slab): Promise<void> {
     const take = (chunk: Uint8Array): void => {
       try {
         const turn = slab.append(chunk);
+        if (slab.size >= BEGINNING && slab.size - chunk.length < BEGINNING) check?.(slab.head);
         if (turn === undefined) return;
         source.pause();
         turn.then(() => source.resume(), fail);
@@ -152,7 +166,7 @@ export function receiveBody(source: Readable, slab: Slab): Promise<void> {
 async function receiveGzip(request: Readable, slab: Slab): Promise<void> {
   const gunzip = createGunzip();
   try {
-    await Promise.all([pipeline(request, gunzip), receiveBody(gunzip, slab)]);
+    await Promise.all([pipeline(request, gunzip), receiveBody(gunzip, slab, checkBeginning)]);
   } catch (thrown) {
     gunzip.destroy();
     if (thrown instanceof IsenError && thrown.code !== 'BadRequest') throw thrown;

@@ -13,11 +13,14 @@ import { dirname, join } from 'node:path';
 import { Readable } from 'node:stream';
 import { asError, IsenError } from '../errors.ts';
 import { makeFolder } from '../folder.ts';
+import { log } from '../log.ts';
 import { codeOf, openFd, readSome, writeError, writeSome } from './descriptors.ts';
 import { GrowingFile } from './growing-file.ts';
-import { Journal, restore, wholeSync } from './journal.ts';
+import { Journal, journalsLeft, restore } from './journal.ts';
 import { isPageAligned, PAGE } from './pages.ts';
 import type { BlobWriter, ByteRange, Storage } from './storage.ts';
+import { isOnDisk, rewriteDurably, writeDurably } from './verified.ts';
+import { wholeSync } from './whole-sync.ts';
 
 const UUID = /^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/;
 
@@ -53,18 +56,32 @@ interface OpenFolder {
   names: number;
 }
 
+/** What a node has for itself in the folder of blobs, made when missing. Throws CannotWriteFile. */
+export function ownFolder({ root, node }: Pick<FilesystemOptions, 'root' | 'node'>): string {
+  const own = join(root, 'open', ...(node === undefined ? [] : [`node-${encodeURIComponent(node)}`]));
+  try {
+    makeFolder(own);
+  } catch (thrown) {
+    throw unwritable(root, thrown);
+  }
+  return own;
+}
+
+const unwritable = (root: string, cause: unknown): IsenError =>
+  new IsenError('CannotWriteFile', `the storage folder ${root} cannot be written: ${asError(cause).message}`, {
+    cause,
+  });
+
 /** Opens (making it when missing) a folder of blobs. Throws CannotWriteFile when it cannot be written. */
 export async function openFilesystem({ root, sync, node }: FilesystemOptions): Promise<Storage> {
-  const markers = join(root, 'open', ...(node === undefined ? [] : [`node-${encodeURIComponent(node)}`]));
+  const markers = ownFolder({ root, ...(node !== undefined && { node }) });
   /** Digits that the names of this node have after those of their folder, where other nodes may use the same folder. */
   const own = node === undefined ? '' : createHash('md5').update(node).digest('hex').slice(0, 4);
   try {
-    makeFolder(markers);
     // A new folder is durable only once its parent is.
     for (const folder of [markers, dirname(markers), root, dirname(root)]) await syncFolder(folder);
   } catch (thrown) {
-    const details = `the storage folder ${root} cannot be written: ${asError(thrown).message}`;
-    throw new IsenError('CannotWriteFile', details, { cause: thrown });
+    throw unwritable(root, thrown);
   }
   // Synchronous writes save the round trip of a separate fdatasync. On ext4, XFS and btrfs the sync of a new file makes
   // its folder entry durable as well.
@@ -191,24 +208,53 @@ export async function openFilesystem({ root, sync, node }: FilesystemOptions): P
 
   /** Blobs of the journal whose files a power cut had left without what they held. */
   const restored = new Set<string>();
-  await restore(markers, async (uuid, bytes) => {
-    const path = pathOf(uuid);
-    const there = await fs.readFile(path).catch(() => undefined);
-    if (there?.equals(bytes)) return;
-    const digits = uuid.slice(0, 4);
-    await fs.mkdir(folderOf(digits), { recursive: true });
-    const file = await fs.open(path, 'w', 0o644);
-    try {
-      await file.writeFile(bytes);
-      await file.datasync();
-    } finally {
-      await file.close();
+  const whole = wholeSync(root);
+  try {
+    const left = await journalsLeft(markers);
+    if (left.length > 0) {
+      const isSynced = whole !== undefined && (await isDone(whole.sync()));
+      const begun = new Map<string, Promise<void>>();
+      for (const path of left) {
+        await restore(path, async (uuid, bytes) => {
+          if (await isOnDisk(pathOf(uuid), bytes, !isSynced)) return;
+          const digits = uuid.slice(0, 4);
+          const ready = begun.get(digits) ?? prepare(digits);
+          begun.set(digits, ready);
+          await ready;
+          await writeDurably(pathOf(uuid), bytes);
+          (open.get(digits) ?? reopen(digits)).provisional.add(uuid);
+          restored.add(uuid);
+        });
+      }
+      // All that was in them is in its files now, and the index is asked about what was not.
+      for (const path of left) await fs.rm(path, { force: true });
+      await syncFolder(markers);
     }
-    (open.get(digits) ?? reopen(digits)).provisional.add(uuid);
-    restored.add(uuid);
-  });
-  const syncAll = sync ? wholeSync(root) : undefined;
-  const journal = syncAll && new Journal(markers, syncAll);
+  } catch (thrown) {
+    whole?.close();
+    throw writeError(thrown);
+  }
+  const journal =
+    sync && whole !== undefined
+      ? new Journal({
+          folder: markers,
+          sync: whole.sync,
+          async rewrite(uuid, bytes) {
+            await rewriteDurably(pathOf(uuid), bytes).catch((thrown: unknown) => {
+              // It was removed.
+              if (codeOf(thrown) !== 'ENOENT') throw thrown;
+            });
+          },
+        })
+      : undefined;
+  let closed: Promise<void> | undefined;
+  const closeAll = async (): Promise<void> => {
+    await journal?.close();
+    await syncFolder(markers).catch((thrown: unknown) => {
+      log.generic.warn({ err: thrown }, 'what was removed from the storage folder may be back after a power cut');
+    });
+    whole?.close();
+  };
 
   return {
     name,
@@ -372,6 +418,10 @@ export async function openFilesystem({ root, sync, node }: FilesystemOptions): P
       const { bavail, bsize } = await fs.statfs(root);
       return bavail * bsize;
     },
+    close() {
+      closed ??= closeAll();
+      return closed;
+    },
   };
 
   /** A folder that an earlier run left open: no new names in it. */
@@ -409,6 +459,17 @@ async function putDirect(path: string, bytes: Uint8Array): Promise<number> {
     throw thrown;
   } finally {
     if (fd !== undefined) closeSync(fd);
+  }
+}
+
+/** Whether it went well; the log has it where not. */
+async function isDone(work: Promise<void>): Promise<boolean> {
+  try {
+    await work;
+    return true;
+  } catch (thrown) {
+    log.generic.error({ err: thrown }, 'the disk failed: each file of the journal is made durable by itself');
+    return false;
   }
 }
 

@@ -86,11 +86,10 @@ export function readContents(page: Buffer, secret: string): readonly BatchEntry[
 export function* blobsOf(segment: Buffer): Generator<{ readonly uuid: string; readonly bytes: Buffer }> {
   const secret = readSegmentHead(segment);
   if (secret === undefined) return;
-  for (let at = PAGE; at + PAGE <= segment.length; ) {
-    const entries = readContents(segment.subarray(at, at + PAGE), secret);
-    at += PAGE;
-    // A batch that was not written leaves a gap: the next one is looked for page by page.
-    for (const { uuid, size, md5: expected } of entries ?? []) {
+  // Page by page: where a batch was not written an older one may still be, and its blobs have ended where newer batches begin.
+  for (let page = PAGE; page + PAGE <= segment.length; page += PAGE) {
+    let at = page + PAGE;
+    for (const { uuid, size, md5: expected } of readContents(segment.subarray(page, at), secret) ?? []) {
       const bytes = segment.subarray(at, at + size);
       at += padded(size);
       if (bytes.length === size && md5(bytes).toString('hex') === expected) yield { uuid, bytes };

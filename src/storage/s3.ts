@@ -364,6 +364,9 @@ export async function openS3(options: S3Options): Promise<Storage> {
     async free() {
       return Number.MAX_SAFE_INTEGER;
     },
+    async close() {
+      client.destroy();
+    },
   };
 }
 

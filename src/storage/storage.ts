@@ -106,4 +106,6 @@ export interface Storage {
   state(uuid: string): Promise<BlobState>;
   /** Bytes free for new blobs. */
   free(): Promise<number>;
+  /** Ends it, when nobody uses it any more: what is durable stays so, and nothing else than the blobs is left. Repeating it is no error. */
+  close(): Promise<void>;
 }

@@ -236,6 +236,19 @@ export function storageContract(name: string, open: () => Promise<Storage>): voi
       }
     });
 
+    test('closing loses nothing, kept or provisional, and may be repeated', async () => {
+      const storage = await open();
+      const [kept, provisional] = [storage.name(), storage.name()];
+      for (const uuid of [kept, provisional]) await storage.put(uuid, Buffer.from(uuid));
+      await storage.keep(kept);
+      await storage.close();
+      await storage.close();
+      const again = await open();
+      for (const uuid of [kept, provisional]) assert.equal(Buffer.from(await again.read(uuid)).toString(), uuid);
+      assert.ok((await again.provisional()).includes(provisional));
+      await again.close();
+    });
+
     test('free space is known', async () => {
       assert.ok((await (await open()).free()) > 0);
     });

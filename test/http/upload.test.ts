@@ -93,9 +93,24 @@ test('gzip is taken, damaged gzip and other encodings are refused', async () => 
 });
 
 test('a gzip bomb ends at the largest body', async () => {
-  const bomb = gzipSync(Buffer.alloc(64 << 20));
+  const bomb = gzipSync(Buffer.concat([fresh(), Buffer.alloc(64 << 20)]));
   assert.ok(bomb.length < 100_000);
   assert.equal((await post(bomb, { 'content-encoding': 'gzip' })).status, 413);
+});
+
+test('a gzip bomb that is no DICOM file is refused by its beginning', async () => {
+  const open = await serve();
+  const bomb = Buffer.concat(Array.from<Buffer>({ length: 127 }).fill(gzipSync(Buffer.alloc(64 << 20))));
+  const beginning = performance.now();
+  const answer = await fetch(`${open.url}/instances`, {
+    method: 'POST',
+    body: new Uint8Array(bomb),
+    headers: { 'content-encoding': 'gzip' },
+  });
+  await refused(answer, 400, 15);
+  // 8 GB take more than that to inflate, on any machine.
+  assert.ok(performance.now() - beginning < 10_000);
+  await open.close();
 });
 
 test('a ZIP of many answers an array, passing over what is not DICOM', { skip: without('zip') }, async () => {

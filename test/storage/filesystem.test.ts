@@ -5,13 +5,14 @@ import { spawnSync } from 'node:child_process';
 import { randomBytes } from 'node:crypto';
 import { existsSync, mkdirSync, readlinkSync, rmSync, symlinkSync, truncateSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { after, test } from 'node:test';
+import { test } from 'node:test';
 import { IsenError } from '../../src/errors.ts';
 import { openFilesystem } from '../../src/storage/filesystem.ts';
 import { allocatePages } from '../../src/storage/pages.ts';
 import type { Storage } from '../../src/storage/storage.ts';
 import { storageContract } from '../contracts/storage.ts';
 import { temporaryFolder } from '../peer.ts';
+import { mounted } from './mounted.ts';
 
 const root = temporaryFolder();
 storageContract('filesystem', () => openFilesystem({ root, sync: true }));
@@ -48,15 +49,6 @@ test('a blob is never written through a link in its place', async () => {
 });
 
 const MB = 1 << 20;
-
-/** A small file system of its own, or undefined where this process may not mount one. */
-function mounted(...options: readonly string[]): string | undefined {
-  const folder = join(temporaryFolder(), 'mounted');
-  mkdirSync(folder);
-  if (spawnSync('mount', [...options, folder]).status !== 0) return undefined;
-  after(() => spawnSync('umount', [folder]));
-  return folder;
-}
 
 /** A file of 4 MB with an empty ext4 in it, which takes direct writes. */
 function ext4(): string {
@@ -111,6 +103,7 @@ for (const [kind, mount] of FILE_SYSTEMS) {
       const again = storage.name();
       await write(storage, again);
       await storage.remove(again);
+      await storage.close();
     }
   });
 }
@@ -138,6 +131,7 @@ test('a disk that was full when a folder was begun takes blobs when it has room 
   const uuid = storage.name();
   await storage.put(uuid, new Uint8Array([1]));
   assert.equal(await storage.size(uuid), 1);
+  await storage.close();
 });
 
 test('a file system that takes no direct writes gets ordinary ones', async (context) => {

@@ -8,37 +8,17 @@
 
 import { LEVELS } from '../../dicom/levels.ts';
 import { CHANGE_TYPES, type Change, type ChangesRequest } from '../database.ts';
-import { type ChangeRow, changeOf } from '../rows.ts';
+import { type ChangeRow, changeOf, COUNTED } from '../rows.ts';
 import type { Query } from './connection.ts';
 import { hexOf } from './values.ts';
 
 /** What a transaction adds to the counters row. Sizes in bytes. */
-export interface Counters {
-  patients: number;
-  studies: number;
-  series: number;
-  instances: number;
-  disk_size: number;
-  uncompressed_size: number;
-  dicom_disk_size: number;
-  dicom_uncompressed_size: number;
-}
+export type Counters = Record<(typeof COUNTED)[number], number>;
 
 const NEW_INSTANCE = CHANGE_TYPES.indexOf('NewInstance');
 
-const COUNTERS = [
-  'patients',
-  'studies',
-  'series',
-  'instances',
-  'disk_size',
-  'uncompressed_size',
-  'dicom_disk_size',
-  'dicom_uncompressed_size',
-] as const satisfies readonly (keyof Counters)[];
-
 const LOG = `WITH counted AS (
-    UPDATE counters SET ${COUNTERS.map((name, index) => `${name} = ${name} + $${index + 1}`).join(', ')}, seq = seq + $9
+    UPDATE counters SET ${COUNTED.map((name, index) => `${name} = ${name} + $${index + 1}`).join(', ')}, seq = seq + $9
     RETURNING seq
   ), logged AS (
     INSERT INTO changes SELECT counted.seq - $9 + x.number, x.type, x.level, decode(x.id, 'hex'), $10
@@ -61,7 +41,7 @@ export async function logChanges(
 ): Promise<number> {
   const row = await tx.row<{ seq: number }>(
     LOG,
-    ...COUNTERS.map((name) => added[name]),
+    ...COUNTED.map((name) => added[name]),
     changes.length,
     tx.seconds,
     changes.map((change) => CHANGE_TYPES.indexOf(change.type)),

@@ -83,17 +83,17 @@ function migrate(db: Sqlite.Database): void {
 }
 
 /**
- * Makes this process the only one that uses an index, until what it answers is called or the process ends, however it
- * ends. Throws `Database` when another one runs.
+ * Makes this process the only one that uses something, `what`, whose lock is the file at `path`, until what it answers is called or the process
+ * ends, however it ends. Throws `Database` when another one runs.
  */
-export function lockIndex(path: string): () => Promise<void> {
+export function lockFile(path: string, what: string): () => Promise<void> {
   const lock = new Sqlite(path, { timeout: 0 });
   try {
     // A transaction that stays open: the system drops its lock with the process.
     lock.exec('BEGIN EXCLUSIVE');
   } catch (thrown) {
     lock.close();
-    throw new IsenError('Database', `another server uses the index of ${path}: stop it or choose other folders`, {
+    throw new IsenError('Database', `another server uses ${what} of ${path}: stop it or choose other folders`, {
       cause: thrown,
     });
   }

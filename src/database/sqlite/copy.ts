@@ -7,7 +7,7 @@ import { IsenError } from '../../errors.ts';
 import { makeFolder } from '../../folder.ts';
 import { COUNTERS, type IndexRows, type Row, type Table, TABLES, type Totals, type ValueKind } from '../copy.ts';
 import { uuidText } from '../rows.ts';
-import { LIMIT, asDatabaseError, lockIndex, openWriter } from './connection.ts';
+import { LIMIT, asDatabaseError, lockFile, openWriter } from './connection.ts';
 import { uuidBytes } from './rows.ts';
 
 /** Ranks below are positions in a list, those above are moments in microseconds, as PostgreSQL has them. */
@@ -35,7 +35,7 @@ class SqliteRows implements IndexRows {
     if (use === 'source' && !existsSync(join(this.#folder, 'index')))
       throw new IsenError('InexistentFile', `there is no index in ${this.#folder}`);
     makeFolder(this.#folder);
-    this.#unlock = lockIndex(join(this.#folder, 'lock'));
+    this.#unlock = lockFile(join(this.#folder, 'lock'), 'the index');
     this.#db = openWriter(join(this.#folder, 'index'));
     // Rows go and come table by table: what refers to a row finds it again in the end.
     this.#db.pragma('foreign_keys = OFF');
