@@ -239,9 +239,9 @@ export const OPTIONS = {
     ...text(
       'read',
       '',
-      'Name of this server among those that share its storage, which each of them needs; the same after each restart.',
+      'Name of this server among those that share its storage, the same after each restart. Of servers that share a folder each needs one.',
     ),
-    defaultMeaning: 'the name of the machine',
+    defaultMeaning: 'the name of the machine with S3, none with a folder',
   },
   MaximumStorageSize: whole('read', 0, 'Most disk space the attachments may take, in MB. 0 means no limit.'),
   MaximumPatientCount: whole('read', 0, 'Most patients that may be stored. 0 means no limit.'),
