@@ -11,7 +11,7 @@ import { IsenError } from '../errors.ts';
 import { log } from '../log.ts';
 import { recordAttempts } from '../metrics.ts';
 import { asked, asRedisError, type RedisConnection, RedisScript } from '../redis.ts';
-import type { Entry, EntryState, Lease, NewEntry, Position, Queue, Settlement } from './queue.ts';
+import type { Entry, EntryState, Lease, NewEntry, Position, Premise, Queue, Settlement } from './queue.ts';
 
 /** Milliseconds after which what a node has taken is anybody's, unless it renews that. */
 const LOCK = 5000;
@@ -222,7 +222,7 @@ class BullQueue implements Queue {
     return taken;
   }
 
-  async settle(settlements: readonly Settlement[]): Promise<readonly Entry[]> {
+  async settle(settlements: readonly Settlement[], premises: readonly Premise[] = []): Promise<readonly Entry[]> {
     if (settlements.length === 0) return [];
     const list = settlements.map(({ queue, id, state, from, due, priority, reason, value }) => ({
       queue: nameOf(queue),
@@ -234,7 +234,8 @@ class BullQueue implements Queue {
       ...(reason !== undefined && { reason }),
       ...(value !== undefined && { value: jsonOf(value) }),
     }));
-    const args = [this.#redis.prefix, this.#node, Date.now(), JSON.stringify(list)];
+    const believed = premises.map(({ queue, id, value }) => [nameOf(queue), jobIdOf(id), jsonOf(value)]);
+    const args = [this.#redis.prefix, this.#node, Date.now(), JSON.stringify(list), JSON.stringify(believed)];
     const letGo = (done: (state: Settlement['state']) => boolean): void => {
       for (const { queue, id, state } of settlements) if (done(state)) this.#held.get(queue)?.delete(jobIdOf(id));
     };

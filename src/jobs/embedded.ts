@@ -147,7 +147,12 @@ export async function openEmbeddedQueue({ database, commit, capacity }: Embedded
       recordAttempts(queue, taken.length);
       return taken.map(entryOf);
     },
-    async settle(settlements) {
+    async settle(settlements, premises = []) {
+      // Only one process uses these queues, and there who relies on something does so alone.
+      for (const { queue, id, value } of premises) {
+        const [now] = await database.work({ queue, id, limit: 1 });
+        if (now === undefined || now.value !== jsonOf(value)) return [];
+      }
       const settled = await settle(
         settlements.map(({ value, ...others }) => ({
           ...others,

@@ -107,6 +107,7 @@ export class Followings {
 
   async #look(groups: readonly string[]): Promise<void> {
     const settlements: Settlement[] = [];
+    const jobs: Entry[] = [];
     for (const group of groups) {
       const [entry] = await this.#queue.list({ queue: JOBS, id: group, limit: 1 });
       const counts = await this.#queue.count({ group });
@@ -120,10 +121,13 @@ export class Followings {
       }
       const job = await this.#counted(entry, counts, done.length);
       if (job === undefined || (done.length === 0 && isSame(entry, job))) continue;
+      jobs.push(entry);
       settlements.push(...done, { queue: JOBS, id: group, ...job });
       if (done.length === PAGE) this.#moved.add(group);
     }
-    await this.#queue.settle(settlements);
+    const settled = await this.#queue.settle(settlements, jobs);
+    // Redis may have forgotten that this node looks at them alone: what another one has counted meanwhile must not be counted again.
+    if (settled.length === 0 && jobs.length > 0) for (const group of groups) this.#moved.add(group);
   }
 
   /** The removal of some entries that succeeded. */

@@ -64,6 +64,9 @@ export interface Settlement {
   readonly from?: readonly EntryState[];
 }
 
+/** What settling relies on: that an entry still has the value that was read. */
+export type Premise = Pick<Entry, 'queue' | 'id' | 'value'>;
+
 export interface ListRequest {
   readonly queue: string;
   readonly id?: string;
@@ -104,8 +107,11 @@ export interface Queue {
   position(name: string): Promise<string | undefined>;
   /** Takes up to `limit` due entries of one queue: they are `active`, counted as attempted, and nobody else's until settled. */
   take(queue: string, limit: number): Promise<readonly Entry[]>;
-  /** Settles entries durably, all in one step; answers those that applied, as they stand then (a removed one as it was). */
-  settle(settlements: readonly Settlement[]): Promise<readonly Entry[]>;
+  /**
+   * Settles entries durably, all in one step; answers those that applied, as they stand then (a removed one as it was). None does where a
+   * premise is not true any more.
+   */
+  settle(settlements: readonly Settlement[], premises?: readonly Premise[]): Promise<readonly Entry[]>;
   list(request: ListRequest): Promise<readonly Entry[]>;
   count(of?: { readonly queue?: string; readonly group?: string }): Promise<readonly Count[]>;
   /**

@@ -146,6 +146,29 @@ export function queueContract(backend: string, open: OpenQueue): void {
     assert.equal(await queue.position('changes'), '5');
   });
 
+  check('nothing is settled on a premise that is not true any more', async (queue) => {
+    await queue.add([entry('a', { value: { done: 0, at: 1.25 } }), entry('b')]);
+    const settle = async (value: unknown, id = 'a'): Promise<string> =>
+      ids(
+        await queue.settle(
+          [
+            { queue: 'q', id: 'b', state: 'removed' },
+            { queue: 'q', id: 'a', state: 'paused', value: { done: 1 } },
+          ],
+          [
+            { queue: 'q', id: 'b', value: null },
+            { queue: 'q', id, value },
+          ],
+        ),
+      );
+    assert.equal(await settle({ done: 1 }), '');
+    assert.equal(await settle({ done: 0, at: 1.25 }, 'c'), '');
+    assert.equal(ids(await queue.list({ queue: 'q', states: ['waiting'], limit: 9 })), 'a b');
+    assert.equal(await settle({ done: 0, at: 1.25 }), 'b a');
+    assert.equal(await settle({ done: 1 }), '', 'the other one is gone');
+    assert.equal(ids(await queue.list({ queue: 'q', states: ['paused'], limit: 9 })), 'a');
+  });
+
   check(
     'a full queue says so, adds nothing, and leaves the others alone',
     async (queue) => {

@@ -36,7 +36,7 @@ async function openAt(target: RedisTarget, name: string, capacity: number): Prom
     add: (entries, position) => queue.add(entries, position),
     position: (of) => queue.position(of),
     take: (of, limit) => queue.take(of, limit),
-    settle: (settlements) => queue.settle(settlements),
+    settle: (settlements, premises) => queue.settle(settlements, premises),
     list: (request) => queue.list(request),
     count: (of) => queue.count(of),
     wait: (of, signal) => queue.wait(of, signal),

@@ -5,6 +5,7 @@
   ARGV[2]  node
   ARGV[3]  now, milliseconds since the epoch
   ARGV[4]  JSON: [{queue, id, state (or 'removed'), from?: [state…], due?, rank?, reason?, value?}…]; all but `from` are strings
+  ARGV[5]  JSON: [[queue, id, value]…]; nothing is settled unless all of these have these values
 
   Returns the entries that it changed, as they are then; a removed one as it was.
 ]]
@@ -54,6 +55,9 @@ local function settle(settlement)
   settled[#settled + 1] = read(prefix, queue, id)
 end
 
+for _, premise in ipairs(cjson.decode(ARGV[5])) do
+  if redis.call('HGET', keyOf(prefix, premise[1], premise[2]), 'data') ~= premise[3] then return settled end
+end
 for _, settlement in ipairs(cjson.decode(ARGV[4])) do settle(settlement) end
 tell(prefix, ARGV[2], settled)
 return settled
