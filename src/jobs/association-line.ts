@@ -7,7 +7,7 @@ import type { Association } from '../scu/association.ts';
 import { ContextSet, type Kind, transcodingTargets } from '../scu/contexts.ts';
 import type { Dial } from '../scu/dial.ts';
 import type { Modality } from '../scu/modality.ts';
-import { isFinal, type Prepared, StoreSender } from '../scu/send.ts';
+import { isFinal, type Prepared, remarkOf, StoreSender } from '../scu/send.ts';
 import type { Ready } from './feed.ts';
 import { isPassing, type Line, type Outcome, type Target } from './line.ts';
 import type { Order } from './order.ts';
@@ -115,7 +115,7 @@ class AssociationLine implements Line {
       status,
       reason,
       bytes,
-      remark: dimseStatus === undefined ? reason : `status ${dimseStatus.toString(16)}H`,
+      remark: remarkOf(sent),
       ...(error !== undefined && { error }),
       // What the peer was not asked about because of us passes, or says something of the instance.
       final: dimseStatus === undefined ? error !== undefined && !isPassing(error) : isFinal(dimseStatus),

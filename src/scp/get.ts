@@ -9,7 +9,7 @@ import { asIsenError, IsenError } from '../errors.ts';
 import { outgoingOf } from '../jobs/feed.ts';
 import { log } from '../log.ts';
 import { transcodingTargets } from '../scu/contexts.ts';
-import { type Outgoing, type Prepared, StoreSender } from '../scu/send.ts';
+import { type Outgoing, type Prepared, remarkOf, StoreSender } from '../scu/send.ts';
 import { Selection, type SelectionRoom } from './selection.ts';
 import { acceptFor, type Exchange, type Service } from './service.ts';
 import { classesOf, isPlainSyntax } from './statuses.ts';
@@ -57,7 +57,7 @@ async function serveGet(room: GetRoom, exchange: Exchange): Promise<void> {
   const settle = async (): Promise<void> => {
     if (waiting === undefined || cancelled.aborted) return;
     const sent = await sender.send(await waiting.prepared);
-    if (sent.status === 'failure') log.dicom.info({ reason: sent.reason }, 'an instance of a C-GET was not sent');
+    if (sent.status === 'failure') log.dicom.info({ reason: remarkOf(sent) }, 'an instance of a C-GET was not sent');
     await operations.count(waiting.outgoing.sopInstanceUid, sent.status);
   };
   for await (const found of selection.instances()) {

@@ -16,7 +16,7 @@ import type { Association } from '../scu/association.ts';
 import { ContextSet, transcodingTargets } from '../scu/contexts.ts';
 import type { Dial } from '../scu/dial.ts';
 import type { Modalities, Modality } from '../scu/modality.ts';
-import { type MoveOriginator, type Outgoing, type Prepared, type Sent, StoreSender } from '../scu/send.ts';
+import { type MoveOriginator, type Outgoing, type Prepared, remarkOf, type Sent, StoreSender } from '../scu/send.ts';
 import { isSameAet } from './peer.ts';
 import { Selection, type SelectionRoom } from './selection.ts';
 import { acceptFor, type Exchange, type Service } from './service.ts';
@@ -136,7 +136,7 @@ class Delivery {
       if (waiting === undefined || cancelled.aborted) return;
       const { outgoing, prepared } = waiting;
       const sent = await this.#deliver(outgoing, prepared);
-      if (sent.status === 'failure') log.dicom.info({ reason: sent.reason }, 'an instance of a C-MOVE was not sent');
+      if (sent.status === 'failure') log.dicom.info({ reason: remarkOf(sent) }, 'an instance of a C-MOVE was not sent');
       await this.#operations.count(outgoing.sopInstanceUid, sent.status);
     };
     try {

@@ -44,6 +44,10 @@ export interface Sent {
   readonly bytes: number;
 }
 
+/** What may be logged of what became of an instance: what the peer wrote may name a patient. */
+export const remarkOf = ({ dimseStatus, reason }: Pick<Sent, 'dimseStatus' | 'reason'>): string =>
+  dimseStatus === undefined ? reason : `status ${dimseStatus.toString(16)}H`;
+
 /** An instance with its first bytes in memory, for the association that prepared it. */
 export interface Prepared {
   readonly outgoing: Outgoing;
