@@ -16,6 +16,8 @@ const PATIENCE = 20_000;
 /** A server of a suite. */
 export interface RedisServer {
   readonly target: RedisTarget;
+  /** Of its data. */
+  readonly folder: string;
   /** Ends it as a crash would: up to a second of what was written is lost. */
   kill(): Promise<void>;
   /** Stops it where it is, as a partition of the network would; {@link resume} lets it go on. */
@@ -55,6 +57,7 @@ export async function startRedis(more: readonly string[] = []): Promise<RedisSer
   });
   await start();
   return {
+    folder,
     target: { url: `redis://127.0.0.1:${port}`, prefix: '{isen}' },
     start,
     kill: () => end('SIGKILL'),

@@ -11,6 +11,7 @@ import { IsenError } from '../errors.ts';
 import { log } from '../log.ts';
 import { recordAttempts } from '../metrics.ts';
 import { asked, asRedisError, type RedisConnection, RedisScript } from '../redis.ts';
+import { mend } from './mending.ts';
 import type { Entry, EntryState, Lease, NewEntry, Position, Premise, Queue, Settlement } from './queue.ts';
 
 /** Milliseconds after which what a node has taken is anybody's, unless it renews that. */
@@ -34,6 +35,7 @@ const READY = operation('ready');
 const TAKEN = operation('taken');
 const SETTLE = operation('settle');
 const RECLAIM = operation('reclaim');
+const MEND = operation('mend');
 const LIST = operation('list');
 const COUNT = operation('count');
 const POSITIONS = operation('positions');
@@ -132,6 +134,25 @@ class BullQueue implements Queue {
   #beating: Promise<void> = Promise.resolve();
   readonly #beat: NodeJS.Timeout;
   #closed = false;
+  #mending: Promise<void> = Promise.resolve();
+  readonly #began = (): void => {
+    this.#mending = this.#mending
+      .then(() =>
+        mend({
+          queue: this,
+          run: async (queue, state, after, many) => {
+            const args = [this.#redis.prefix, this.#node, Date.now(), nameOf(queue), state, after, many];
+            const reply = await MEND.run(this.#redis.client, [this.#redis.prefix], args);
+            const [last, rows] = reply as readonly [string, unknown];
+            const mended = entriesOf(rows);
+            this.#announce(mended);
+            return { last, mended: mended.length };
+          },
+          ended: () => this.#closed,
+        }),
+      )
+      .catch((thrown: unknown) => log.jobs.debug({ err: thrown }, 'the queues are mended when Redis answers again'));
+  };
 
   constructor({ redis, capacity }: BullQueueOptions, listening: RedisConnection) {
     this.#redis = redis;
@@ -158,6 +179,14 @@ class BullQueue implements Queue {
       this.listen().catch(() => {});
       this.#wakeAll();
     });
+  }
+
+  /** Hears of Redis; mends what it left. */
+  async open(): Promise<void> {
+    await this.listen();
+    // Of a Redis Cluster one node begins again.
+    for (const event of ['ready', '+node']) this.#redis.client.on(event, this.#began);
+    this.#began();
   }
 
   async listen(): Promise<void> {
@@ -348,7 +377,9 @@ class BullQueue implements Queue {
   async close(): Promise<void> {
     if (this.#closed) return;
     this.#closed = true;
+    for (const event of ['ready', '+node']) this.#redis.client.off(event, this.#began);
     clearInterval(this.#beat);
+    await this.#mending;
     await this.#beating;
     this.#listeners.clear();
     for (const queue of this.#waiting.keys()) this.#wake(queue);
@@ -481,7 +512,7 @@ export async function openBullQueue(options: BullQueueOptions): Promise<Queue> {
   const listening = await options.redis.another();
   const queue = new BullQueue(options, listening);
   try {
-    await queue.listen();
+    await queue.open();
     return queue;
   } catch (thrown) {
     await queue.close();

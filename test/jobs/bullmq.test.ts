@@ -3,6 +3,8 @@
 import assert from 'node:assert/strict';
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
+import { appendFileSync } from 'node:fs';
+import { join } from 'node:path';
 import { after, before, test } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
@@ -208,6 +210,73 @@ test('bullmq: a Redis that dies fails calls at once, and keeps what it acknowled
   }
   assert.equal(ids.size, acknowledged);
   assert.ok(acknowledged > 100);
+  await queue.close();
+  await redis.close();
+  await own.stop();
+});
+
+test('bullmq: what a Redis tears apart that was cut off in a transaction is found again', {
+  skip,
+  timeout: 60_000,
+}, async () => {
+  const own = await startRedis();
+  const prefix = '{torn}';
+  const redis = await connectRedis({ ...own.target, prefix });
+  const queue = await openBullQueue({ redis, capacity: 1000 });
+  const key = (name: string): string => `${prefix}:q:${name}`;
+  /** What can be taken, as soon as it is all of it. */
+  const taken = async (all: string): Promise<string> => {
+    const ids = new Set<string>();
+    const there = (): string => [...ids].sort().join(' ');
+    for (const end = Date.now() + 20_000; Date.now() < end && there() !== all; await sleep(50))
+      for (const { id } of await queue.take('q', 10).catch(() => [])) ids.add(id);
+    return there();
+  };
+  await queue.add(['a', 'b', 'c', 'd', 'e', 'f'].map((id) => entry(id)));
+  await queue.settle([
+    { queue: 'q', id: 'd', state: 'retrying', due: Date.now() + 1500 },
+    { queue: 'q', id: 'e', state: 'failed' },
+  ]);
+  // The first is popped, and the rest of the transaction does not reach the disk: what Redis makes of it the start after the next shows.
+  await own.kill();
+  const popped = [
+    '*1',
+    '$5',
+    'MULTI',
+    '*2',
+    '$7',
+    'ZPOPMIN',
+    `$${key('prioritized').length}`,
+    key('prioritized'),
+    '*3',
+    '$5',
+    'LPUS',
+  ];
+  appendFileSync(join(own.folder, 'appendonlydir', 'appendonly.aof.1.incr.aof'), popped.join('\r\n'));
+  await own.start();
+  const end = Date.now() + 20_000;
+  while (!(await queue.add([entry('g')]).catch(() => false))) {
+    assert.ok(Date.now() < end, 'Redis does not come back');
+    await sleep(50);
+  }
+  await own.kill();
+  await own.start();
+  assert.equal(await taken('a b c d f g'), 'a b c d f g');
+
+  // The same by hand, of what else may be torn apart.
+  const { client } = redis;
+  await queue.settle(['a', 'b', 'c'].map((id) => ({ queue: 'q', id, state: 'waiting' })));
+  await queue.settle([{ queue: 'q', id: 'd', state: 'retrying', due: Date.now() + 1000 }]);
+  await client.zrem(key('prioritized'), '-a');
+  await client.zrem(key('delayed'), '-d');
+  await client.lrem(key('active'), 0, '-g');
+  await client.hset(key('-b'), 'state', 'failed');
+  await client.zadd(key('by:waiting'), 99, '-nobody');
+  await own.kill();
+  await own.start();
+  assert.equal(await taken('a c d g'), 'a c d g');
+  const states = (await queue.count({ queue: 'q' })).map(({ state, count }) => `${state} ${count}`);
+  assert.deepEqual(states, ['active 5', 'failed 2']);
   await queue.close();
   await redis.close();
   await own.stop();

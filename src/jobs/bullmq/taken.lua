@@ -18,6 +18,9 @@ for at = 4, #ARGV do
     -- Left of an addition that did not come to its end.
     withdraw(prefix, queue, id)
     redis.call('DEL', key)
+  elseif row[1] == 'failed' or row[1] == 'done' or row[1] == 'paused' then
+    -- Left where it was to be taken from, by a Redis that was cut off in the middle of a transaction.
+    withdraw(prefix, queue, id)
   elseif redis.call('GET', key .. ':lock') == ARGV[3] then
     redis.call('HSET', key, 'state', 'active')
     redis.call('HINCRBY', key, 'attempts', 1)
