@@ -18,25 +18,36 @@ export interface Sent {
   readonly share: number;
 }
 
+/** What a server answered. */
+export interface Answered {
+  readonly status: number;
+  /** '' where it was not to be gathered. */
+  readonly body: string;
+}
+
 /** One client: sends a request, waits for the whole answer, then the next. */
-class Client {
+export class Client {
   readonly #socket: Socket;
   /** Of the answer: its head, as long as that is not whole; afterwards the bytes that its body lacks. */
   #head = '';
   #status = 0;
   #lacking = 0;
   #chunked = false;
-  #answered: ((status: number) => void) | undefined;
+  #body: Buffer[] = [];
+  #answered: ((answer: Answered) => void) | undefined;
   #failed: ((error: Error) => void) | undefined;
+  readonly #gathers: boolean;
 
-  constructor(port: number) {
+  /** `gathers`: whether bodies are wanted (with a Content-Length), as text; pictures would take the sender longer than the servers. */
+  constructor(port: number, gathers = false) {
+    this.#gathers = gathers;
     this.#socket = connect({ host: '127.0.0.1', port, noDelay: true });
     this.#socket.on('data', (bytes: Buffer) => this.#read(bytes));
     this.#socket.on('error', (error) => this.#failed?.(error));
     this.#socket.on('close', () => this.#failed?.(new Error('the server closed the connection')));
   }
 
-  request(parts: readonly (string | Uint8Array)[]): Promise<number> {
+  request(parts: readonly (string | Uint8Array)[]): Promise<Answered> {
     return new Promise((resolve, reject) => {
       this.#answered = resolve;
       this.#failed = reject;
@@ -51,7 +62,6 @@ class Client {
     this.#socket.destroy();
   }
 
-  /** Counts bodies instead of gathering them: pictures would take the sender longer than the servers. */
   #read(bytes: Buffer): void {
     let body = bytes;
     if (this.#status === 0) {
@@ -66,12 +76,14 @@ class Client {
       body = bytes.subarray(end - before);
     }
     this.#lacking -= body.length;
+    if (this.#gathers) this.#body.push(body);
     const complete = this.#chunked ? bytes.subarray(-5).toString('latin1') === '0\r\n\r\n' : this.#lacking <= 0;
     if (!complete) return;
-    const status = this.#status;
+    const answer = { status: this.#status, body: Buffer.concat(this.#body).toString('utf8') };
     this.#status = 0;
     this.#head = '';
-    this.#answered?.(status);
+    this.#body = [];
+    this.#answered?.(answer);
   }
 }
 
@@ -93,7 +105,7 @@ async function run(
       while (next < count) {
         const index = next++;
         const sent = performance.now();
-        if ((await client.request(parts(index))) !== 200) failures += 1;
+        if ((await client.request(parts(index))).status !== 200) failures += 1;
         latencies.push(performance.now() - sent);
       }
       client.end();

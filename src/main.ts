@@ -207,7 +207,12 @@ export async function start({ config: configured, onEnding = () => {} }: StartOp
       apply: ingest.apply,
     });
     closers.push(() => webhooks.close());
-    const modifier = createModifier({ database, storage });
+    const modifier = createModifier({
+      database,
+      storage,
+      hash: configured.StoreMD5ForAttachments,
+      mainTags: extra,
+    });
     closers.push(() => modifier.close());
     const stores = await openStores({
       config,

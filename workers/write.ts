@@ -9,8 +9,7 @@ import { Writer } from '../src/database/sqlite/writer.ts';
 let writer: Writer | undefined;
 
 function open(): Writer {
-  const { path, limits } = Piscina.workerData as WriterData;
-  writer ??= new Writer(path, limits);
+  writer ??= new Writer(Piscina.workerData as WriterData);
   return writer;
 }
 

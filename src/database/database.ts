@@ -536,7 +536,7 @@ export interface Database {
   readonly shared: boolean;
   /**
    * A number that is another one once anything was committed: what was read before and after two equal ones is the same.
-   * Undefined where knowing it costs as much as reading.
+   * Undefined where knowing it costs as much as reading, and while something is being committed.
    */
   version(): number | undefined;
   /** Every label in use, sorted. */

@@ -7,6 +7,7 @@ import { asIsenError, IsenError } from '../errors.ts';
 import { createPool, type Pool } from '../pool.ts';
 import type { Committed, Database, DatabaseLimits, Operation } from './database.ts';
 import { DICOM_ATTACHMENT } from './database.ts';
+import { countOf, newCommits } from './sqlite/commits.ts';
 import { readExports } from './sqlite/exports.ts';
 import { Reader } from './sqlite/reader.ts';
 import { encodeOperations, type WriterData, type WriteTask } from './sqlite/task.ts';
@@ -27,6 +28,7 @@ export interface SqliteOptions {
 
 /** Opens (creating or migrating) the index. Throws `IncompatibleDatabaseVersion` when a newer program wrote it. */
 export async function openSqlite({ path, limits }: SqliteOptions): Promise<Database> {
+  const commits = newCommits();
   // A thread that dies rejects its task; the pool starts another, which opens the file again.
   const thread = (): Pool<WriteTask, Committed | undefined> =>
     createPool({
@@ -34,7 +36,7 @@ export async function openSqlite({ path, limits }: SqliteOptions): Promise<Datab
       threads: 1,
       queue: WAITING_COMMITS,
       deadline: DEADLINE,
-      workerData: { path, limits } satisfies WriterData,
+      workerData: { path, limits, commits } satisfies WriterData,
     });
   const writer = thread();
   const checkpointer = thread();
@@ -99,7 +101,7 @@ export async function openSqlite({ path, limits }: SqliteOptions): Promise<Datab
     workCounts: async (of) => work.counts(of),
     nextWork: async (queue) => work.next(queue),
     exports: async (request) => readExports(reader, request),
-    version: () => reader.version(),
+    version: () => countOf(commits),
     labels: async () => reader.labels(),
     removals: async (limit) => reader.removals(limit),
     attached: async (uuids) => reader.attached(uuids),

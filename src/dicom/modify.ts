@@ -15,7 +15,7 @@ import { STORAGE_CLASSES } from './storage-classes.ts';
 import { EXPLICIT_LITTLE_ENDIAN, transferSyntax } from './transfer-syntaxes.ts';
 import type { UidMap } from './uid-map.ts';
 import { textOf } from './value.ts';
-import { type Encoding, type NewElement, rawElements, writeFile } from './write.ts';
+import { type Encoding, type NewElement, type NewFile, rawElements, writeFile } from './write.ts';
 import { vrRow } from './vr.ts';
 
 /** What is asked for one element, or one in each item of a sequence. */
@@ -77,10 +77,10 @@ export function modifyDataSet(dataSet: DataSet, modification: Modification, uids
 }
 
 /**
- * The bytes of a file, changed, in its own transfer syntax.
+ * The bytes of a file, changed, in its own transfer syntax; in `memory` where that is given and large enough.
  * @throws {IsenError} what {@link elementOf} and the writer throw.
  */
-export function modifyFile(file: DicomFile, modification: Modification, uids: UidMap): Buffer {
+export function modifyFile(file: DicomFile, modification: Modification, uids: UidMap, memory?: Uint8Array): Buffer {
   const syntax = transferSyntax(file.transferSyntax);
   // A private transfer syntax is explicit VR little endian but for its pixels (PS3.5 §A.4).
   const { littleEndian, explicit, deflated } = syntax ?? { littleEndian: true, explicit: true, deflated: false };
@@ -92,14 +92,15 @@ export function modifyFile(file: DicomFile, modification: Modification, uids: Ui
     const old = file.dataSet.elements.get(tag);
     return old === undefined ? '' : textOf(file.dataSet, old).trim();
   };
-  return writeFile({
+  const written: NewFile = {
     transferSyntax: { uid: file.transferSyntax || EXPLICIT_LITTLE_ENDIAN, littleEndian, explicit, deflated },
     sopClassUid: uid('0008,0016'),
     sopInstanceUid: uid('0008,0018'),
     dataSet,
     // It may name machines and hold private information, which the profile has no use for (PS3.15 §E.1.1).
     meta: modification.profile === undefined ? rawElements(file.meta, { littleEndian: true, explicit: true }) : [],
-  });
+  };
+  return writeFile(written, memory);
 }
 
 function asciiOf(value: unknown): string {

@@ -72,10 +72,10 @@ export function writeDataSet(elements: readonly NewElement[], encoding: Encoding
 
 /**
  * The bytes of a DICOM file: preamble, prefix, File Meta Information with its group length (PS3.10 §7.1), data set
- * (deflated where the syntax says so, padded to an even length, PS3.5 §A.5).
+ * (deflated where the syntax says so, padded to an even length, PS3.5 §A.5). In `memory` where that is given and large enough.
  * @throws {IsenError} ParameterOutOfRange as {@link writeDataSet}.
  */
-export function writeFile(file: NewFile): Buffer {
+export function writeFile(file: NewFile, memory?: Uint8Array): Buffer {
   const made: NewElement[] = [
     { tag: '0002,0001', vr: 'OB', value: Uint8Array.of(0, 1) },
     { tag: '0002,0002', vr: 'UI', value: file.sopClassUid },
@@ -88,13 +88,28 @@ export function writeFile(file: NewFile): Buffer {
   const meta = writeDataSet([...made, ...(file.meta ?? []).filter((element) => !own.has(element.tag))], META);
   const groupLength = writeDataSet([{ tag: '0002,0000', vr: 'UL', value: [meta.length] }], META);
   const head = [PREAMBLE, groupLength, meta];
+  const chunks: Uint8Array[] = head;
+  let size = PREAMBLE.length + groupLength.length + meta.length;
   if (file.transferSyntax.deflated) {
     const deflated = deflateRawSync(writeDataSet(file.dataSet, file.transferSyntax));
-    return Buffer.concat([...head, deflated, Buffer.alloc(deflated.length % 2)]);
+    const padding = Buffer.alloc(deflated.length % 2);
+    chunks.push(deflated, padding);
+    size += deflated.length + padding.length;
+  } else size += encodeElements(file.dataSet, file.transferSyntax, chunks);
+  return joined(chunks, size, memory);
+}
+
+/** The chunks one after another, `size` bytes in all. */
+function joined(chunks: readonly Uint8Array[], size: number, memory: Uint8Array | undefined): Buffer {
+  if (memory === undefined || memory.length < size) return Buffer.concat(chunks, size);
+  const bytes = Buffer.from(memory.buffer, memory.byteOffset, size);
+  let at = 0;
+  for (const chunk of chunks) {
+    // By memcpy: `set` goes byte by byte from shared memory to shared memory that is aligned otherwise.
+    if (chunk.length > 0) bytes.fill(chunk, at, at + chunk.length);
+    at += chunk.length;
   }
-  const chunks: Uint8Array[] = head;
-  const size = PREAMBLE.length + groupLength.length + meta.length;
-  return Buffer.concat(chunks, size + encodeElements(file.dataSet, file.transferSyntax, chunks));
+  return bytes;
 }
 
 /**

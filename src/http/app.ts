@@ -41,8 +41,8 @@ import { addQueues } from './queues.ts';
 import { addQueries } from './queries.ts';
 import { addQuerying } from './querying.ts';
 import { addRetrievals } from './retrievals.ts';
-import { addResources } from './resources.ts';
-import { createRoutes, type Routes } from './routes.ts';
+import { addResources, PUBLIC_ID } from './resources.ts';
+import { createRoutes, lookingAgain, type Routes } from './routes.ts';
 import { addRouting } from './routing.ts';
 import { ResourceId } from './schemas.ts';
 import { createServer, type HttpServer } from './server.ts';
@@ -64,7 +64,7 @@ import { addWebhooks } from './webhooks.ts';
 const UPLOAD = '/instances';
 
 /** URLs of answers that may be kept: a resource, or something of it. */
-const KEPT_ROUTE = /^\/(patients|studies|series|instances)\/[^/?]+(\/[^?]+)?(?:\?|$)/;
+const KEPT_ROUTE = /^\/(patients|studies|series|instances)\/([^/?]+)(\/[^?]+)?(\?|$)/;
 
 /** Every route over `services`; live streams end when `ended` aborts. */
 export function allRoutes(services: Services, sessions: Sessions, ended: AbortSignal): Routes {
@@ -193,7 +193,7 @@ export async function createHttp(services: Services): Promise<HttpServer> {
   const { config } = services;
   const ended = new AbortController();
   const sessions = createSessions(config, services.database, (operation) => services.ingest.apply(operation));
-  const { app, kept } = allRoutes(services, sessions, ended.signal);
+  const { app, kept, plain } = allRoutes(services, sessions, ended.signal);
   // HTTP/1.0 has requests without a Host.
   const browse = getRequestListener(app.fetch, { hostname: 'localhost' });
   const ui = createInterface();
@@ -232,16 +232,29 @@ export async function createHttp(services: Services): Promise<HttpServer> {
     recordRequest(UPLOAD, 'POST', status, (performance.now() - started) / 1000);
   };
 
-  /** The shortest way for an answer that is kept: whether there was one. */
-  const answerKept = (request: IncomingMessage, response: ServerResponse): boolean => {
+  /** The shortest way for an answer that is kept, or may be: whether there was one. */
+  const answerKept = async (request: IncomingMessage, response: ServerResponse): Promise<boolean> => {
     if (request.method !== 'GET' || config.HttpCompressionEnabled) return false;
-    const route = KEPT_ROUTE.exec(request.url ?? '');
-    const body = route && kept.known(request.url ?? '');
-    if (!route || body === undefined || body === null) return false;
+    const url = request.url ?? '';
+    const [, level, id = '', rest = '', query] = KEPT_ROUTE.exec(url) ?? [];
+    if (level === undefined) return false;
     const started = performance.now();
+    const record = (status: number): void =>
+      recordRequest(`/${level}/{id}${rest}`, 'GET', status, (performance.now() - started) / 1000);
+    let body = kept.known(url);
+    const make = query === '' && PUBLIC_ID.test(id) ? plain.get(`/${level}/{id}${rest}`) : undefined;
+    if (body === undefined && make !== undefined) {
+      try {
+        body = await kept.of(url, () => lookingAgain(() => make(id)));
+      } catch (thrown) {
+        record(asIsenError(thrown).http);
+        throw thrown;
+      }
+    }
+    if (body === undefined) return false;
     response.writeHead(200, { 'Content-Type': JSON_TYPE, 'Content-Length': Buffer.byteLength(body) });
     response.end(body);
-    recordRequest(`/${route[1]}/{id}${route[2] ?? ''}`, 'GET', 200, (performance.now() - started) / 1000);
+    record(200);
     return true;
   };
 
@@ -262,7 +275,7 @@ export async function createHttp(services: Services): Promise<HttpServer> {
       }
       request.url = tidyUrl(request.url ?? '/');
       if (request.method === 'POST' && request.url === UPLOAD) await receive(request, response);
-      else if (!answerKept(request, response)) await browse(request, response);
+      else if (!(await answerKept(request, response))) await browse(request, response);
     } catch (thrown) {
       fail(request, response, thrown);
     }

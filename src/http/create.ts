@@ -29,6 +29,9 @@ import { answerOf } from './upload.ts';
 /** Bytes of a body: it may hold many pictures. */
 const LARGEST_BODY = 64 << 20;
 
+/** Values in it: some more for each picture of a long series, and no file has as many elements. */
+const MOST_VALUES = 50_000;
+
 /** Bodies that are in memory together, and what becomes of them. */
 const bodies = new Budget(256 << 20);
 
@@ -199,7 +202,7 @@ export function addCreate(routes: Routes): void {
   const create = async (context: Context<Environment>): Promise<Response> => {
     let body: unknown;
     try {
-      body = parseJson(await bodyText(context, LARGEST_BODY));
+      body = parseJson(await bodyText(context, LARGEST_BODY), MOST_VALUES);
     } catch (thrown) {
       throw thrown instanceof IsenError ? thrown : new IsenError('BadRequest', undefined, { cause: thrown });
     }

@@ -3,6 +3,7 @@
 import { z } from '@hono/zod-openapi';
 import type { Context } from 'hono';
 import { DICOM_ATTACHMENT, type Found } from '../database/database.ts';
+import type { TagsFormat } from '../dicom/json.ts';
 import { IsenError } from '../errors.ts';
 import { receivedAt, type StoredFile } from '../ingest/header.ts';
 import { negotiate } from './accept.ts';
@@ -31,9 +32,11 @@ const fileFor = (services: Services, context: Context<Environment>): Promise<Sto
   fileOf(services, context.req.param('id') ?? '');
 
 function addTags(routes: Routes): void {
-  const { services, kept } = routes;
+  const { services, kept, plain } = routes;
   const tag = 'Instances';
   const answers = { 200: { description: 'The data set', type: 'application/json', schema: Dataset } };
+  const tagsOf = async (id: string, format: TagsFormat, ignored = ignoredLength(undefined)): Promise<string> =>
+    services.headers.tags(await fileOf(services, id), { format, ignoreLength: ignored });
   routes.add(
     {
       method: 'get',
@@ -44,11 +47,13 @@ function addTags(routes: Routes): void {
       answers,
     },
     async (context, query) => {
-      const request = { format: formatOf(query, 'Full'), ignoreLength: ignoredLength(query['ignore-length']) };
-      const tags = async (): Promise<string> => services.headers.tags(await fileFor(services, context), request);
+      const format = formatOf(query, 'Full');
+      const ignored = ignoredLength(query['ignore-length']);
+      const tags = (): Promise<string> => tagsOf(context.req.param('id') ?? '', format, ignored);
       return jsonOf(await kept.of(keyOf(context.req.url), tags));
     },
   );
+  plain.set('/instances/{id}/tags', (id) => tagsOf(id, 'Full'));
   routes.add(
     {
       method: 'get',
@@ -59,11 +64,12 @@ function addTags(routes: Routes): void {
       answers,
     },
     async (context, query) => {
-      const request = { format: 'Simplify', ignoreLength: ignoredLength(query['ignore-length']) } as const;
-      const tags = async (): Promise<string> => services.headers.tags(await fileFor(services, context), request);
+      const ignored = ignoredLength(query['ignore-length']);
+      const tags = (): Promise<string> => tagsOf(context.req.param('id') ?? '', 'Simplify', ignored);
       return jsonOf(await kept.of(keyOf(context.req.url), tags));
     },
   );
+  plain.set('/instances/{id}/simplified-tags', (id) => tagsOf(id, 'Simplify'));
   routes.add(
     {
       method: 'get',

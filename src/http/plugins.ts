@@ -3,7 +3,7 @@
 import { z } from '@hono/zod-openapi';
 import type { Config } from '../config.ts';
 import { empty, json, text } from './answers.ts';
-import type { Routes } from './routes.ts';
+import { flag, type Routes } from './routes.ts';
 
 /** What is a plugin of the reference server and built in here: whether it is in use, and what it is. */
 const BUILT_IN: Readonly<Record<string, { readonly used: (config: Config) => boolean; readonly description: string }>> =
@@ -22,6 +22,13 @@ const BUILT_IN: Readonly<Record<string, { readonly used: (config: Config) => boo
     },
   };
 
+const Plugin = z.object({
+  Description: z.string(),
+  ExtendsOrthancExplorer: z.boolean(),
+  ID: z.string(),
+  Version: z.string(),
+});
+
 /** Scripts that plugins add to the reference's web interface: none. */
 const EXPLORER = '// Nothing is added to the web interface\n';
 
@@ -29,16 +36,30 @@ const EXPLORER = '// Nothing is added to the web interface\n';
 export function addPlugins(routes: Routes): void {
   const { config, version } = routes.services;
   const tag = 'System';
-  const used = Object.entries(BUILT_IN).filter(([, { used }]) => used(config));
+  const used = Object.entries(BUILT_IN)
+    .filter(([, { used }]) => used(config))
+    .map(([ID, { description: Description }]) => ({
+      Description,
+      ExtendsOrthancExplorer: false,
+      ID,
+      Version: version,
+    }));
   routes.add(
     {
       method: 'get',
       path: '/plugins',
       tag,
       summary: 'What plugins of the reference server do and is built in here, as far as it is in use',
-      answers: { 200: { description: 'Their names', type: 'application/json', schema: z.array(z.string()) } },
+      query: { expand: flag() },
+      answers: {
+        200: {
+          description: 'Their names, or what they are',
+          type: 'application/json',
+          schema: z.array(z.union([z.string(), Plugin])),
+        },
+      },
     },
-    () => json(['explorer.js', ...used.map(([name]) => name)].sort()),
+    (_, { expand }) => json(expand ? used : ['explorer.js', ...used.map(({ ID }) => ID)].sort()),
   );
   routes.add(
     {
@@ -60,16 +81,14 @@ export function addPlugins(routes: Routes): void {
         200: {
           description: 'Name and description',
           type: 'application/json',
-          schema: z.object({ ID: z.string(), Description: z.string(), Version: z.string() }),
+          schema: Plugin,
         },
         404: { description: 'There is no such plugin' },
       },
     },
     (context) => {
-      const id = context.req.param('id') ?? '';
-      const found = used.find(([name]) => name === id);
-      if (found === undefined) return empty(404);
-      return json({ Description: found[1].description, ID: id, Version: version });
+      const found = used.find(({ ID }) => ID === context.req.param('id'));
+      return found === undefined ? empty(404) : json(found);
     },
   );
 }

@@ -6,7 +6,7 @@ import type { TagsFormat } from '../dicom/json.ts';
 import { LEVEL, LEVELS, type Level } from '../dicom/levels.ts';
 import { IsenError } from '../errors.ts';
 import { empty, json, jsonOf, jsonText, keyOf } from './answers.ts';
-import { expand, expansionRequest, requestedTags } from './expansion.ts';
+import { expand, expansionRequest, requestedTags, type RequestedTags } from './expansion.ts';
 import { arrayText, mapOrdered, streamText } from './lists.ts';
 import { flag, type Routes, Text } from './routes.ts';
 import { formatOf, formatQuery, Reference, Resource, ResourceId } from './schemas.ts';
@@ -25,7 +25,7 @@ const EXPANDED_PAGE = 200;
 const ORDERED_PAGE = 100_000;
 
 /** Public ids are five groups of eight hex digits: anything else is unknown without asking the index. */
-const PUBLIC_ID = /^[0-9a-f]{8}(-[0-9a-f]{8}){4}$/;
+export const PUBLIC_ID = /^[0-9a-f]{8}(-[0-9a-f]{8}){4}$/;
 
 /** Throws UnknownResource for what cannot be a public id. */
 export function checkId(id: string): string {
@@ -191,12 +191,18 @@ function pageOf(
 }
 
 function addLevel(routes: Routes, level: Level): void {
-  const { services, kept } = routes;
+  const { services, kept, plain } = routes;
   const { path } = LEVEL[level];
   const one = `/${path}/{id}`;
   const tag = path[0]?.toUpperCase() + path.slice(1);
   const expanded = { 'requested-tags': requested, ...formatQuery };
   const schema = Resource[level];
+  const shown = async (id: string, format: TagsFormat, requested?: RequestedTags): Promise<string | undefined> => {
+    const [found] = PUBLIC_ID.test(id)
+      ? await services.database.find({ level, id, ...expansionRequest(level, requested) })
+      : [];
+    return found && jsonText(await expand(services, found, format, requested));
+  };
 
   routes.add(
     {
@@ -230,17 +236,13 @@ function addLevel(routes: Routes, level: Level): void {
       },
     },
     async (context, query) => {
-      const answer = await kept.of(keyOf(context.req.url), async () => {
-        const id = context.req.param('id') ?? '';
-        const requested = requestedTags(query['requested-tags'], level);
-        const [found] = PUBLIC_ID.test(id)
-          ? await services.database.find({ level, id, ...expansionRequest(level, requested) })
-          : [];
-        return found && jsonText(await expand(services, found, formatOf(query, 'Simplify'), requested));
-      });
+      const id = context.req.param('id') ?? '';
+      const requested = requestedTags(query['requested-tags'], level);
+      const answer = await kept.of(keyOf(context.req.url), () => shown(id, formatOf(query, 'Simplify'), requested));
       return answer === undefined ? empty(404) : jsonOf(answer);
     },
   );
+  plain.set(one, (id) => shown(id, 'Simplify'));
 
   routes.add(
     {

@@ -65,6 +65,11 @@ export interface Routes {
   readonly kept: KeptAnswers;
   /** Registers a route: served, documented and listed for `Allow`. */
   add<const Query extends QueryShape = Record<never, never>>(route: Route<Query>, handler: Handler<Query>): void;
+  /**
+   * What registered routes answer to a plain GET, without a query, by their path (`/studies/{id}`): for the shortest way there is to such
+   * an answer. JSON text that may be kept, of the resource of a public id; undefined where there is none, and the route is to answer.
+   */
+  readonly plain: Map<string, (id: string) => Promise<string | undefined>>;
   /** Methods that exist at a path, in Orthanc's order; empty for an unknown path. */
   methodsAt(path: string): readonly string[];
   /** Every registered `METHOD path`. */
@@ -151,6 +156,7 @@ export function createRoutes(services: Services): Routes {
     services,
     app,
     kept: keepAnswers(services.database),
+    plain: new Map(),
     registered,
     add(route, handler) {
       const shape = route.query ?? {};

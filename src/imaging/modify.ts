@@ -4,6 +4,7 @@ import { createHash } from 'node:crypto';
 import { type Body, levelsMapped, parseAnonymization, parseModification, type Request } from '../dicom/modification.ts';
 import { LEVEL, type Level } from '../dicom/levels.ts';
 import { modifyFile, REFERENCES } from '../dicom/modify.ts';
+import { type Parsed, parse } from '../dicom/parsing.ts';
 import { type DicomFile, readFile } from '../dicom/read.ts';
 import { derivedId, type MappedLevel, UidMap, uidKey } from '../dicom/uid-map.ts';
 import { textOf } from '../dicom/value.ts';
@@ -20,7 +21,7 @@ export interface Asked {
 }
 
 export interface ModifyTask extends Asked {
-  /** The whole file. */
+  /** The whole file. Shared memory is read in place. */
   readonly bytes: Uint8Array;
   /** Lower-case hex that the bytes must have; '' where it is not known. */
   readonly md5: string;
@@ -33,7 +34,12 @@ export interface ModifyTask extends Asked {
    * when it is changed, too.
    */
   readonly alike?: boolean;
+  /** Where the changed file is to be, if there is room for it, parsed like a received one; `hash` as in dicom/parsing. */
+  readonly into?: { readonly memory: Uint8Array; readonly hash: boolean };
 }
+
+/** A changed file: in memory of its own, or so many bytes of what was given. */
+export type Modified = { readonly bytes: Uint8Array<ArrayBuffer> } | { readonly size: number; readonly parsed: Parsed };
 
 /** Reads a request. Throws what dicom/modification throws. */
 export function requestOf({ body, level, patientName }: Asked): Request {
@@ -42,9 +48,21 @@ export function requestOf({ body, level, patientName }: Asked): Request {
 
 /**
  * The changed file.
- * @throws {IsenError} CorruptedFile for a file that is not the stored one; what transcoding and the values of the request throw.
+ * @throws {IsenError} CorruptedFile for a file that is not the stored one; what transcoding, the values of the request and parsing
+ *   what becomes of it throw.
  */
-export function modify(task: ModifyTask): Buffer {
+export function modify(task: ModifyTask): Modified {
+  const bytes = changed(task);
+  const { into } = task;
+  if (into === undefined || bytes.buffer !== into.memory.buffer) {
+    // Small buffers lie in a pool that others share.
+    const isAlone = bytes.byteLength === bytes.buffer.byteLength;
+    return { bytes: isAlone ? (bytes as Uint8Array<ArrayBuffer>) : new Uint8Array(bytes) };
+  }
+  return { size: bytes.length, parsed: parse({ bytes, size: bytes.length, hash: into.hash }) };
+}
+
+function changed(task: ModifyTask): Buffer {
   const { bytes, md5, seed } = task;
   if (md5 !== '' && createHash('md5').update(bytes).digest('hex') !== md5)
     throw new IsenError('CorruptedFile', 'the stored file is not the one that was stored');
@@ -53,16 +71,18 @@ export function modify(task: ModifyTask): Buffer {
   const asked = requestOf({ ...task, ...(patientName !== undefined && { patientName }) });
   const levels = task.levels ?? ownLevels(original, asked, task.level);
   const request = task.alike === true ? { ...asked, renamed: renamedBy(asked, task.level) } : asked;
-  if (request.transcode === undefined) return modifyFile(original, request, new UidMap(seed, levels));
+  const memory = task.into?.memory;
+  if (request.transcode === undefined) return modifyFile(original, request, new UidMap(seed, levels), memory);
   const quality = request.quality === undefined ? {} : { quality: request.quality };
-  const transcoded = transcode(bytes, request.transcode, quality);
+  // Codecs take no shared memory.
+  const transcoded = transcode(Uint8Array.from(bytes), request.transcode, quality);
   // A lossy one has a random UID, which becomes what the original's becomes: others of the set refer to that.
   const sop = valueOf(original, LEVEL.Instance.key);
   const uid = new UidMap(seed, levels).of(sop, false) ?? sop;
   const lossy: MappedLevel[] = transcoded.lossy
     ? [{ uids: BigUint64Array.of(uidKey(transcoded.sopInstanceUid)), becomes: { uid } }]
     : [];
-  return modifyFile(readFile(transcoded.bytes), request, new UidMap(seed, [...lossy, ...levels]));
+  return modifyFile(readFile(transcoded.bytes), request, new UidMap(seed, [...lossy, ...levels]), memory);
 }
 
 /** The tags whose UIDs become new ones with those of the levels that they name. */

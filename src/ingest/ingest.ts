@@ -4,6 +4,7 @@
  */
 
 import type { AttachmentOperation, Operation, Outcome, RevisedAttachment } from '../database/database.ts';
+import type { Parsed } from '../dicom/parsing.ts';
 import type { Identifiers } from '../dicom/summary.ts';
 import type { Compression } from '../storage/content.ts';
 
@@ -59,6 +60,11 @@ export interface Ingest {
    * caller bounds how many do.
    */
   receive(options?: { readonly overdraw: boolean }): Promise<Slab>;
+  /**
+   * A whole file in memory of the caller's as if it had been received, and parsed by whoever made it: the memory stays as it is until the
+   * slab is stored or released. Throws as `receive` does.
+   */
+  lend(bytes: Uint8Array, parsed: Parsed): Slab;
   /**
    * Stores a received image and releases its slab, whatever happens. Of one that is there already the stored file is replaced all
    * the same when it is gone, cut short or altered. `doubtful` is for what may well be something else than an image: a small one is

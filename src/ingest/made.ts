@@ -1,6 +1,7 @@
 /** Owns the way of files that the server itself makes: out of tags and payloads by a thread, and into storage like any upload. */
 
 import { IsenError } from '../errors.ts';
+import type { Parsed } from '../dicom/parsing.ts';
 import type { CreateTask } from '../imaging/create.ts';
 import { createPool, type Pool } from '../pool.ts';
 import type { Ingest, Reception, Stored } from './ingest.ts';
@@ -35,8 +36,17 @@ export function createCreator(): Creator {
   };
 }
 
-/** Stores a whole file. Throws as {@link Ingest.receive} and {@link Ingest.store} do. */
-export async function storeMade(ingest: Ingest, bytes: Uint8Array, reception: Reception): Promise<Stored> {
+/**
+ * Stores a whole file: one that is `parsed` from the memory where it is, another out of a copy. Throws as {@link Ingest.receive} and
+ * {@link Ingest.store} do.
+ */
+export async function storeMade(
+  ingest: Ingest,
+  bytes: Uint8Array,
+  reception: Reception,
+  parsed?: Parsed,
+): Promise<Stored> {
+  if (parsed !== undefined) return ingest.store(ingest.lend(bytes, parsed), reception);
   const slab = await ingest.receive();
   try {
     for (let at = 0; at < bytes.length; at += PIECE) await slab.append(bytes.subarray(at, at + PIECE));

@@ -35,7 +35,7 @@ import type { Ingest, Reception, Stored } from './ingest.ts';
 import { isOutcomeUnknown } from './outcome.ts';
 import { type Coming, Parser } from './parser.ts';
 import { createRemoval } from './removal.ts';
-import { type PooledSlab, SlabPool } from './slabs.ts';
+import { lentSlab, type PooledSlab, SlabPool } from './slabs.ts';
 import { createStability } from './stability.ts';
 import type { IngestTranscoding } from './transcoder.ts';
 import { Writer } from './writer.ts';
@@ -195,6 +195,8 @@ export async function openIngest(options: IngestOptions): Promise<Ingest> {
     const bytes = slab.head;
     if (isStoredAsItComes && !spilled && storing >= TOGETHER && slab.size <= (storage.journal?.largest ?? 0))
       return putTogether(bytes);
+    if (slab.parsed !== undefined)
+      return { parsed: slab.parsed, attachment: attachmentOf((await files.write(bytes))(slab.parsed.md5)) };
     if (doubtful && !mayBeDicom(Buffer.from(bytes.buffer, bytes.byteOffset, bytes.length)))
       throw new IsenError('BadFileFormat', 'this is not DICOM');
     if (doubtful && !spilled && slab.size <= LARGEST_DOUBTFUL) {
@@ -271,6 +273,13 @@ export async function openIngest(options: IngestOptions): Promise<Ingest> {
     }
   };
 
+  /** Throws Busy, and FullStorage below the watermark. */
+  const checkOpen = (): void => {
+    if (closed) throw new IsenError('Busy', 'the server is stopping');
+    if (free < options.minimumFree)
+      throw new IsenError('FullStorage', 'the disk is nearly full (MinimumFreeDiskMB)', { http: 503 });
+  };
+
   const { attach, recompress } = attaching({ storage, files, hash: options.hash, commit, track });
 
   return {
@@ -295,11 +304,12 @@ export async function openIngest(options: IngestOptions): Promise<Ingest> {
       return writer.submitAll(operations);
     },
     async receive({ overdraw } = { overdraw: false }) {
-      if (closed) throw new IsenError('Busy', 'the server is stopping');
-      if (free < options.minimumFree) {
-        throw new IsenError('FullStorage', 'the disk is nearly full (MinimumFreeDiskMB)', { http: 503 });
-      }
+      checkOpen();
       return slabs.take(overdraw);
+    },
+    lend(bytes, parsed) {
+      checkOpen();
+      return lentSlab(bytes, parsed);
     },
     async store(given, reception, { doubtful } = { doubtful: false }): Promise<Stored> {
       const slab = given as PooledSlab;

@@ -7,6 +7,7 @@
  */
 
 import { createHash, type Hash } from 'node:crypto';
+import type { Parsed } from '../dicom/parsing.ts';
 import { IsenError } from '../errors.ts';
 import { allocatePages } from '../storage/pages.ts';
 import type { BlobWriter, GrowingBlob, Storage } from '../storage/storage.ts';
@@ -56,6 +57,26 @@ export interface PooledSlab extends Slab {
   adopt(): void;
   /** What was begun with of the bytes in memory, now the caller's. */
   begun(): Begun;
+  /** What parsing them has shown, where somebody did. */
+  readonly parsed?: Parsed;
+}
+
+/** A whole file that lies in memory of somebody else's, parsed. */
+export function lentSlab(bytes: Uint8Array, parsed: Parsed): PooledSlab {
+  return {
+    parsed,
+    wanted: false,
+    size: bytes.length,
+    head: bytes,
+    blob: undefined,
+    append() {
+      throw new IsenError('BadSequenceOfCalls', 'this file is whole');
+    },
+    finish: async () => undefined,
+    begun: () => ({}),
+    adopt() {},
+    release() {},
+  };
 }
 
 export class SlabPool {

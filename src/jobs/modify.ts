@@ -11,7 +11,7 @@ import { levelsMapped, type Request } from '../dicom/modification.ts';
 import { type MappedLevel, sharedKeys, uidKey } from '../dicom/uid-map.ts';
 import { IsenError } from '../errors.ts';
 import { type Asked, requestOf } from '../imaging/modify.ts';
-import type { Ingest } from '../ingest/ingest.ts';
+import type { Ingest, Reception } from '../ingest/ingest.ts';
 import { storeMade } from '../ingest/made.ts';
 import type { Reconstruction } from '../ingest/reconstruction.ts';
 import { log } from '../log.ts';
@@ -78,9 +78,9 @@ interface State extends Omit<ModificationOrder, 'priority' | 'userData'> {
 
 /** Instances read from the index together. */
 const PAGE = 1000;
-/** Instances between two moments at which a job may be broken off. */
+/** Instances that go together when the sources are deleted. */
 const BATCH = 64;
-/** Of them at the same time: while some are changed, others are made durable together. */
+/** Instances at the same time: while some are changed, others are made durable together. */
 const LANES = 16;
 /** Milliseconds between two checkpoints. */
 const CHECKPOINT = 2000;
@@ -166,15 +166,16 @@ export function createModifications(options: ModificationsOptions): Modification
     };
 
     const change = async (id: string): Promise<void> => {
-      await modifier.changed(id, task, async (bytes, source) => {
-        const { ids } = await storeMade(ingest, bytes, {
+      await modifier.parsed(id, task, async ({ bytes, parsed }, source) => {
+        const reception: Reception = {
           origin: 'RestApi',
           remoteIp: state.remoteIp,
           remoteAet: '',
           username: state.username,
           metadata: { [name]: id },
           ...(request.force && { overwrite: true }),
-        });
+        };
+        const { ids } = await storeMade(ingest, bytes, reception, parsed);
         made.Instance.add(ids.Instance);
         for (const label of request.keepLabels ? source.labels : [])
           await ingest.apply({ kind: 'label', level: 'Instance', id: ids.Instance, label, present: true });
@@ -198,31 +199,48 @@ export function createModifications(options: ModificationsOptions): Modification
     });
 
     const { instances } = state;
+    /** Of those behind the first that is not: false for one that failed. */
+    const finished = new Map<number, boolean>();
+    let { done } = state;
     let saved = Date.now();
-    for (let at = state.done; at < instances.length; at += BATCH) {
-      signal.throwIfAborted();
-      const some = instances.slice(at, at + BATCH).values();
-      const lane = async (): Promise<void> => {
-        for (const id of some) {
-          try {
-            await change(id);
-          } catch (thrown) {
-            if (!state.permissive || isOurs(thrown)) throw thrown;
-            log.jobs.warn({ err: thrown }, `instance ${id} is left out of job ${job.id}`);
-            failed += 1;
-          }
-        }
-      };
-      const lanes = await Promise.allSettled(Array.from({ length: LANES }, lane));
-      for (const each of lanes) if (each.status === 'rejected') throw each.reason;
-      const done = Math.min(at + BATCH, instances.length);
-      job.progress(done / instances.length);
-      if (Date.now() - saved > CHECKPOINT || done === instances.length) {
-        state = snapshot(done);
-        await job.checkpoint(state, contentOf(state));
-        saved = Date.now();
+    let next = done;
+    const save = async (): Promise<void> => {
+      saved = Date.now();
+      state = snapshot(done);
+      await job.checkpoint(state, contentOf(state));
+    };
+    const finish = (at: number, isMade: boolean): void => {
+      finished.set(at, isMade);
+      for (let made = finished.get(done); made !== undefined; made = finished.get(done)) {
+        finished.delete(done);
+        done += 1;
+        if (!made) failed += 1;
       }
-    }
+      job.progress(done / instances.length);
+    };
+    const lane = async (): Promise<void> => {
+      for (let id = instances[next]; id !== undefined; id = instances[next]) {
+        signal.throwIfAborted();
+        const at = next;
+        next += 1;
+        let isMade = true;
+        try {
+          await change(id);
+        } catch (thrown) {
+          if (!state.permissive || isOurs(thrown)) {
+            next = instances.length;
+            throw thrown;
+          }
+          log.jobs.warn({ err: thrown }, `instance ${id} is left out of job ${job.id}`);
+          isMade = false;
+        }
+        finish(at, isMade);
+        if (Date.now() - saved > CHECKPOINT) await save();
+      }
+    };
+    const lanes = await Promise.allSettled(Array.from({ length: LANES }, lane));
+    for (const each of lanes) if (each.status === 'rejected') throw each.reason;
+    if (done > state.done) await save();
     if (request.force) await renewParents(made.Series, signal);
     if (!(state.keepSource ?? request.keepSource)) {
       const gone = instances.filter((id) => !made.Instance.has(id));

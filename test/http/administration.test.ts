@@ -89,6 +89,24 @@ test('scripts are refused, and the answer says what there is instead', async () 
   for (const word of ['/routes', '/webhooks', '/changes']) assert.match(text, new RegExp(word));
 });
 
+test('what is built in and in use is listed as plugins are, by name or whole', async () => {
+  const folder = temporaryFolder();
+  const other = await serve({ Worklists: { Enable: true, Database: folder } });
+  try {
+    const get = async (path: string): Promise<unknown> => JSON.parse((await ask('GET', path, undefined, other.url))[1]);
+    const names = (await get('/plugins')) as string[];
+    assert.ok(names.includes('explorer.js') && names.includes('worklists'), String(names));
+    const whole = (await get('/plugins?expand')) as { ID: string }[];
+    assert.deepEqual(
+      whole.map(({ ID }) => ID),
+      names.filter((name) => name !== 'explorer.js'),
+    );
+    for (const plugin of whole) assert.deepEqual(await get(`/plugins/${plugin.ID}`), plugin);
+  } finally {
+    await other.close();
+  }
+});
+
 test('what is set while the server runs is what it says then; what is none is refused', async () => {
   const rows: [string, string, string][] = [
     ['/tools/log-level', 'default', 'nope'],

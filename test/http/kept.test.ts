@@ -38,6 +38,34 @@ test('forms of one resource are kept apart', async () => {
   }
 });
 
+test('the shortest way answers what the routes do', async () => {
+  const uploaded = await fetch(`${server.url}/instances`, {
+    method: 'POST',
+    body: new Uint8Array(make({ patientId: 'S', studyUid: '2.25.71', seriesUid: '2.25.71.1', sopUid: '2.25.71.1.1' })),
+  });
+  const made = (await uploaded.json()) as Record<'ID' | 'ParentPatient' | 'ParentStudy' | 'ParentSeries', string>;
+  const unknown = '00000000-00000000-00000000-00000000-00000000';
+  const instances = [made.ID, unknown, 'nonsense', encodeURIComponent(made.ID).replace('-', '%2D')];
+  const paths = [
+    `/patients/${made.ParentPatient}`,
+    `/studies/${made.ParentStudy}`,
+    `/series/${made.ParentSeries}`,
+    ...instances.flatMap((id) =>
+      ['', '/tags', '/simplified-tags', '/nothing'].map((rest) => `/instances/${id}${rest}`),
+    ),
+  ];
+  for (const path of paths) {
+    const answers: unknown[] = [];
+    // A query is what the shortest way leaves to the routes; once for what is made, and once for what is kept.
+    for (const asked of [path, path, `${path}?`, `${path}?`]) {
+      const { status, headers, body } = await raw(server.port, asked);
+      const { date: _, ...others } = headers;
+      answers.push({ status, headers: others, body: body.toString() });
+    }
+    for (const answer of answers) assert.deepEqual(answer, answers[0], path);
+  }
+});
+
 test('a page of the log shows what was committed since, and nothing once it is emptied', async () => {
   const first = await get('/changes?limit=100');
   assert.equal(await get('/changes?limit=100'), first);

@@ -245,6 +245,51 @@ test('an asynchronous request answers its job, which says what it made', async (
   assert.equal((await instancesOf(String(job.Content['Path']))).length, 4);
 });
 
+test('what is stored of a changed file is what is stored of one that is sent', async () => {
+  const other = await serve({ ExtraMainDicomTags: { Instance: ['BitsStored'] } });
+  try {
+    const json = async (path: string): Promise<Record<string, unknown>> =>
+      (await (await fetch(other.url + path)).json()) as Record<string, unknown>;
+    /** All that does not say when or how it came. */
+    const kept = async (id: string): Promise<unknown> => {
+      const { FileUuid: _, ModifiedFrom: __, ...shown } = await json(`/instances/${id}?requested-tags=BitsStored`);
+      const { Uuid: ___, ...file } = await json(`/instances/${id}/attachments/dicom/info`);
+      const { MainDicomTagsSignature, PixelDataOffset, SopClassUid, TransferSyntax } = await json(
+        `/instances/${id}/metadata?expand`,
+      );
+      return { shown, file, MainDicomTagsSignature, PixelDataOffset, SopClassUid, TransferSyntax };
+    };
+    // Some that are stored together, some that lie in memory that is shared, and some that are too large for it.
+    for (const [index, rows] of [8, 512, 1024].entries()) {
+      const study = { patientId: 'P', studyUid: `2.25.${index}`, seriesUid: `2.25.${index}.1` };
+      const from = Array.from({ length: 8 }, (_, at) =>
+        make({ ...study, sopUid: `2.25.${index}.1.${at}`, rows, columns: 512 }),
+      );
+      const [sent] = await Promise.all(from.map((bytes) => upload(bytes, other.url)));
+      const { body } = await post(
+        `/studies/${sent?.ParentStudy}/modify`,
+        { Replace: { AccessionNumber: 'A' } },
+        other.url,
+      );
+      const instances = await json(`/studies/${String(body['ID'])}/instances`);
+      const made = (instances as unknown as { ID: string }[]).map(({ ID }) => ID);
+      assert.equal(made.length, from.length);
+      for (const id of made) {
+        const verified = await post(`/instances/${id}/attachments/dicom/verify-md5`, '', other.url);
+        assert.equal(verified.status, 200);
+        const before = await kept(id);
+        const file = await fetch(`${other.url}/instances/${id}/file`);
+        const bytes = new Uint8Array(await file.arrayBuffer());
+        await fetch(`${other.url}/instances/${id}`, { method: 'DELETE' });
+        assert.equal((await upload(bytes, other.url)).ID, id);
+        assert.deepEqual(await kept(id), before);
+      }
+    }
+  } finally {
+    await other.close();
+  }
+});
+
 test('a permissive job leaves out what cannot be changed, another fails', async () => {
   const good = make({ patientId: 'P7', studyUid: '2.25.77', seriesUid: '2.25.77.1', sopUid: '2.25.77.1.1' });
   const bad = make({

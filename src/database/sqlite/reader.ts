@@ -257,11 +257,6 @@ export class Reader {
     return this.get<{ seq: number }>('SELECT seq FROM counters')?.seq ?? 0;
   }
 
-  /** Of the file as this connection sees it: commits of the other connections count. */
-  version(): number | undefined {
-    return this.get<{ data_version: number }>('PRAGMA data_version')?.data_version;
-  }
-
   labels(): string[] {
     return this.all<{ label: string }>('SELECT DISTINCT label FROM labels ORDER BY label').map(({ label }) => label);
   }

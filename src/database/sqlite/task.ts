@@ -5,11 +5,13 @@
 
 import type { Summary } from '../../dicom/summary.ts';
 import type { DatabaseLimits, Operation, StoreOperation } from '../database.ts';
+import type { Commits } from './commits.ts';
 
 /** What the thread is given when it starts. */
 export interface WriterData {
   readonly path: string;
   readonly limits: DatabaseLimits;
+  readonly commits: Commits;
 }
 
 export type WriteTask =

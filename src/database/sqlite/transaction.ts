@@ -7,6 +7,7 @@ import type { Database as Connection, Statement } from 'better-sqlite3';
 import type { Level } from '../../dicom/levels.ts';
 import { IsenError } from '../../errors.ts';
 import { CHANGE_TYPES, type Change, type ChangeType } from '../database.ts';
+import { type Commits, counted } from './commits.ts';
 import { dateText, levelNumber, publicId, publicIdBytes, TABLE, uuidText } from '../rows.ts';
 
 /** The counters row. Sizes in bytes. */
@@ -35,6 +36,7 @@ export const FILE_COLUMNS = 'uuid, size, ifnull(compressed_size, size) AS disk';
 
 export class Transaction {
   readonly #db: Connection;
+  readonly #commits: Commits;
   readonly #statements = new Map<string, Statement<unknown[]>>();
   #counters: Counters;
   #changes: Change[] = [];
@@ -43,8 +45,9 @@ export class Transaction {
   #now = 0;
   #date = '';
 
-  constructor(db: Connection) {
+  constructor(db: Connection, commits: Commits) {
     this.#db = db;
+    this.#commits = commits;
     this.#counters = this.#readCounters();
   }
 
@@ -79,7 +82,7 @@ export class Transaction {
 
   commit(): void {
     this.#writeCounters();
-    this.#db.exec('COMMIT');
+    counted(this.#commits, () => this.#db.exec('COMMIT'));
   }
 
   rollback(): void {

@@ -14,7 +14,7 @@ import { TABLE } from '../rows.ts';
 import { Reserve } from './reserve.ts';
 import { uuidBytes } from './rows.ts';
 import { storeInstance } from './storing.ts';
-import type { ReadOperation } from './task.ts';
+import type { ReadOperation, WriterData } from './task.ts';
 import { Transaction } from './transaction.ts';
 import { addWork, settleWork, takeWork } from './work.ts';
 import { logExport } from './exports.ts';
@@ -37,11 +37,11 @@ export class Writer {
   readonly #parents: Parents;
   #dataVersion: number;
 
-  constructor(path: string, limits: DatabaseLimits) {
+  constructor({ path, limits, commits }: WriterData) {
     this.#db = openWriter(path);
     this.#limits = limits;
     this.#reserve = new Reserve(path);
-    this.#tx = new Transaction(this.#db);
+    this.#tx = new Transaction(this.#db, commits);
     this.#parents = new Parents(this.#tx, limits);
     this.#dataVersion = this.#readDataVersion();
   }

@@ -1,0 +1,30 @@
+/**
+ * Owns how readers learn of commits: a count in memory that the thread that writes shares with them. SQLite would tell as well
+ * (`PRAGMA data_version`), for two locks of the file each time.
+ */
+
+/** Whether a commit is under way, and how many have ended. */
+export type Commits = Int32Array<SharedArrayBuffer>;
+
+const UNDER_WAY = 0;
+const ENDED = 1;
+
+export function newCommits(): Commits {
+  return new Int32Array(new SharedArrayBuffer(2 * Int32Array.BYTES_PER_ELEMENT));
+}
+
+/** Counts what `commit` does. Of a thread that dies in it nobody knows what it has done: it is under way until the next one has ended. */
+export function counted(commits: Commits, commit: () => void): void {
+  Atomics.store(commits, UNDER_WAY, 1);
+  try {
+    commit();
+  } finally {
+    Atomics.add(commits, ENDED, 1);
+    Atomics.store(commits, UNDER_WAY, 0);
+  }
+}
+
+/** How many commits have ended; undefined while one is under way: some may read what it wrote, and others what was before. */
+export function countOf(commits: Commits): number | undefined {
+  return Atomics.load(commits, UNDER_WAY) === 1 ? undefined : Atomics.load(commits, ENDED);
+}
