@@ -10,7 +10,7 @@ import { receivedAt } from '../ingest/header.ts';
 import type { Transcoder } from '../ingest/transcoder.ts';
 import type { Outgoing } from '../scu/send.ts';
 import { readContent } from '../storage/content.ts';
-import { checkIntact } from '../storage/intact.ts';
+import { checkIntact, proven } from '../storage/intact.ts';
 import type { Storage } from '../storage/storage.ts';
 import type { Modifier } from './modifier.ts';
 import { type Order, orderOf } from './order.ts';
@@ -171,8 +171,7 @@ export function outgoingOf(
         checked = undefined;
         throw thrown;
       });
-      const [bytes] = await Promise.all([readContent(storage, attachment, { start, end }, memory), checked]);
-      return bytes;
+      return proven(readContent(storage, attachment, { start, end }, memory), checked);
     },
     transcode: (syntax) => transcoder.transcode({ attachment, metadata }, syntax),
     wanted,

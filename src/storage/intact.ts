@@ -4,7 +4,7 @@
  */
 
 import { createHash } from 'node:crypto';
-import { IsenError } from '../errors.ts';
+import { asError, IsenError } from '../errors.ts';
 import type { StoredContent } from './content.ts';
 import type { Storage } from './storage.ts';
 
@@ -75,4 +75,15 @@ export async function isIntact(
 export async function checkIntact(storage: Source, content: StoredContent, received: number): Promise<void> {
   if (!(await isIntact(storage, content, received)))
     throw new IsenError('CorruptedFile', `the stored file ${content.uuid} is not the one that was stored`);
+}
+
+/**
+ * What was read beside the proof that it is what was stored. Throws what either does, when both have ended: until then the system may write
+ * to the memory that is read into.
+ */
+export async function proven<Read>(reading: Promise<Read>, proof: Promise<void>): Promise<Read> {
+  const [read, proved] = await Promise.allSettled([reading, proof]);
+  if (proved.status === 'rejected') throw asError(proved.reason);
+  if (read.status === 'rejected') throw asError(read.reason);
+  return read.value;
 }

@@ -161,6 +161,28 @@ test('altered pixels behind an intact header are told by whatever reads them', a
   }
 });
 
+test('an altered file is not modified, nor anonymised', async () => {
+  for (const rows of [200, 2000]) {
+    const { bytes, id, blob } = await store(rows);
+    const status = async (): Promise<readonly unknown[]> => {
+      const answers = ['modify', 'anonymize'].map((what) =>
+        raw(
+          server.port,
+          `/instances/${id}/${what}`,
+          { method: 'POST' },
+          Buffer.from('{"Replace":{"PatientName":"X"}}'),
+        ),
+      );
+      return (await Promise.all(answers)).map(({ status: code }) => code);
+    };
+    await sleep(LATER);
+    alter(blob, bytes.length - 1);
+    assert.deepEqual(await status(), [500, 500]);
+    alter(blob, bytes.length - 1);
+    assert.deepEqual(await status(), [200, 200]);
+  }
+});
+
 test('more small files at once than are held in memory are right all the same', async () => {
   const { bytes, paths } = await store(900);
   const answers = await Promise.all(Array.from({ length: 150 }, () => download(paths[0] ?? '')));

@@ -9,7 +9,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { IsenError } from '../../src/errors.ts';
 import type { StoredContent } from '../../src/storage/content.ts';
 import { openFilesystem } from '../../src/storage/filesystem.ts';
-import { checkIntact, isIntact } from '../../src/storage/intact.ts';
+import { checkIntact, isIntact, proven } from '../../src/storage/intact.ts';
 import type { Storage } from '../../src/storage/storage.ts';
 import { temporaryFolder } from '../peer.ts';
 
@@ -96,4 +96,19 @@ test('the size tells without reading, the MD5 is not missed, and a lost blob is 
   assert.equal(reads(), 0);
   rmSync(path);
   await assert.rejects(isIntact(storage, content, 0), (thrown) => (thrown as IsenError).code === 'InexistentFile');
+});
+
+test("memory that is read into is nobody else's before both have ended, whatever fails", async () => {
+  for (const failing of ['the proof', 'the reading']) {
+    let read = false;
+    const reading = sleep(100).then(() => {
+      read = true;
+      if (failing === 'the reading') throw new IsenError('InexistentFile');
+      return new Uint8Array(1);
+    });
+    const proof = failing === 'the proof' ? Promise.reject(new IsenError('CorruptedFile')) : Promise.resolve();
+    const code = failing === 'the proof' ? 'CorruptedFile' : 'InexistentFile';
+    await assert.rejects(proven(reading, proof), { code });
+    assert.ok(read, `${failing} failed, and the memory was given back too soon`);
+  }
 });
