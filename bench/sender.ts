@@ -79,10 +79,10 @@ export class Client {
     if (this.#gathers) this.#body.push(body);
     const complete = this.#chunked ? bytes.subarray(-5).toString('latin1') === '0\r\n\r\n' : this.#lacking <= 0;
     if (!complete) return;
-    const answer = { status: this.#status, body: Buffer.concat(this.#body).toString('utf8') };
+    const answer = { status: this.#status, body: this.#gathers ? Buffer.concat(this.#body).toString('utf8') : '' };
     this.#status = 0;
     this.#head = '';
-    this.#body = [];
+    if (this.#gathers) this.#body = [];
     this.#answered?.(answer);
   }
 }
