@@ -4,13 +4,13 @@
  * target as JSON, its name, milliseconds.
  */
 
-import { writeSync } from 'node:fs';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { openRedisChanges } from '../../src/changes/redis.ts';
 import { openSqlite } from '../../src/database/sqlite.ts';
 import { connectRedis, type RedisTarget } from '../../src/redis.ts';
 import { UNLIMITED } from '../contracts/database.ts';
 import { storing } from '../contracts/instances.ts';
+import { say } from '../say.ts';
 
 const [path = '', target = '', name = '', time = ''] = process.argv.slice(2);
 const database = await openSqlite({ path, limits: UNLIMITED });
@@ -18,16 +18,18 @@ const redis = await connectRedis(JSON.parse(target) as RedisTarget);
 const changes = await openRedisChanges(redis, database);
 const aborter = new AbortController();
 
+let seen = 0;
 async function follow(): Promise<void> {
   let lines = '';
   for await (const { seq, id } of changes.follow(0, aborter.signal)) {
+    seen = seq;
     lines += `${seq} ${id}\n`;
     if (lines.length > 2000) {
-      writeSync(1, lines);
+      say(lines);
       lines = '';
     }
   }
-  writeSync(1, lines);
+  say(lines);
 }
 
 const following = follow();
@@ -41,8 +43,12 @@ for (let round = 0; Date.now() < end; round++) {
   await changes.announce(committed.changes).catch(() => {});
   await sleep(2);
 }
-// Until everything that the others stored has come.
-await sleep(4000);
+// Until everything that the others stored has come: they are as long about it as this one, more or less.
+for (let [last, moved] = [0, Date.now()], late = Date.now() + 40_000; Date.now() < late; await sleep(50)) {
+  const now = await database.lastSeq();
+  if (now !== last) [last, moved] = [now, Date.now()];
+  if (seen >= last && Date.now() > moved + 3000) break;
+}
 aborter.abort();
 await following;
 await changes.close();

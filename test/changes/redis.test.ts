@@ -189,7 +189,8 @@ test('redis: nodes that store, followers, and a Redis that dies and forgets', { 
       text += chunk;
     });
     if (kill) setTimeout(() => child.kill('SIGKILL'), 3000);
-    await once(child, 'close');
+    const [code] = (await once(child, 'close')) as [number | null];
+    if (!kill) assert.equal(code, 0);
     return text;
   };
   const nodes = [node('a'), node('b'), node('c'), node('d', true)];

@@ -3,11 +3,11 @@
  * without end, and says on standard output what was acknowledged, or which error ended it.
  */
 
-import { writeSync } from 'node:fs';
 import { openSqlite } from '../../src/database/sqlite.ts';
 import { asIsenError } from '../../src/errors.ts';
 import { UNLIMITED } from '../contracts/database.ts';
 import { storing } from '../contracts/instances.ts';
+import { say } from '../say.ts';
 
 const [path = '', round = ''] = process.argv.slice(2);
 const database = await openSqlite({ path, limits: UNLIMITED });
@@ -25,7 +25,7 @@ async function client(name: string): Promise<void> {
       });
     });
     await database.commit(operations);
-    writeSync(1, `${operations.map((each) => each.ids.Instance).join(' ')}\n`);
+    say(`${operations.map((each) => each.ids.Instance).join(' ')}\n`);
   }
 }
 
@@ -34,6 +34,6 @@ try {
 } catch (error) {
   // The reads must go on as if nothing had happened.
   const statistics = await database.statistics();
-  writeSync(1, `error ${asIsenError(error).code} ${statistics?.instances}\n`);
+  say(`error ${asIsenError(error).code} ${statistics?.instances}\n`);
   process.exit(3);
 }

@@ -4,10 +4,10 @@
  * name of the queue, how many leases there are, milliseconds that each round of work takes.
  */
 
-import { writeSync } from 'node:fs';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { openBullQueue } from '../../src/jobs/bullmq.ts';
 import { connectRedis, type RedisTarget } from '../../src/redis.ts';
+import { say } from '../say.ts';
 
 const [target = '', name = '', leases = '', time = ''] = process.argv.slice(2);
 const redis = await connectRedis(JSON.parse(target) as RedisTarget);
@@ -19,13 +19,13 @@ for (;;) {
     await sleep(20);
     continue;
   }
-  writeSync(1, `began ${Date.now()}\n`);
+  say(`began ${Date.now()}\n`);
   const taken = await queue.take(name, 5);
-  writeSync(1, `taken ${taken.map(({ id }) => id).join(' ')}\n`);
+  say(`taken ${taken.map(({ id }) => id).join(' ')}\n`);
   await sleep(Number(time));
   const settled = await queue.settle(taken.map(({ id }) => ({ queue: name, id, state: 'removed', from: ['active'] })));
-  writeSync(1, `settled ${settled.map(({ id }) => id).join(' ')}\n`);
-  writeSync(1, `ended ${Date.now()}\n`);
+  say(`settled ${settled.map(({ id }) => id).join(' ')}\n`);
+  say(`ended ${Date.now()}\n`);
   await lease.release();
   if (taken.length === 0 && (await queue.count({ queue: name })).length === 0) break;
   // Whoever waits for the lease has it first.

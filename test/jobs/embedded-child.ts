@@ -3,9 +3,9 @@
  * them, and says on standard output what was acknowledged.
  */
 
-import { writeSync } from 'node:fs';
 import { entry } from '../contracts/queue.ts';
 import { openQueue } from './opened.ts';
+import { say } from '../say.ts';
 
 const [path = ''] = process.argv.slice(2);
 const queue = await openQueue(path);
@@ -15,7 +15,7 @@ async function add(): Promise<never> {
   for (let next = Number((await queue.position('source')) ?? 0); ; ) {
     const some = Array.from({ length: 12 }, () => entry(String(++next)));
     await queue.add(some, { name: 'source', value: String(next) });
-    writeSync(1, `added ${next}\n`);
+    say(`added ${next}\n`);
   }
 }
 
@@ -24,7 +24,7 @@ async function process_(): Promise<never> {
     const taken = await queue.take('q', 10);
     if (taken.length === 0) await queue.wait('q', signal);
     await queue.settle(taken.map(({ id }) => ({ queue: 'q', id, state: 'removed', from: ['active'] })));
-    if (taken.length > 0) writeSync(1, `settled ${taken.map(({ id }) => id).join(' ')}\n`);
+    if (taken.length > 0) say(`settled ${taken.map(({ id }) => id).join(' ')}\n`);
   }
 }
 

@@ -3,11 +3,11 @@
  * output which step was made durable.
  */
 
-import { writeSync } from 'node:fs';
 import { join } from 'node:path';
 import { createEngine } from '../../src/jobs/engine.ts';
 import { openFilesystem } from '../../src/storage/filesystem.ts';
 import { openQueue } from './opened.ts';
+import { say } from '../say.ts';
 
 /** Steps of one job. */
 const STEPS = 400;
@@ -21,15 +21,15 @@ jobs.register({
   deadline: 60_000,
   async run(job) {
     const begun = Number(job.state ?? 0);
-    writeSync(1, `begin ${job.id} ${begun}\n`);
+    say(`begin ${job.id} ${begun}\n`);
     for (let step = begun + 1; step <= STEPS; step++) {
       await job.checkpoint(step);
-      writeSync(1, `step ${job.id} ${step}\n`);
+      say(`step ${job.id} ${step}\n`);
     }
     return { Steps: STEPS };
   },
 });
 await jobs.start();
 if ((await jobs.count()).Pending + (await jobs.count()).Running === 0) {
-  for (let n = 0; n < 4; n++) writeSync(1, `submitted ${await jobs.submit({ type: 'Steps', content: {} })}\n`);
+  for (let n = 0; n < 4; n++) say(`submitted ${await jobs.submit({ type: 'Steps', content: {} })}\n`);
 }
