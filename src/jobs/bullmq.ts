@@ -140,6 +140,7 @@ class BullQueue implements Queue {
       .then(() =>
         mend({
           queue: this,
+          identity: async () => /run_id:(\w+)/.exec(await asked(this.#redis.client.info('server')))?.[1] ?? '',
           run: async (queue, state, after, many) => {
             const args = [this.#redis.prefix, this.#node, Date.now(), nameOf(queue), state, after, many];
             const reply = await MEND.run(this.#redis.client, [this.#redis.prefix], args);
@@ -151,7 +152,10 @@ class BullQueue implements Queue {
           ended: () => this.#closed,
         }),
       )
-      .catch((thrown: unknown) => log.jobs.debug({ err: thrown }, 'the queues are mended when Redis answers again'));
+      .catch((thrown: unknown) => {
+        log.jobs.debug({ err: thrown }, 'the queues are mended when Redis answers again');
+        if (!this.#closed) setTimeout(this.#began, LONGEST).unref();
+      });
   };
 
   constructor({ redis, capacity }: BullQueueOptions, listening: RedisConnection) {

@@ -272,6 +272,8 @@ test('bullmq: what a Redis tears apart that was cut off in a transaction is foun
   await client.lrem(key('active'), 0, '-g');
   await client.hset(key('-b'), 'state', 'failed');
   await client.zadd(key('by:waiting'), 99, '-nobody');
+  // A node that died while it looked has the lease for a while.
+  await client.zadd(`${prefix}::lease:mending`, Date.now() + 4000, 'dead');
   await own.kill();
   await own.start();
   assert.equal(await taken('a c d g'), 'a c d g');
