@@ -63,7 +63,7 @@ test('redis: servers on one index show one log and one list of jobs', { skip, ti
     PostgreSQL: { Host: host, Port: port, Database: database, Username: username, Password: password, Schema: 'nodes' },
     Redis: { Url: redis.target.url, Prefix: '{servers}' },
   };
-  const servers = await Promise.all([serve(options), serve(options), serve(options)]);
+  const servers = await Promise.all(['one', 'two', 'three'].map(async (NodeName) => serve({ ...options, NodeName })));
   const [one, two, three] = servers;
   assert.ok(one && two && three);
   const aborter = new AbortController();
