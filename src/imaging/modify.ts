@@ -74,8 +74,9 @@ function changed(task: ModifyTask): Buffer {
   const memory = task.into?.memory;
   if (request.transcode === undefined) return modifyFile(original, request, new UidMap(seed, levels), memory);
   const quality = request.quality === undefined ? {} : { quality: request.quality };
-  // Codecs take no shared memory.
-  const transcoded = transcode(Uint8Array.from(bytes), request.transcode, quality);
+  // Codecs take no shared memory; a large file is not in any.
+  const own = bytes.buffer instanceof SharedArrayBuffer ? Uint8Array.from(bytes) : bytes;
+  const transcoded = transcode(own, request.transcode, quality);
   // A lossy one has a random UID, which becomes what the original's becomes: others of the set refer to that.
   const sop = valueOf(original, LEVEL.Instance.key);
   const uid = new UidMap(seed, levels).of(sop, false) ?? sop;
