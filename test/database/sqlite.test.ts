@@ -3,7 +3,7 @@
 import assert from 'node:assert/strict';
 import { type ChildProcess, spawn, spawnSync } from 'node:child_process';
 import { once } from 'node:events';
-import { closeSync, mkdirSync, openSync, rmSync, writeFileSync, writeSync } from 'node:fs';
+import { closeSync, copyFileSync, mkdirSync, openSync, rmSync, statSync, writeFileSync, writeSync } from 'node:fs';
 import { join } from 'node:path';
 import { test } from 'node:test';
 import { fileURLToPath } from 'node:url';
@@ -157,6 +157,27 @@ test('sqlite: the log of a long search does not hold up closing', async () => {
   const refused = assert.rejects(searching, { code: 'DatabaseUnavailable' });
   await database.close();
   await refused;
+});
+
+test('sqlite: commits find room in the log, and what a power cut leaves of it is read up to its last frame', async () => {
+  const path = join(folder, 'room.db');
+  const database = await openSqlite({ path, limits: UNLIMITED });
+  const commit = async (from: number, to: number): Promise<void> => {
+    for (let at = from; at < to; at++)
+      await database.commit([storing({ patient: 'P', study: '1', series: '2', instance: `${at}` })]);
+  };
+  await commit(0, 20);
+  const { size } = statSync(`${path}-wal`);
+  assert.ok(size > 4 << 20, `${size} bytes`);
+  await commit(20, 60);
+  assert.equal(statSync(`${path}-wal`).size, size, 'they did not make it longer');
+  const copy = join(folder, 'room-copy.db');
+  for (const ending of ['', '-wal']) copyFileSync(path + ending, copy + ending);
+  await database.close();
+  const reopened = await openSqlite({ path: copy, limits: UNLIMITED });
+  assert.equal((await reopened.find({ level: 'Instance', idsOnly: true })).length, 60);
+  await reopened.close();
+  assertSound(copy);
 });
 
 test('sqlite: on a full disk storing is FullStorage, and deleting makes room', async (context) => {

@@ -7,6 +7,7 @@ import type { Database as Connection } from 'better-sqlite3';
 import type { Committed, DatabaseLimits, Outcome, StabilizeOperation } from '../database.ts';
 import { protect, setAttachment, setLabel, setMetadata } from './additions.ts';
 import { LIMIT, isFull, openWriter } from './connection.ts';
+import { LogRoom } from './log-room.ts';
 import { PARENT_LEVELS, Parents } from './parents.ts';
 import { reconstruct } from './reconstruction.ts';
 import { deleteResource, deleteSome } from './removal.ts';
@@ -33,6 +34,7 @@ export class Writer {
   readonly #db: Connection;
   readonly #limits: DatabaseLimits;
   readonly #reserve: Reserve;
+  readonly #room: LogRoom;
   readonly #tx: Transaction;
   readonly #parents: Parents;
   #dataVersion: number;
@@ -41,6 +43,7 @@ export class Writer {
     this.#db = openWriter(path);
     this.#limits = limits;
     this.#reserve = new Reserve(path);
+    this.#room = new LogRoom(this.#db);
     this.#tx = new Transaction(this.#db, commits);
     this.#parents = new Parents(this.#tx, limits);
     this.#dataVersion = this.#readDataVersion();
@@ -61,8 +64,10 @@ export class Writer {
   }
 
   #commit(operations: readonly ReadOperation[]): Committed {
+    const used = this.#room.used();
     this.#tx.begin();
     try {
+      if (used !== undefined) this.#room.ensure(used);
       const version = this.#readDataVersion();
       if (version !== this.#dataVersion) {
         this.#tx.reload();
@@ -86,6 +91,7 @@ export class Writer {
   }
 
   close(): void {
+    this.#room.close();
     this.#db.close();
   }
 
