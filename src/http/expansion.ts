@@ -72,10 +72,11 @@ function orderOf(tags: readonly string[], format: TagsFormat) {
 function mainTags(
   { level, tags, metadata }: Pick<Found, 'level' | 'tags' | 'metadata'>,
   format: TagsFormat,
+  order: ReturnType<typeof orderOf>,
   patient = level === 'Patient',
 ): Record<string, unknown> {
   const shown: Record<string, unknown> = {};
-  for (const { tag, key, ofPatient } of orderOf(Object.keys(tags), format)) {
+  for (const { tag, key, ofPatient } of order) {
     // A study has the main tags of its patient, too.
     if (ofPatient !== patient) continue;
     const value = tags[tag];
@@ -261,6 +262,7 @@ function fieldsOf(
   const { level, metadata } = found;
   const { parent, children } = LEVEL[level];
   const isDetailed = parts.has('Details');
+  const order = parts.has('MainDicomTags') ? orderOf(Object.keys(found.tags), format) : [];
   const below = parts.has('Children') ? children : undefined;
   const file = level === 'Instance' ? found.attachments.find(isDicom) : undefined;
   const value = (name: string): string | undefined => metadata[name]?.value;
@@ -280,11 +282,12 @@ function fieldsOf(
   if (parts.has('IsStable') && level !== 'Instance') fields['IsStable'] = found.isStable;
   if (parts.has('Labels')) fields['Labels'] = found.labels;
   if (isDetailed && level !== 'Instance') fields['LastUpdate'] = value('LastUpdate') ?? '';
-  if (parts.has('MainDicomTags')) fields['MainDicomTags'] = mainTags(found, format);
+  if (parts.has('MainDicomTags')) fields['MainDicomTags'] = mainTags(found, format, order);
   if (parts.has('Metadata')) fields['Metadata'] = metadataValues(config, metadata);
   if (isDetailed) fields['ModifiedFrom'] = value('ModifiedFrom');
   if (parts.has('Parent') && parent !== undefined) fields[`Parent${parent}`] = found.parent;
-  if (parts.has('MainDicomTags') && level === 'Study') fields['PatientMainDicomTags'] = mainTags(found, format, true);
+  if (parts.has('MainDicomTags') && level === 'Study')
+    fields['PatientMainDicomTags'] = mainTags(found, format, order, true);
   fields['RequestedTags'] = requested;
   if (below === 'Series') fields[below] = found.children ?? [];
   fields['Status'] = status;
