@@ -116,6 +116,9 @@ const STAGES = { parse: stage('parse'), write: stage('write'), commit: stage('co
   unknown
 >;
 
+/** Of requests, as many as there are patterns and what they answer. */
+const REQUESTS = new Map<string, ReturnType<typeof requests.labels>>();
+
 /** Whether metrics are collected (`MetricsEnabled`, `/tools/metrics`). */
 export function metricsEnabled(): boolean {
   return enabled;
@@ -127,7 +130,14 @@ export function setMetricsEnabled(value: boolean): void {
 
 /** One answered request. `route` is its pattern (`/studies/{id}`), never the URL: ids would make a series each. */
 export function recordRequest(route: string, method: string, status: number, seconds: number): void {
-  if (enabled) requests.observe({ route, method, status }, seconds);
+  if (!enabled) return;
+  const key = `${method} ${status} ${route}`;
+  let series = REQUESTS.get(key);
+  if (series === undefined) {
+    series = requests.labels({ route, method, status });
+    REQUESTS.set(key, series);
+  }
+  series.observe(seconds);
 }
 
 /** One turn of a stage: what it took, and how long the first upload of the turn had waited for it, where that is known. */

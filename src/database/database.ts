@@ -354,6 +354,8 @@ export interface FindRequest {
   readonly since?: number;
   /** At most this many. */
   readonly limit?: number;
+  /** `false`: attachments are not asked for, and none are answered. */
+  readonly attachments?: boolean;
   /** Public ids of the children. */
   readonly children?: boolean;
   /** Main tags and metadata of every ancestor. */

@@ -25,6 +25,16 @@ export const IDENTIFIERS: Readonly<Record<Level, Readonly<Record<string, string>
   Instance: { sop_instance_uid: '0008,0018' },
 };
 
+const columnsOf = (level: Level): ReadonlyMap<string, string> =>
+  new Map(Object.entries(IDENTIFIERS[level]).map(([column, tag]) => [tag, column]));
+
+const COLUMNS: Readonly<Record<Level, ReadonlyMap<string, string>>> = {
+  Patient: columnsOf('Patient'),
+  Study: columnsOf('Study'),
+  Series: columnsOf('Series'),
+  Instance: columnsOf('Instance'),
+};
+
 /**
  * The level on which `tag` is searched from `level`: the nearest one upwards that has it among its main tags, else the nearest one
  * below; undefined where none has. A study has its patient's too, since two studies of one PatientID (an empty one above all) may name
@@ -48,7 +58,7 @@ export function isBelow(below: Level, level: Level): boolean {
 
 /** The column of {@link IDENTIFIERS} for `tag`, or undefined. */
 export function identifierColumn(level: Level, tag: string): string | undefined {
-  return Object.entries(IDENTIFIERS[level]).find(([, of]) => of === tag)?.[0];
+  return COLUMNS[level].get(tag);
 }
 
 /** What stands before the first wildcard of a pattern. */

@@ -12,9 +12,10 @@ export interface FoundRow {
   readonly tags: string;
   readonly metadata: string;
   readonly last_update: number | null;
-  readonly set_metadata: string;
-  readonly attachments: string;
-  readonly labels: string;
+  /** NULL may stand for an empty one, as for the next two. */
+  readonly set_metadata: string | null;
+  readonly attachments: string | null;
+  readonly labels: string | null;
   readonly unstable: number;
   readonly protected: number;
   readonly children?: string;
@@ -54,10 +55,10 @@ export function foundOf(request: FindRequest, row: FoundRow): Found {
       level,
       JSON.parse(row.metadata) as RowMetadata,
       row.last_update,
-      row.set_metadata === '{}' ? undefined : (JSON.parse(row.set_metadata) as SetMetadata),
+      row.set_metadata === null ? undefined : (JSON.parse(row.set_metadata) as SetMetadata),
     ),
-    attachments: row.attachments === '[]' ? [] : (JSON.parse(row.attachments) as AttachmentRow[]).map(attachmentOf),
-    labels: row.labels === '[]' ? [] : (JSON.parse(row.labels) as string[]),
+    attachments: row.attachments === null ? [] : (JSON.parse(row.attachments) as AttachmentRow[]).map(attachmentOf),
+    labels: row.labels === null ? [] : (JSON.parse(row.labels) as string[]),
     isStable: row.unstable === 0,
     isProtected: row.protected === 1,
   };

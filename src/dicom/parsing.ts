@@ -14,6 +14,8 @@ export interface ParseTask {
   readonly cut?: boolean;
   /** Whether to hash: the file, where all of it is here, and its header. */
   readonly hash: boolean;
+  /** MD5 of the whole file, where it is known: then the header alone is hashed. */
+  readonly md5?: string;
   /** How much of a file is in `bytes` that still comes, {@link ARRIVAL}, in shared memory; `size` then says nothing. */
   readonly arrival?: Int32Array;
 }
@@ -79,11 +81,11 @@ function parseComing(memory: Uint8Array, arrival: Int32Array): Parsed {
   return { ids: summary.ids, summary: JSON.stringify(summary), md5: whole.digest('hex') };
 }
 
-function parseWhole({ bytes, size, hash, cut = false }: ParseTask): Parsed {
+function parseWhole({ bytes, size, hash, md5: known, cut = false }: ParseTask): Parsed {
   // The summary first: what is not DICOM is not worth hashing.
   const summary = summarize(bytes, size, cut);
   const { Instance: metadata } = summary.metadata;
-  let md5 = '';
+  let md5 = known ?? '';
   if (hash) {
     const whole = createHash('md5');
     const offset = Number(metadata['PixelDataOffset'] ?? 0);
@@ -93,7 +95,7 @@ function parseWhole({ bytes, size, hash, cut = false }: ParseTask): Parsed {
       // The rest goes on from here: no byte is hashed twice.
       metadata[HEADER_MD5] = whole.copy().digest('base64');
     }
-    if (bytes.length === size) md5 = whole.update(bytes.subarray(header)).digest('hex');
+    if (known === undefined && bytes.length === size) md5 = whole.update(bytes.subarray(header)).digest('hex');
   }
   return { ids: summary.ids, summary: JSON.stringify(summary), md5 };
 }

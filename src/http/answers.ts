@@ -20,8 +20,11 @@ export function json(value: unknown, headers: Record<string, string> = {}): Resp
   return jsonOf(jsonText(value), headers);
 }
 
-/** 200 with JSON text made elsewhere (by a worker). */
-export function jsonOf(text: string, headers: Record<string, string> = {}): Response {
+/** JSON text, whole or in the pace of the client. */
+export type JsonBody = string | ReadableStream<Uint8Array>;
+
+/** 200 with JSON text made elsewhere. */
+export function jsonOf(text: JsonBody, headers: Record<string, string> = {}): Response {
   return new Response(text, { headers: { 'Content-Type': JSON_TYPE, ...headers } });
 }
 

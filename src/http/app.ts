@@ -3,6 +3,8 @@
  */
 
 import type { IncomingMessage, ServerResponse } from 'node:http';
+import { Readable } from 'node:stream';
+import { pipeline } from 'node:stream/promises';
 import { getRequestListener } from '@hono/node-server';
 import { compress } from 'hono/compress';
 import { z } from '@hono/zod-openapi';
@@ -11,7 +13,7 @@ import { isImpossible } from '../ingest/transcoder.ts';
 import { log } from '../log.ts';
 import { recordRequest } from '../metrics.ts';
 import { admit, onlyReads, receptionOf } from './access.ts';
-import { empty, errorAnswer, JSON_TYPE, jsonText } from './answers.ts';
+import { empty, errorAnswer, JSON_TYPE, type JsonBody, jsonText } from './answers.ts';
 import { addAdministration } from './administration.ts';
 import { addArchives } from './archive.ts';
 import { addAttachments } from './attachments.ts';
@@ -193,7 +195,7 @@ export async function createHttp(services: Services): Promise<HttpServer> {
   const { config } = services;
   const ended = new AbortController();
   const sessions = createSessions(config, services.database, (operation) => services.ingest.apply(operation));
-  const { app, kept, plain } = allRoutes(services, sessions, ended.signal);
+  const { app, kept, plain, posts } = allRoutes(services, sessions, ended.signal);
   // HTTP/1.0 has requests without a Host.
   const browse = getRequestListener(app.fetch, { hostname: 'localhost' });
   const ui = createInterface();
@@ -258,6 +260,35 @@ export async function createHttp(services: Services): Promise<HttpServer> {
     return true;
   };
 
+  /** The same for a POST that only reads. */
+  const answerPost = async (request: IncomingMessage, response: ServerResponse): Promise<boolean> => {
+    const path = request.url ?? '';
+    const make = request.method === 'POST' && !config.HttpCompressionEnabled ? posts.get(path) : undefined;
+    if (make === undefined) return false;
+    const started = performance.now();
+    let status = 200;
+    let body: JsonBody;
+    try {
+      body = await make({ incoming: request, outgoing: response });
+    } catch (thrown) {
+      status = asIsenError(thrown).http;
+      throw thrown;
+    } finally {
+      recordRequest(path, 'POST', status, (performance.now() - started) / 1000);
+    }
+    if (typeof body === 'string') {
+      response.writeHead(200, { 'Content-Type': JSON_TYPE, 'Content-Length': Buffer.byteLength(body) });
+      response.end(body);
+    } else {
+      response.writeHead(200, { 'Content-Type': JSON_TYPE });
+      await pipeline(Readable.fromWeb(body), response).catch((thrown: NodeJS.ErrnoException) => {
+        // The client left.
+        if (thrown.code !== 'ERR_STREAM_PREMATURE_CLOSE') throw thrown;
+      });
+    }
+    return true;
+  };
+
   const handle = async (request: IncomingMessage, response: ServerResponse): Promise<void> => {
     try {
       const url = request.url ?? '';
@@ -275,7 +306,8 @@ export async function createHttp(services: Services): Promise<HttpServer> {
       }
       request.url = tidyUrl(request.url ?? '/');
       if (request.method === 'POST' && request.url === UPLOAD) await receive(request, response);
-      else if (!(await answerKept(request, response))) await browse(request, response);
+      else if (!(await answerKept(request, response)) && !(await answerPost(request, response)))
+        await browse(request, response);
     } catch (thrown) {
       fail(request, response, thrown);
     }

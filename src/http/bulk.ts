@@ -106,7 +106,7 @@ export function addBulk(routes: Routes): void {
       if (name !== undefined && typeof name !== 'string')
         throw new IsenError('BadFileFormat', 'String value expected in field: Level');
       const found = name === undefined ? named(services, ids, parts) : related(services, ids, levelNamed(name), parts);
-      const items = mapOrdered(found, WIDTH, (each) => expand(services, each, format, undefined, parts));
+      const items = mapOrdered(found, WIDTH, async (each) => expand(services, each, format, undefined, parts));
       return new Response(streamText(await begun(arrayText(items))), { headers: { 'Content-Type': JSON_TYPE } });
     },
   );

@@ -72,10 +72,11 @@ function orderOf(tags: readonly string[], format: TagsFormat) {
 function mainTags(
   { level, tags, metadata }: Pick<Found, 'level' | 'tags' | 'metadata'>,
   format: TagsFormat,
+  order: ReturnType<typeof orderOf>,
   patient = level === 'Patient',
 ): Record<string, unknown> {
   const shown: Record<string, unknown> = {};
-  for (const { tag, key, ofPatient } of orderOf(Object.keys(tags), format)) {
+  for (const { tag, key, ofPatient } of order) {
     // A study has the main tags of its patient, too.
     if (ofPatient !== patient) continue;
     const value = tags[tag];
@@ -153,6 +154,8 @@ export function expansionRequest(
   parts = EXPANDED,
 ): Partial<FindRequest> {
   return {
+    // Of an instance its file says the size.
+    ...(level !== 'Instance' && !parts.has('Attachments') && { attachments: false }),
     ...(level !== 'Instance' && parts.has('Children') && { children: true }),
     ...(requested !== undefined && { ancestors: true }),
     ...(requested?.computed && { computed: true }),
@@ -196,7 +199,8 @@ async function requestedValues(
 }
 
 /** Indexes of the instances of a series against the expected number: Orthanc's `Status`. */
-async function seriesStatus(services: Services, found: Found, expected: number | null): Promise<string> {
+async function seriesStatus(services: Services, found: Found): Promise<string> {
+  const expected = integer(found.metadata['ExpectedNumberOfInstances']?.value);
   if (expected === null) return 'Unknown';
   const instances = await services.database.find({ level: 'Instance', of: found });
   const seen = new Set<number>();
@@ -232,16 +236,33 @@ function attachment({ compression, ...shown }: RevisedAttachment): Record<string
  * The JSON of one resource, or of some parts of it. Its fields are written in the order of their names, as hundreds are shown at once: to
  * sort those of each took longer than all else. What is undefined is left out of the text.
  */
-export async function expand(
+export function expand(
   services: Services,
   found: Found,
   format: TagsFormat,
   requested?: RequestedTags,
   parts = EXPANDED,
-): Promise<Record<string, unknown>> {
+): Record<string, unknown> | Promise<Record<string, unknown>> {
+  const isSeries = found.level === 'Series' && parts.has('Status');
+  if (requested === undefined && !isSeries) return fieldsOf(services, found, format, parts);
+  return Promise.all([
+    requested && requestedValues(services, found, requested, format),
+    isSeries ? seriesStatus(services, found) : undefined,
+  ]).then(([values, status]) => fieldsOf(services, found, format, parts, values, status));
+}
+
+function fieldsOf(
+  { config }: Services,
+  found: Found,
+  format: TagsFormat,
+  parts: ReadonlySet<Part>,
+  requested?: Record<string, unknown>,
+  status?: string,
+): Record<string, unknown> {
   const { level, metadata } = found;
   const { parent, children } = LEVEL[level];
   const isDetailed = parts.has('Details');
+  const order = parts.has('MainDicomTags') ? orderOf(Object.keys(found.tags), format) : [];
   const below = parts.has('Children') ? children : undefined;
   const file = level === 'Instance' ? found.attachments.find(isDicom) : undefined;
   const value = (name: string): string | undefined => metadata[name]?.value;
@@ -261,15 +282,15 @@ export async function expand(
   if (parts.has('IsStable') && level !== 'Instance') fields['IsStable'] = found.isStable;
   if (parts.has('Labels')) fields['Labels'] = found.labels;
   if (isDetailed && level !== 'Instance') fields['LastUpdate'] = value('LastUpdate') ?? '';
-  if (parts.has('MainDicomTags')) fields['MainDicomTags'] = mainTags(found, format);
-  if (parts.has('Metadata')) fields['Metadata'] = metadataValues(services.config, metadata);
+  if (parts.has('MainDicomTags')) fields['MainDicomTags'] = mainTags(found, format, order);
+  if (parts.has('Metadata')) fields['Metadata'] = metadataValues(config, metadata);
   if (isDetailed) fields['ModifiedFrom'] = value('ModifiedFrom');
   if (parts.has('Parent') && parent !== undefined) fields[`Parent${parent}`] = found.parent;
-  if (parts.has('MainDicomTags') && level === 'Study') fields['PatientMainDicomTags'] = mainTags(found, format, true);
-  if (requested !== undefined) fields['RequestedTags'] = await requestedValues(services, found, requested, format);
+  if (parts.has('MainDicomTags') && level === 'Study')
+    fields['PatientMainDicomTags'] = mainTags(found, format, order, true);
+  fields['RequestedTags'] = requested;
   if (below === 'Series') fields[below] = found.children ?? [];
-  if (parts.has('Status') && level === 'Series')
-    fields['Status'] = await seriesStatus(services, found, integer(value('ExpectedNumberOfInstances')));
+  fields['Status'] = status;
   if (below === 'Studies') fields[below] = found.children ?? [];
   fields['Type'] = level;
   return fields;

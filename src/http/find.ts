@@ -1,6 +1,7 @@
 /** Owns the routes that search the index: which resources are found, in pages, and how many there are. */
 
 import { z } from '@hono/zod-openapi';
+import type { HttpBindings } from '@hono/node-server';
 import type { Context } from 'hono';
 import type { Constraint, FindRequest, Found } from '../database/database.ts';
 import { COMPUTED } from '../database/computed.ts';
@@ -10,8 +11,8 @@ import type { Values } from '../dicom/match.ts';
 import type { Body } from '../dicom/modification.ts';
 import { IsenError } from '../errors.ts';
 import { log } from '../log.ts';
-import { json, JSON_TYPE } from './answers.ts';
-import { bodyText, parseJson } from './body.ts';
+import { json, JSON_TYPE, type JsonBody, jsonOf, jsonText } from './answers.ts';
+import { parseJson, textIn } from './body.ts';
 import { CONTENT, expand, expansionRequest } from './expansion.ts';
 import { type Question, readQuestion } from './finding.ts';
 import { clientLeft } from './jobs.ts';
@@ -29,8 +30,8 @@ const WIDTH = 8;
 const LONGEST_VALUE = 1 << 16;
 
 /** The body as JSON; undefined where it is none. */
-export async function jsonBody(context: Context<Environment>): Promise<unknown> {
-  const text = await bodyText(context, LARGEST_BODY);
+export async function jsonBody(context: Pick<Context<Environment>, 'env'>): Promise<unknown> {
+  const text = await textIn(context.env.incoming, LARGEST_BODY);
   try {
     return parseJson(text);
   } catch {
@@ -45,7 +46,7 @@ export function asObject(value: unknown): Body {
 }
 
 /** The body of a search: a JSON object. Throws BadRequest. */
-export async function objectBody(context: Context<Environment>): Promise<Body> {
+export async function objectBody(context: Pick<Context<Environment>, 'env'>): Promise<Body> {
   return asObject(await jsonBody(context));
 }
 
@@ -118,11 +119,11 @@ async function requestOf(services: Services, question: Question): Promise<FindRe
   return isBelow(of.level, question.level) ? undefined : { ...request, of };
 }
 
-async function find(services: Services, context: Context<Environment>, question: Question): Promise<Response> {
+async function find(services: Services, outgoing: HttpBindings['outgoing'], question: Question): Promise<JsonBody> {
   const { config } = services;
   const { level, computed, outside, since, limit, parts, format } = question;
   const request = await requestOf(services, question);
-  if (request === undefined) return json([]);
+  if (request === undefined) return jsonText([]);
   const requested = question.requested && {
     ...question.requested,
     file: question.requested.file && config.StorageAccessOnFind !== 'Never',
@@ -131,7 +132,7 @@ async function find(services: Services, context: Context<Environment>, question:
   if (reads.length > 0)
     log.http.warn({ level, tags: reads.join() }, 'a search reads tags from files: they are not indexed');
   const shown = parts === undefined ? {} : expansionRequest(level, requested, parts);
-  const show = async (found: Found): Promise<unknown> =>
+  const show = (found: Found): unknown =>
     parts === undefined ? found.id : expand(services, found, format, requested, parts);
   if (outside.length + computed.length === 0) {
     const page = { ...request, ...shown, since, limit };
@@ -139,10 +140,9 @@ async function find(services: Services, context: Context<Environment>, question:
       ? list(services, { ...page, idsOnly: true }, idPage(request), show)
       : list(services, page, undefined, show);
   }
-  const found = meeting(services, question, { ...request, ...shown }, clientLeft(context));
+  const found = meeting(services, question, { ...request, ...shown }, clientLeft(outgoing));
   // Nothing is sent before the first match: what fails until then is an error.
-  const items = await begun(arrayText(mapOrdered(found, WIDTH, show)));
-  return new Response(streamText(items), { headers: { 'Content-Type': JSON_TYPE } });
+  return streamText(await begun(arrayText(mapOrdered(found, WIDTH, async (one) => show(one)))));
 }
 
 const query = {
@@ -191,8 +191,10 @@ const Search = z
 
 /** Adds the routes of this file. */
 export function addFind(routes: Routes): void {
-  const { services } = routes;
+  const { services, posts } = routes;
   const tag = 'Tools';
+  const answer = async (env: HttpBindings): Promise<JsonBody> =>
+    find(services, env.outgoing, readQuestion(services.config, await objectBody({ env })));
   const resource = z.union([ResourceId, ...LEVELS.map((level) => Resource[level].partial())]);
   routes.add(
     {
@@ -204,8 +206,9 @@ export function addFind(routes: Routes): void {
       body: { 'application/json': Search },
       answers: { 200: { description: 'Ids, or the resources', type: JSON_TYPE, schema: z.array(resource) } },
     },
-    async (context) => find(services, context, readQuestion(services.config, await objectBody(context))),
+    async ({ env }) => jsonOf(await answer(env)),
   );
+  posts.set('/tools/find', answer);
   routes.add(
     {
       method: 'post',

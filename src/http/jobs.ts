@@ -109,9 +109,9 @@ export function jobOptions(body: Readonly<Record<string, unknown>>, synchronous:
 }
 
 /** Aborts when the client of a request has left before its answer. */
-export function clientLeft(context: Context<Environment>): AbortSignal {
+export function clientLeft(outgoing: Environment['Bindings']['outgoing']): AbortSignal {
   const aborter = new AbortController();
-  context.env.outgoing.once('close', () => aborter.abort());
+  outgoing.once('close', () => aborter.abort());
   return aborter.signal;
 }
 
@@ -126,7 +126,7 @@ export async function answerJob(
   synchronous: boolean,
 ): Promise<Response> {
   if (!synchronous) return json({ ID: id, Path: `/jobs/${id}` });
-  return json(await services.jobs.wait(id, clientLeft(context)));
+  return json(await services.jobs.wait(id, clientLeft(context.env.outgoing)));
 }
 
 /** The filters of the query. Throws ParameterOutOfRange for a state that is none. */

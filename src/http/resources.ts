@@ -5,7 +5,7 @@ import type { Found, FindRequest, Remaining } from '../database/database.ts';
 import type { TagsFormat } from '../dicom/json.ts';
 import { LEVEL, LEVELS, type Level } from '../dicom/levels.ts';
 import { IsenError } from '../errors.ts';
-import { empty, json, jsonOf, jsonText, keyOf } from './answers.ts';
+import { empty, json, type JsonBody, jsonOf, jsonText, keyOf } from './answers.ts';
 import { expand, expansionRequest, requestedTags, type RequestedTags } from './expansion.ts';
 import { arrayText, mapOrdered, streamText } from './lists.ts';
 import { flag, type Routes, Text } from './routes.ts';
@@ -122,40 +122,38 @@ async function* each(
   }
 }
 
-/** The answer of a list: at once when it is one page, else in the pace of the client. */
+/** The body of a list: its text when it is one page, else a stream in the pace of the client. */
 export async function list(
   services: Services,
   request: FindRequest,
   size: number | undefined,
-  show: (found: Found) => Promise<unknown>,
-): Promise<Response> {
+  show: (found: Found) => unknown,
+): Promise<JsonBody> {
   const found = pages(services, request, size);
   const first = (await found.next()).value ?? [];
   if (first.length < (size ?? EXPANDED_PAGE)) {
     await found.return();
-    return json(await Promise.all(first.map(show)));
+    return jsonText(await Promise.all(first.map(show)));
   }
-  const items = mapOrdered(each(first, found), 4, show);
-  return new Response(streamText(arrayText(items)), {
-    headers: { 'Content-Type': 'application/json; charset=utf-8' },
-  });
+  return streamText(arrayText(mapOrdered(each(first, found), 4, async (one) => show(one))));
 }
 
 /** Ids as a list reads them at once. */
 export const idPage = ({ of }: FindRequest): number => (of === undefined ? ID_PAGE : ID_PAGE_BELOW);
 
 /** A list of resources, expanded or as ids. */
-function listOf(
+async function listOf(
   services: Services,
   request: FindRequest,
   query: { expand: boolean; requested: string | undefined; format: TagsFormat },
 ): Promise<Response> {
   if (!query.expand) {
-    return list(services, { ...request, idsOnly: true }, idPage(request), async (found) => found.id);
+    return jsonOf(await list(services, { ...request, idsOnly: true }, idPage(request), (found) => found.id));
   }
   const requested = requestedTags(query.requested, request.level);
-  return list(services, { ...request, ...expansionRequest(request.level, requested) }, EXPANDED_PAGE, (found) =>
-    expand(services, found, query.format, requested),
+  const expanded = { ...request, ...expansionRequest(request.level, requested) };
+  return jsonOf(
+    await list(services, expanded, EXPANDED_PAGE, (found) => expand(services, found, query.format, requested)),
   );
 }
 

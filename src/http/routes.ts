@@ -9,7 +9,7 @@ import type { Context } from 'hono';
 import { asIsenError, IsenError } from '../errors.ts';
 import { recordRequest } from '../metrics.ts';
 import { onlyReads } from './access.ts';
-import { type KeptAnswers, keepAnswers } from './answers.ts';
+import { type JsonBody, type KeptAnswers, keepAnswers } from './answers.ts';
 import type { Services } from './services.ts';
 
 /** Bindings of the Node adapter: `c.env.incoming` is the raw request. */
@@ -70,6 +70,11 @@ export interface Routes {
    * an answer. JSON text that may be kept, of the resource of a public id; undefined where there is none, and the route is to answer.
    */
   readonly plain: Map<string, (id: string) => Promise<string | undefined>>;
+  /**
+   * What registered routes that only read answer to a POST, without a query, by their path: for the shortest way as well. 200 with JSON;
+   * throws what the route throws.
+   */
+  readonly posts: Map<string, (exchange: HttpBindings) => Promise<JsonBody>>;
   /** Methods that exist at a path, in Orthanc's order; empty for an unknown path. */
   methodsAt(path: string): readonly string[];
   /** Every registered `METHOD path`. */
@@ -157,6 +162,7 @@ export function createRoutes(services: Services): Routes {
     app,
     kept: keepAnswers(services.database),
     plain: new Map(),
+    posts: new Map(),
     registered,
     add(route, handler) {
       const shape = route.query ?? {};

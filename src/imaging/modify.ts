@@ -9,6 +9,7 @@ import { type DicomFile, readFile } from '../dicom/read.ts';
 import { derivedId, type MappedLevel, UidMap, uidKey } from '../dicom/uid-map.ts';
 import { textOf } from '../dicom/value.ts';
 import { IsenError } from '../errors.ts';
+import { md5Pair } from '../md5.ts';
 import { transcode } from './transcode.ts';
 
 /** What a request asks, as plain data. */
@@ -52,20 +53,39 @@ export function requestOf({ body, level, patientName }: Asked): Request {
  *   what becomes of it throw.
  */
 export function modify(task: ModifyTask): Modified {
-  const bytes = changed(task);
-  const { into } = task;
+  const { into, md5 } = task;
+  let bytes: Buffer;
+  try {
+    bytes = changed(task);
+  } catch (thrown) {
+    // An altered file may fail in any way.
+    checkSource(task);
+    throw thrown;
+  }
   if (into === undefined || bytes.buffer !== into.memory.buffer) {
+    checkSource(task);
     // Small buffers lie in a pool that others share.
     const isAlone = bytes.byteLength === bytes.buffer.byteLength;
     return { bytes: isAlone ? (bytes as Uint8Array<ArrayBuffer>) : new Uint8Array(bytes) };
   }
-  return { size: bytes.length, parsed: parse({ bytes, size: bytes.length, hash: into.hash }) };
+  const size = bytes.length;
+  if (!into.hash || md5 === '') {
+    checkSource(task);
+    return { size, parsed: parse({ bytes, size, hash: into.hash }) };
+  }
+  const [before, after] = md5Pair(task.bytes, bytes);
+  if (before !== md5) throw altered();
+  return { size, parsed: parse({ bytes, size, hash: true, md5: after }) };
+}
+
+const altered = (): IsenError => new IsenError('CorruptedFile', 'the stored file is not the one that was stored');
+
+function checkSource({ bytes, md5 }: ModifyTask): void {
+  if (md5 !== '' && createHash('md5').update(bytes).digest('hex') !== md5) throw altered();
 }
 
 function changed(task: ModifyTask): Buffer {
-  const { bytes, md5, seed } = task;
-  if (md5 !== '' && createHash('md5').update(bytes).digest('hex') !== md5)
-    throw new IsenError('CorruptedFile', 'the stored file is not the one that was stored');
+  const { bytes, seed } = task;
   const original = readFile(bytes);
   const patientName = task.patientName === '' ? derivedId(seed, valueOf(original, LEVEL.Patient.key)) : undefined;
   const asked = requestOf({ ...task, ...(patientName !== undefined && { patientName }) });

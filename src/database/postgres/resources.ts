@@ -53,11 +53,13 @@ export function selectResources(request: FindRequest, where: string): string {
     'r.metadata',
     `${level === 'Instance' ? 'NULL::bigint' : lastUpdate('r')} AS last_update`,
     `${setMetadata(level, 'r')} AS set_metadata`,
-    `coalesce((SELECT json_agg(j ORDER BY content_type) FROM (${
-      level === 'Instance'
-        ? `SELECT 1 AS content_type, ${attachmentJson('r', '1')} AS j UNION ALL ${attachments}`
-        : attachments
-    }) AS files), '[]') AS attachments`,
+    request.attachments === false
+      ? 'NULL AS attachments'
+      : `coalesce((SELECT json_agg(j ORDER BY content_type) FROM (${
+          level === 'Instance'
+            ? `SELECT 1 AS content_type, ${attachmentJson('r', '1')} AS j UNION ALL ${attachments}`
+            : attachments
+        }) AS files), '[]') AS attachments`,
     `coalesce((SELECT json_agg(label ORDER BY label) FROM labels WHERE level = ${number} AND resource = r.id), '[]') AS labels`,
     `${level === 'Instance' ? '0' : '(r.stable_at IS NOT NULL)::int'} AS unstable`,
     `${level === 'Patient' ? '(r.recycling IS NULL)::int' : '0'} AS protected`,

@@ -36,22 +36,22 @@ export interface Room extends Queries {
   turn(): Promise<void>;
 }
 
-/**
- * The condition on `r` that those which match meet, where an index leads to at most `few` rows, and all that is asked of them is in them:
- * one statement then finds and reads them. Undefined where there is more to it.
- */
-export function fewMatches(room: Room, request: FindRequest, few: number): Part | undefined {
+/** What one statement finds and reads where an index leads to few rows. */
+export interface Narrow {
+  /** SELECT of row ids (`id`) of the level searched, at most {@link most} and one. */
+  readonly rows: Part;
+  readonly most: number;
+  /** What those that match meet. */
+  readonly where: Part;
+}
+
+/** A search along an index, if all that is asked is in the rows that it leads to; undefined where there is more to it. */
+export function narrowSearch(request: FindRequest, most: number): Narrow | undefined {
   const plan = planSearch(request, dialect);
   const [index] = plan?.indexes ?? [];
   if (plan === undefined || index === undefined || plan.order.length > 0 || plan.path.length > 1) return undefined;
-  const rows = room.get<{ count: number; ids: string }>(
-    `SELECT count(*) AS count, json_group_array(id) AS ids FROM (${index.rows.sql} ${LIMIT})`,
-    ...index.rows.values,
-    few + 1,
-  );
-  if (rows === undefined || rows.count > few) return undefined;
-  const { sql, values } = allOf(plan.conditions);
-  return { sql: `${sql} AND r.id IN (SELECT value FROM json_each(?))`, values: [...values, rows.ids] };
+  const rows = { sql: `${index.rows.sql} ${LIMIT}`, values: [...index.rows.values, most + 1] };
+  return { rows, most, where: allOf(plan.conditions) };
 }
 
 /** Those that match, in the order asked for, from the `since`-th on, at most `limit`. */

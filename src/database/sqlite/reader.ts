@@ -23,8 +23,8 @@ import { foldCase, isPlain } from '../find.ts';
 import { bareFound, foundOf } from '../found.ts';
 import { type ChangeRow, changeOf, levelNumber, publicId, publicIdBytes, TABLE, uuidText } from '../rows.ts';
 import { LIMIT, asDatabaseError, openReader } from './connection.ts';
-import { countMatches, fewMatches, findMatches } from './matching.ts';
-import { foundRow, selectionOf } from './resources.ts';
+import { countMatches, findMatches, type Narrow, narrowSearch } from './matching.ts';
+import { foundRow, type Selection, selectionOf } from './resources.ts';
 import { uuidBytes } from './rows.ts';
 
 /** Resources read by one statement: some 5 ms. */
@@ -76,11 +76,11 @@ export class Reader {
       return bytes === undefined || since > 0 ? [] : this.#resources(request, 'r.public_id = ?', bytes);
     }
     if (request.ids !== undefined) return this.#named(request, request.ids);
-    const few = request.idsOnly === true ? undefined : fewMatches(this, request, PAGE);
+    const narrow = request.idsOnly === true ? undefined : narrowSearch(request, PAGE);
+    const few = narrow && this.#few(request, narrow);
     if (few !== undefined) {
       const { after = '' } = request;
-      const resources = this.#resources(request, few.sql, ...few.values);
-      return resources
+      return few
         .filter((each) => each.id > after)
         .sort((a, b) => (a.id < b.id ? -1 : 1))
         .slice(since, since + limit);
@@ -131,11 +131,33 @@ export class Reader {
       return rows.map((row) => bareFound(request.level, publicId(row.public_id.toString('hex'))));
     }
     const selection = selectionOf(request);
+    const sql = (): string => `SELECT ${selection.columns} FROM ${selection.from} WHERE ${where}`;
+    return this.#read(request, selection, where, sql, values);
+  }
+
+  /** Those that match, in no order, by one statement; undefined where its index leads to too many rows. */
+  #few(request: FindRequest, { rows, most, where }: Narrow): Found[] | undefined {
+    const selection = selectionOf(request);
+    const sql = (): string =>
+      `WITH few AS MATERIALIZED (${rows.sql}) SELECT ${selection.columns} FROM few CROSS JOIN ${selection.from}
+       WHERE (SELECT count(*) FROM few) <= ? AND r.id = few.id AND ${where.sql}`;
+    const values = [...rows.values, most, ...where.values];
+    const found = this.#read(request, selection, `few ${rows.sql} ${where.sql}`, sql, values);
+    if (found.length > 0) return found;
+    const count = this.get<{ count: number }>(`SELECT count(*) AS count FROM (${rows.sql})`, ...rows.values)?.count;
+    return (count ?? 0) > most ? undefined : [];
+  }
+
+  /** What a statement reads; its whole text takes longer to be looked up than what is short of it, `which`. */
+  #read(
+    request: FindRequest,
+    selection: Selection,
+    which: string,
+    sql: () => string,
+    values: readonly unknown[],
+  ): Found[] {
     try {
-      // Its whole text takes longer to be looked up than what is short of it.
-      const statement = this.#prepare(`${selection.key} ${where}`, () =>
-        this.#db.prepare<unknown[]>(`${selection.sql} WHERE ${where}`).raw(),
-      );
+      const statement = this.#prepare(`${selection.key} ${which}`, () => this.#db.prepare<unknown[]>(sql()).raw());
       return (statement.all(...values) as unknown[][]).map((row) => foundOf(request, foundRow(selection, row)));
     } catch (error) {
       throw asDatabaseError(error);

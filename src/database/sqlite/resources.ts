@@ -7,6 +7,9 @@ import { ancestorsOf, type FoundRow } from '../found.ts';
 import { levelNumber, TABLE } from '../rows.ts';
 import { attachmentJson } from './rows.ts';
 
+/** NULL for what is empty, as most of it is: each text costs as much as to look. */
+const some = (empty: string, sql: string): string => `nullif(${sql}, '${empty}')`;
+
 const setMetadata = (level: Level, alias: string): string =>
   `(SELECT json_group_object(name, json_array(value, revision)) FROM metadata
     WHERE level = ${levelNumber(level)} AND resource = ${alias}.id)`;
@@ -24,8 +27,10 @@ function joinBelow(level: Level, bottom: Level): string {
 export interface Selection {
   /** What is asked for: it names the statement. */
   readonly key: string;
-  /** SELECT of rows that {@link foundRow} reads, of resources `r` of the request's level, in no order; a WHERE clause is to follow. */
-  readonly sql: string;
+  /** What {@link foundRow} reads of a row. */
+  readonly columns: string;
+  /** FROM clause of resources `r` of the request's level, without that word. */
+  readonly from: string;
   /** The names of the columns behind those that every selection has. */
   readonly more: readonly (keyof FoundRow)[];
 }
@@ -35,8 +40,15 @@ const SELECTIONS = new Map<string, Selection>();
 
 /** The statement for what a request asks for of resources of its level. */
 export function selectionOf(request: FindRequest): Selection {
-  const { level, children = false, ancestors = false, instance = false, computed = false } = request;
-  const key = `${level} ${children} ${ancestors} ${instance} ${computed}`;
+  const {
+    level,
+    attachments = true,
+    children = false,
+    ancestors = false,
+    instance = false,
+    computed = false,
+  } = request;
+  const key = `${level} ${attachments} ${children} ${ancestors} ${instance} ${computed}`;
   let selection = SELECTIONS.get(key);
   if (selection === undefined) {
     selection = { key, ...select(request) };
@@ -45,7 +57,18 @@ export function selectionOf(request: FindRequest): Selection {
   return selection;
 }
 
-type Columns = readonly [string, string | null, string, string, number | null, string, string, string, number, number];
+type Columns = readonly [
+  id: string,
+  parent: string | null,
+  tags: string,
+  metadata: string,
+  lastUpdate: number | null,
+  setMetadata: string | null,
+  attachments: string | null,
+  labels: string | null,
+  unstable: number,
+  isProtected: number,
+];
 
 /** The row of a selection by names: SQLite takes twice as long to give them by name. */
 export function foundRow({ more }: Selection, values: readonly unknown[]): FoundRow {
@@ -82,11 +105,13 @@ function select(request: FindRequest): Omit<Selection, 'key'> {
     'r.tags',
     'r.metadata',
     level === 'Instance' ? 'NULL' : 'r.last_update',
-    setMetadata(level, 'r'),
-    level === 'Instance'
-      ? `(SELECT json_group_array(json(j)) FROM (SELECT ${attachmentJson('r', '1')} AS j UNION ALL ${attachments}))`
-      : `(SELECT json_group_array(json(j)) FROM (${attachments}))`,
-    `(SELECT json_group_array(label) FROM labels WHERE level = ${number} AND resource = r.id)`,
+    some('{}', setMetadata(level, 'r')),
+    request.attachments === false
+      ? 'NULL'
+      : level === 'Instance'
+        ? `(SELECT json_group_array(json(j)) FROM (SELECT ${attachmentJson('r', '1')} AS j UNION ALL ${attachments}))`
+        : some('[]', `(SELECT json_group_array(json(j)) FROM (${attachments}))`),
+    some('[]', `(SELECT json_group_array(label) FROM labels WHERE level = ${number} AND resource = r.id)`),
     level === 'Instance' ? '0' : 'r.stable_at IS NOT NULL',
     level === 'Patient' ? 'r.recycling IS NULL' : '0',
   ];
@@ -127,7 +152,7 @@ function select(request: FindRequest): Omit<Selection, 'key'> {
     const below = index === 0 ? 'r' : TABLE[joined[index - 1] ?? each];
     return `CROSS JOIN ${TABLE[each]} ON ${TABLE[each]}.id = ${below}.parent`;
   });
-  return { sql: `SELECT ${columns.join(', ')} FROM ${TABLE[level]} r ${joins.join(' ')}`, more };
+  return { columns: columns.join(', '), from: `${TABLE[level]} r ${joins.join(' ')}`, more };
 }
 
 /** JSON array: counts of studies, series, instances, then the distinct modalities and SOP classes. */

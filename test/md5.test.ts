@@ -1,0 +1,24 @@
+import assert from 'node:assert/strict';
+import { createHash, randomBytes } from 'node:crypto';
+import { test } from 'node:test';
+import { md5Pair } from '../src/md5.ts';
+
+const md5 = (bytes: Uint8Array): string => createHash('md5').update(bytes).digest('hex');
+
+test('two digests at once are those of one after the other', () => {
+  const piece = 64 << 10;
+  const sizes = [0, 1, 54, 55, 56, 57, 63, 64, 65, 119, 120, 128, 1000, piece - 9, piece - 8, piece - 1, piece];
+  sizes.push(piece + 1, piece + 64, 2 * piece, 2 * piece + 55, 3 * piece - 1, 525_000);
+  for (const first of sizes) {
+    for (const second of sizes) {
+      const [a, b] = [randomBytes(first), randomBytes(second)];
+      assert.deepEqual(md5Pair(a, b), [md5(a), md5(b)], `${first} and ${second} bytes`);
+    }
+  }
+});
+
+test('shared memory, and a part of it', () => {
+  const shared = new Uint8Array(new SharedArrayBuffer(100_000)).fill(7);
+  const part = shared.subarray(33, 70_001);
+  assert.deepEqual(md5Pair(shared, part), [md5(shared), md5(part)]);
+});
