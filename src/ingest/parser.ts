@@ -13,9 +13,10 @@ import { isPageAligned } from '../storage/pages.ts';
 import type { Batch, ParsedFile } from '../storage/parse-and-put.ts';
 import type { JournalPlace, Storage } from '../storage/storage.ts';
 
-/** Files, and bytes, that go to a thread together; a larger file goes alone. */
+/** Files, and bytes, that go to a thread together; of larger files two do, up to a size. */
 const MOST_FILES = 16;
 const MOST_BYTES = 256 * 1024;
+const MOST_PAIRED = 2 << 20;
 
 /** Files for which a further thread is woken: while one waits for the disk, another can go on. */
 const WORTH_A_THREAD = 4;
@@ -136,6 +137,9 @@ export class Parser {
 
   /** How many of the files that wait go together, and whether no more could. */
   #batch(): { readonly count: number; readonly full: boolean } {
+    const [first, second] = this.#queue;
+    if (first !== undefined && second !== undefined && isLarge(first) && isLarge(second))
+      return { count: 2, full: true };
     let bytes = 0;
     let count = 0;
     for (const { task } of this.#queue) {
@@ -218,3 +222,5 @@ export class Parser {
     }
   }
 }
+
+const isLarge = ({ task: { bytes } }: Waiting): boolean => bytes.length >= MOST_BYTES && bytes.length <= MOST_PAIRED;
