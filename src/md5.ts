@@ -3,6 +3,8 @@
  * side in little more than the time of one; what a runtime offers computes them one after the other. The code is WebAssembly, made here.
  */
 
+import { createHash } from 'node:crypto';
+
 /** Rotations of the four rounds (RFC 1321 §3.4). */
 const ROTATIONS = [
   [7, 12, 17, 22],
@@ -179,4 +181,18 @@ export function md5Pair(a: Uint8Array, b: Uint8Array): readonly [string, string]
     }
   };
   return [finish(a, STATES[0]), finish(b, STATES[1])];
+}
+
+/** The MD5 of each, in lower-case hex: of two at a time, a last one by itself. None may change meanwhile. */
+export function md5Each(all: readonly Uint8Array[]): readonly string[] {
+  const digests = all.map(() => '');
+  // The nearer their sizes, the longer two go side by side.
+  const bySize = [...all.entries()].sort(([, a], [, b]) => a.length - b.length);
+  for (let at = 0; at < bySize.length; at += 2) {
+    const [one, other] = [bySize[at], bySize[at + 1]];
+    if (one === undefined) continue;
+    if (other === undefined) digests[one[0]] = createHash('md5').update(one[1]).digest('hex');
+    else [digests[one[0]], digests[other[0]]] = md5Pair(one[1], other[1]);
+  }
+  return digests;
 }

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { createHash, randomBytes } from 'node:crypto';
 import { test } from 'node:test';
-import { md5Pair } from '../src/md5.ts';
+import { md5Each, md5Pair } from '../src/md5.ts';
 
 const md5 = (bytes: Uint8Array): string => createHash('md5').update(bytes).digest('hex');
 
@@ -21,4 +21,11 @@ test('shared memory, and a part of it', () => {
   const shared = new Uint8Array(new SharedArrayBuffer(100_000)).fill(7);
   const part = shared.subarray(33, 70_001);
   assert.deepEqual(md5Pair(shared, part), [md5(shared), md5(part)]);
+});
+
+test('any number of them, in their order', () => {
+  for (let count = 0; count < 6; count++) {
+    const all = Array.from({ length: count }, (_, index) => randomBytes(((index * 7) % 5) * 10_000 + index));
+    assert.deepEqual(md5Each(all), all.map(md5), `${count}`);
+  }
 });

@@ -3,7 +3,7 @@
 import { createHash } from 'node:crypto';
 import { type Answer, answering } from '../answer.ts';
 import { IsenError } from '../errors.ts';
-import { md5Pair } from '../md5.ts';
+import { md5Each } from '../md5.ts';
 import { type Identifiers, summarize } from './summary.ts';
 
 export interface ParseTask {
@@ -45,30 +45,20 @@ export interface Parsed {
   readonly md5: string;
 }
 
-/** Several at once, because waking a thread costs more than parsing a small file, and two are hashed faster side by side; each has its own answer. */
+/**
+ * Several at once, because waking a thread costs more than parsing a small file, and two large ones are hashed faster side by side; each has
+ * its own answer.
+ */
 export function parseEach(tasks: readonly ParseTask[]): Answer<Parsed>[] {
-  const paired = tasks.filter(isPaired);
-  if (paired.length < 2) return tasks.map(answering(parse));
+  if (tasks.filter(isPaired).length < 2) return tasks.map(answering(parse));
   // What is not DICOM is not worth hashing: that is seen first.
   const answers = tasks.map((task) => answering(parse)(isPaired(task) ? { ...task, md5: '' } : task));
-  const left = [...tasks.entries()].flatMap(([index, task]) => {
+  const left = tasks.flatMap((task, index) => {
     const answer = answers[index];
-    return isPaired(task) && answer !== undefined && 'ok' in answer
-      ? [{ index, bytes: task.bytes, parsed: answer.ok }]
-      : [];
+    return isPaired(task) && answer !== undefined && 'ok' in answer ? [{ index, task, parsed: answer.ok }] : [];
   });
-  // The nearer their sizes, the longer two go side by side.
-  left.sort((a, b) => a.bytes.length - b.bytes.length);
-  for (let at = 0; at < left.length; at += 2) {
-    const [one, other] = [left[at], left[at + 1]];
-    if (one === undefined) continue;
-    const digests =
-      other === undefined ? [createHash('md5').update(one.bytes).digest('hex')] : md5Pair(one.bytes, other.bytes);
-    for (const [which, md5] of digests.entries()) {
-      const of = which === 0 ? one : other;
-      if (of !== undefined) answers[of.index] = { ok: { ...of.parsed, md5 } };
-    }
-  }
+  const digests = md5Each(left.map(({ task }) => task.bytes));
+  for (const [at, { index, parsed }] of left.entries()) answers[index] = { ok: { ...parsed, md5: digests[at] ?? '' } };
   return answers;
 }
 

@@ -138,7 +138,9 @@ export class Parser {
   /** How many of the files that wait go together, and whether no more could. */
   #batch(): { readonly count: number; readonly full: boolean } {
     const [first, second] = this.#queue;
-    if (first !== undefined && second !== undefined && isLarge(first) && isLarge(second))
+    // As long as each can have a thread of its own both are done sooner.
+    const isLast = this.#running === this.#pool.threads - 1;
+    if (isLast && first !== undefined && second !== undefined && isLarge(first) && isLarge(second))
       return { count: 2, full: true };
     let bytes = 0;
     let count = 0;
