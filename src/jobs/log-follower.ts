@@ -63,6 +63,7 @@ export class LogFollower {
   #stored: string | undefined;
   #lease: Lease | undefined;
   #running: Promise<void> = Promise.resolve();
+  #turn: Promise<unknown> = Promise.resolve();
   /** Wakes the following when something changed. */
   #changed = new AbortController();
 
@@ -78,14 +79,24 @@ export class LogFollower {
   }
 
   /**
-   * To be told, before somebody who wants the log is there where nobody was: it begins at the end of the log as it is now, and from this
-   * moment on changes count.
+   * Brings somebody who wants the log where nobody was, by `set`: it begins at the end of the log as it is now, and from this moment on
+   * changes count. Throws what `set` throws.
    */
-  async begin(): Promise<void> {
-    const last = await this.#options.changes.last();
-    await this.#floor?.set(String(last));
-    await this.#store(String(last));
-    if (this.#isLeading()) this.#at = last;
+  begin(set: () => Promise<void>): Promise<void> {
+    return this.#alone(async () => {
+      const last = await this.#options.changes.last();
+      await this.#floor?.set(String(last));
+      await this.#store(String(last));
+      if (this.#isLeading()) this.#at = last;
+      await set();
+    });
+  }
+
+  /** Runs one after the other what begins and what asks whether the log is wanted: an answer of before must not end what began meanwhile. */
+  #alone<T>(does: () => Promise<T>): Promise<T> {
+    const done = this.#turn.then(does);
+    this.#turn = done.catch(() => {});
+    return done;
   }
 
   /** To be told whenever {@link LogFollowerOptions.isWanted} may answer something else. */
@@ -133,7 +144,9 @@ export class LogFollower {
       if (this.#stored === END) return;
       // In this order: what is behind the floor must not come back when somebody wants the log again.
       await this.#floor?.set(END);
-      await this.#store(END);
+      await this.#advance(END, []);
+      // Moved by another node that begins, which the next look finds wanted; or lost by the queues.
+      if (this.#stored !== END) this.#stored = await this.#options.queue.position(this.#options.name);
       return;
     }
     if (this.#at !== undefined) return;
@@ -176,13 +189,12 @@ export class LogFollower {
           continue;
         }
         await this.#checkStored();
-        const wanted = await this.#options.isWanted();
-        if (!wanted) await this.#turnOver(false);
-        // Another node has the first who wants it.
-        else if (this.#at === undefined) {
-          this.#stored = await this.#options.queue.position(this.#options.name);
-          await this.#turnOver(true);
-        }
+        await this.#alone(async () => {
+          const wanted = await this.#options.isWanted();
+          // Another node may have brought the first who wants it.
+          if (wanted && this.#at === undefined) this.#stored = await this.#options.queue.position(this.#options.name);
+          await this.#turnOver(wanted);
+        });
         if (this.#stored !== undefined && this.#at !== undefined) await this.#floor?.raise(this.#stored);
         if (this.#at === undefined) await this.#sleep();
         else if (!(await this.#step(this.#at))) {
@@ -227,7 +239,7 @@ export class LogFollower {
     }
     this.#stored = await this.#options.queue.position(this.#options.name);
     this.#at = undefined;
-    await this.#turnOver(await this.#options.isWanted());
+    await this.#alone(async () => this.#turnOver(await this.#options.isWanted()));
     return true;
   }
 

@@ -188,10 +188,12 @@ class FollowingRouter implements Router {
       const rules = new Map(this.#set.rules);
       change(rules);
       const after = [...new Map([...rules, ...this.#configured]).values()];
-      // Before the rules are there: from this moment on they count.
-      if (!before.some(({ enabled }) => enabled) && after.some(({ enabled }) => enabled)) await this.#follower.begin();
       const value = JSON.stringify(Object.fromEntries([...rules].map(([key, rule]) => [key, rule.description])));
-      await this.#options.apply({ kind: 'property', name: PROPERTY, value });
+      const setting = async (): Promise<void> => {
+        await this.#options.apply({ kind: 'property', name: PROPERTY, value });
+      };
+      const isFirst = !before.some(({ enabled }) => enabled) && after.some(({ enabled }) => enabled);
+      await (isFirst ? this.#follower.begin(setting) : setting());
       this.#follower.wake();
     };
     const done = this.#turn.then(async () => alone(this.#options.queue, 'routes', changing));

@@ -191,8 +191,8 @@ export async function openWebhooks(options: WebhooksOptions): Promise<Webhooks> 
       const given = readWebhook(name, kept(description, known), 'rest');
       checkAllowed(given, allowed);
       const Secret = given.description['Secret'] ?? (isSameServer(given.url, known?.url) ? known?.secret : undefined);
-      if (given.enabled && !(await isWanted())) await follower.begin();
-      await set.put(name, { ...given.description, ...(Secret !== undefined && { Secret }) });
+      const setting = () => set.put(name, { ...given.description, ...(Secret !== undefined && { Secret }) });
+      await (given.enabled && !(await isWanted()) ? follower.begin(setting) : setting());
       follower.wake();
     },
     async remove(name) {

@@ -35,7 +35,7 @@ interface Opened {
   /** Stores instances; answers the seqs of their NewInstance. */
   store(count: number): Promise<readonly number[]>;
   /** Another node that follows the log, as soon as no other does. */
-  follow(isWanted?: () => boolean): Promise<LogFollower>;
+  follow(isWanted?: () => boolean | Promise<boolean>): Promise<LogFollower>;
 }
 
 async function opened(context: TestContext): Promise<Opened> {
@@ -165,8 +165,9 @@ test('what nobody wanted is not queued when somebody wants the log again, whatev
   await until('the log is left', async () => (await node.queue.position(NAME)) === 'end');
   const unwanted = await node.store(2);
   await node.redis.client.flushall();
-  await follower.begin();
-  wanted = true;
+  await follower.begin(async () => {
+    wanted = true;
+  });
   follower.wake();
   const third = await node.store(1);
   await until('what is wanted is queued', async () => holds(node, third));
@@ -175,6 +176,38 @@ test('what nobody wanted is not queued when somebody wants the log again, whatev
     there.filter((seq) => unwanted.includes(seq) || first.includes(seq)),
     [],
   );
+});
+
+test('whoever begins is not forgotten by a look that began before', { skip, timeout: 60_000 }, async (context) => {
+  const node = await opened(context);
+  let wanted = false;
+  let asked: (() => void) | undefined;
+  const follower = await node.follow(async () => {
+    const answer = wanted;
+    if (asked !== undefined) {
+      asked();
+      asked = undefined;
+      await sleep(500);
+    }
+    return answer;
+  });
+  const looking = new Promise<void>((resolve) => {
+    asked = resolve;
+  });
+  follower.wake();
+  await looking;
+  // The slow look has heard that nobody wants it.
+  const beginning = follower.begin(async () => {
+    // Nor by one that comes after the beginning and before anybody can know of it.
+    follower.wake();
+    await sleep(500);
+    wanted = true;
+  });
+  await beginning;
+  const first = await node.store(1);
+  follower.wake();
+  const second = await node.store(1);
+  await until('all is queued', async () => holds(node, [...first, ...second]));
 });
 
 test('the floor follows the position once everything before it has ended', async (context) => {
