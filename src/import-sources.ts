@@ -1,18 +1,19 @@
 /**
- * Owns what an import reads: the files under some folders and the entries of ZIP archives, one at a time and never whole
- * in memory. Names found inside an archive are only shown, never used as paths.
+ * Owns what an import reads: the files under some folders, the entries of ZIP archives and what lies in the packs of a storage folder (so that
+ * one whose index is lost can be taken in again), one at a time and never whole in memory. Names found inside an archive are only shown, never used as paths.
  */
 
 import { createReadStream } from 'node:fs';
 import { opendir, stat } from 'node:fs/promises';
-import { join } from 'node:path';
+import { basename, join } from 'node:path';
 import type { Readable } from 'node:stream';
 import yauzl from 'yauzl';
 import { asError, IsenError } from './errors.ts';
+import { blobsInPack, isPack } from './storage/packs.ts';
 
 /** One candidate for an upload. */
 export interface Source {
-  /** Path of the file; for an entry of an archive, `archive.zip: entry`. */
+  /** Path of the file; for an entry of an archive or a pack, `archive.zip: entry`. */
   readonly name: string;
   /** Bytes that {@link Source.open} gives, unless the file changes or the archive lies. */
   readonly size: number;
@@ -77,12 +78,22 @@ async function* archive(path: string, fileSize: number): AsyncGenerator<Source |
   }
 }
 
+async function* pack(path: string): AsyncGenerator<Source | Unreadable> {
+  for await (const { uuid, place } of blobsInPack(path, basename(path))) {
+    const { at, size } = place;
+    const open = async () => createReadStream(path, { start: at, end: at + size - 1, highWaterMark: CHUNK });
+    yield { name: `${path}: ${uuid}`, size, gzipped: false, open, release: () => undefined };
+  }
+}
+
 async function* visit(path: string, folders: Set<string>): AsyncGenerator<Source | Unreadable> {
   try {
     const status = await stat(path);
     if (status.isFile()) {
       if (path.toLowerCase().endsWith('.zip')) {
         yield* archive(path, status.size);
+      } else if (await isPack(path)) {
+        yield* pack(path);
       } else {
         const open = async () => createReadStream(path, { highWaterMark: CHUNK });
         const gzipped = path.toLowerCase().endsWith('.gz');

@@ -1,21 +1,19 @@
 /**
  * Owns the proof that an acknowledged image is never lost: the server is killed with SIGKILL at random moments under 16
- * uploading clients, again and again, and every other time the power goes as well: files that only the page cache had are gone, empty or
- * zeros. After each restart every acknowledged instance is there with the right MD5, no file
+ * uploading clients, again and again. After each restart every acknowledged instance is there with the right MD5, no file
  * is an orphan, no row dangles, and the log of changes has neither gap nor double.
  */
 
 import assert from 'node:assert/strict';
 import { type ChildProcess, spawn } from 'node:child_process';
 import { createHash, randomBytes, randomInt } from 'node:crypto';
-import { existsSync, readdirSync, readFileSync, rmSync, truncateSync, writeFileSync } from 'node:fs';
+import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { test } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { blobsOf } from '../src/storage/journal-batch.ts';
-import { wholeSync } from '../src/storage/whole-sync.ts';
 import { make } from './dicom/made.ts';
 import { freePort, ROOT, temporaryFolder } from './peer.ts';
+import { blobsBelow } from './storage/blobs.ts';
 
 /** Kills; ISEN_CRASHES=50 for the long form. */
 const CRASHES = Number(process.env['ISEN_CRASHES'] ?? (process.env['CI'] === 'true' ? 50 : 8));
@@ -71,30 +69,6 @@ async function uploadUntilDeath(url: string, acknowledged: Map<string, string>, 
   }
 }
 
-/** Blobs in the journals of the storage. */
-function* journaled(storage: string): Generator<{ readonly uuid: string; readonly bytes: Buffer }> {
-  const open = join(storage, 'open');
-  for (const name of readdirSync(open).filter((each) => each.startsWith('journal-')))
-    yield* blobsOf(readFileSync(join(open, name)));
-}
-
-/** What a power cut may do to files whose content is durable in the journal alone; answers how many it befell. */
-function cutPower(storage: string): number {
-  let cut = 0;
-  for (const { uuid, bytes } of journaled(storage)) {
-    const path = join(storage, uuid.slice(0, 2), uuid.slice(2, 4), uuid);
-    // It failed, and was removed.
-    if (!existsSync(path)) continue;
-    const fate = randomInt(4);
-    if (fate === 0) continue;
-    if (fate === 1) rmSync(path);
-    else if (fate === 2) truncateSync(path, randomInt(bytes.length));
-    else writeFileSync(path, Buffer.alloc(bytes.length));
-    cut += 1;
-  }
-  return cut;
-}
-
 async function verify(
   url: string,
   storage: string,
@@ -115,9 +89,7 @@ async function verify(
     const stored = await fetch(`${url}/instances/${id}/attachments/dicom/md5`);
     assert.equal(await stored.text(), md5, `the MD5 of ${id}`);
   }
-  const files = readdirSync(storage, { recursive: true, withFileTypes: true })
-    .filter((entry) => entry.isFile() && /^[0-9a-f]{8}-[0-9a-f-]{27}$/.test(entry.name))
-    .map(({ name }) => name);
+  const files = blobsBelow(storage);
   assert.equal(new Set(files).size, files.length, 'a file is there twice');
   for (const file of files) assert.ok(uuids.has(file), `orphan file ${file}`);
   assert.equal(files.length, uuids.size, 'a row without its file');
@@ -150,20 +122,17 @@ test(`${CRASHES} kills under ${CLIENTS} uploading clients lose nothing that was 
     JSON.stringify({ HttpPort: port, StorageDirectory: storage, DicomServerEnabled: false, StableAge: 1 }),
   );
   const acknowledged = new Map<string, string>();
-  const hasJournal = wholeSync(folder) !== undefined;
-  let cut = 0;
   let server = await serve(config, url);
   try {
     for (let crash = 0; crash < CRASHES; crash++) {
       const clients = Array.from({ length: CLIENTS }, (_, client) => uploadUntilDeath(url, acknowledged, client));
-      const withPower = crash % 2 === 1;
-      // The journal takes its time to be there.
-      const deadline = Date.now() + 30_000;
-      while (withPower && hasJournal && Date.now() < deadline && journaled(storage).next().done) await sleep(50);
-      await sleep(randomInt(20, 500));
+      // Some are on their way to the disk by then, however slow that is.
+      const before = acknowledged.size;
+      for (const deadline = Date.now() + 30_000; Date.now() < deadline && acknowledged.size < before + CLIENTS; )
+        await sleep(5);
+      await sleep(randomInt(0, 300));
       server.kill('SIGKILL');
       await Promise.all(clients);
-      if (withPower) cut += cutPower(storage);
       server = await serve(config, url);
       await verify(url, storage, acknowledged, 50);
     }
@@ -174,9 +143,6 @@ test(`${CRASHES} kills under ${CLIENTS} uploading clients lose nothing that was 
     await ended;
   }
   assert.equal(server.exitCode, 0, 'a graceful end exits with 0');
-  const left = readdirSync(join(storage, 'open')).filter((name) => name.startsWith('journal-'));
-  assert.deepEqual(left, [], 'what may be deleted later is not left in the journal');
-  assert.ok(acknowledged.size > CRASHES, 'something was uploaded');
-  context.diagnostic(`${acknowledged.size} acknowledged, ${cut} files cut`);
-  if (hasJournal) assert.ok(cut > 0, 'something was in the journal');
+  assert.ok(acknowledged.size >= CRASHES * CLIENTS, 'something was uploaded');
+  context.diagnostic(`${acknowledged.size} acknowledged`);
 });

@@ -11,6 +11,8 @@ import { after, test } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { gzipSync } from 'node:zlib';
 import { type ImportOptions, type ImportReport, importFiles, survey } from '../src/import.ts';
+import { bytesOf, sourcesOf } from '../src/import-sources.ts';
+import { openFilesystem } from '../src/storage/filesystem.ts';
 import { freePort, temporaryFolder, without } from './peer.ts';
 
 /** An element of Explicit VR Little Endian with a 16-bit length (PS3.5 §7.1.2). */
@@ -334,4 +336,28 @@ test('a survey counts what would be sent', { skip: without('zip') }, async () =>
   assert.equal(found.files, 5);
   assert.equal(found.bytes, 2 * (dicom(1).length + dicom(2).length));
   assert.equal(found.unreadable.length, 1);
+});
+
+test('the folder of a storage whose index is lost is read blob by blob', async () => {
+  const root = newFolder();
+  const storage = await openFilesystem({ root, sync: true });
+  const files = [dicom(1), Buffer.concat([dicom(2), Buffer.alloc(2_000_000)]), dicom(3), dicom(4)];
+  const uuids: string[] = [];
+  for (const bytes of files) {
+    const uuid = storage.name(bytes.length);
+    await storage.put(uuid, bytes);
+    await storage.keep(uuid);
+    uuids.push(uuid);
+  }
+  await storage.remove(uuids[3] ?? '');
+  const read: Buffer[] = [];
+  for await (const source of sourcesOf([root])) {
+    assert.ok('open' in source);
+    const parts: Buffer[] = [];
+    for await (const part of bytesOf(source)) parts.push(part);
+    if (source.size > 0) read.push(Buffer.concat(parts));
+    source.release();
+  }
+  assert.deepEqual(read.map(String).sort(), files.slice(0, 3).map(String).sort());
+  await storage.close();
 });

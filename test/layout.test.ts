@@ -21,7 +21,7 @@ const ALLOWED: Readonly<Record<string, readonly string[]>> = {
   scp: [...base, 'changes', 'ingest', 'jobs'],
   http: [...base, 'changes', 'ingest', 'jobs'],
 };
-const COMPOSITION = ['main.ts', 'cli.ts', 'backends.ts', 'migrate.ts'];
+const COMPOSITION = ['main.ts', 'cli.ts', 'backends.ts', 'migrate.ts', 'import.ts', 'import-sources.ts'];
 const FORBIDDEN_NAMES = ['utils', 'helpers', 'common', 'types', 'index'];
 
 const sources = (folder: string): string[] =>

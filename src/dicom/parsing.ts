@@ -2,7 +2,6 @@
 
 import { createHash } from 'node:crypto';
 import { type Answer, answering } from '../answer.ts';
-import { IsenError } from '../errors.ts';
 import { md5Each } from '../md5.ts';
 import { type Identifiers, summarize } from './summary.ts';
 
@@ -17,19 +16,10 @@ export interface ParseTask {
   readonly hash: boolean;
   /** MD5 of the whole file, where it is known: then the header alone is hashed. */
   readonly md5?: string;
-  /** How much of a file is in `bytes` that still comes, {@link ARRIVAL}, in shared memory; `size` then says nothing. */
-  readonly arrival?: Int32Array;
 }
-
-/** What stands in an arrival: bytes that are there times four, and one of these. */
-export const ARRIVAL = { coming: 0, whole: 1, givenUp: 2 } as const;
 
 /** Bytes of the smallest file that is hashed beside another. */
 const LEAST_PAIRED = 128 << 10;
-
-/** Milliseconds that more of a file is waited for, and that it may come. */
-const PATIENCE = 5;
-const LONGEST = 50;
 
 /**
  * The name under which the index keeps the MD5 (base64) of the bytes before Pixel Data with the metadata of an instance: the header
@@ -63,47 +53,11 @@ export function parseEach(tasks: readonly ParseTask[]): Answer<Parsed>[] {
 }
 
 /** Whether it is to be hashed whole, and is large enough for the way to the code that hashes two. */
-const isPaired = ({ bytes, size, hash, md5, arrival }: ParseTask): boolean =>
-  hash && md5 === undefined && arrival === undefined && bytes.length === size && size >= LEAST_PAIRED;
+const isPaired = ({ bytes, size, hash, md5 }: ParseTask): boolean =>
+  hash && md5 === undefined && bytes.length === size && size >= LEAST_PAIRED;
 
-/**
- * One of them. Throws BadFileFormat for what is not DICOM; Busy where a file that still comes takes too long, or nothing is gained by
- * having begun with it.
- */
-export function parse(task: ParseTask): Parsed {
-  return task.arrival === undefined ? parseWhole(task) : parseComing(task.bytes, task.arrival);
-}
-
-/** Hashes what is there while the rest comes: at the end little is left to be done. */
-function parseComing(memory: Uint8Array, arrival: Int32Array): Parsed {
-  const end = performance.now() + LONGEST;
-  const late = (): never => {
-    throw new IsenError('Busy', 'the file comes too slowly to be hashed meanwhile');
-  };
-  let now = Atomics.load(arrival, 0);
-  const beginning = summarize(memory.subarray(0, now >> 2), Number.MAX_SAFE_INTEGER, true);
-  const offset = Number(beginning.metadata.Instance['PixelDataOffset'] ?? 0);
-  if (offset === 0) late();
-  const whole = createHash('md5').update(memory.subarray(0, offset));
-  const header = whole.copy().digest('base64');
-  for (let at = offset; ; ) {
-    whole.update(memory.subarray(at, now >> 2));
-    at = Math.max(at, now >> 2);
-    const next = Atomics.load(arrival, 0);
-    if (next === now && (now & 3) === ARRIVAL.whole) break;
-    if ((next & 3) === ARRIVAL.givenUp || performance.now() > end) late();
-    if (next === now && Atomics.wait(arrival, 0, now, PATIENCE) === 'timed-out') late();
-    now = Atomics.load(arrival, 0);
-  }
-  const bytes = memory.subarray(0, now >> 2);
-  const summary = summarize(bytes);
-  const { Instance: metadata } = summary.metadata;
-  if (Number(metadata['PixelDataOffset'] ?? 0) !== offset) return parseWhole({ bytes, size: bytes.length, hash: true });
-  metadata[HEADER_MD5] = header;
-  return { ids: summary.ids, summary: JSON.stringify(summary), md5: whole.digest('hex') };
-}
-
-function parseWhole({ bytes, size, hash, md5: known, cut = false }: ParseTask): Parsed {
+/** One of them. Throws BadFileFormat for what is not DICOM. */
+export function parse({ bytes, size, hash, md5: known, cut = false }: ParseTask): Parsed {
   // The summary first: what is not DICOM is not worth hashing.
   const summary = summarize(bytes, size, cut);
   const { Instance: metadata } = summary.metadata;

@@ -3,7 +3,7 @@
 import { createHash } from 'node:crypto';
 import { recordStage } from '../metrics.ts';
 import { compressed, rewrite, type StoredContent } from '../storage/content.ts';
-import type { GrowingBlob, Storage } from '../storage/storage.ts';
+import type { Storage } from '../storage/storage.ts';
 import type { PooledSlab } from './slabs.ts';
 
 export interface FilesOptions {
@@ -19,8 +19,8 @@ export type Durable = (md5: string) => StoredContent;
 
 /** Blobs are provisional; whoever asked for one has the index keep it, or removes it. Everything throws as the storage does. */
 export interface Files {
-  /** Makes bytes durable as a new blob, or as the one that was begun with them. */
-  write(bytes: Uint8Array, begun?: GrowingBlob): Promise<Durable>;
+  /** Makes bytes durable as a new blob. */
+  write(bytes: Uint8Array): Promise<Durable>;
   /** What was stored as it came, by whoever parsed it. */
   written(uuid: string, size: number): Durable;
   /** Makes a body durable that went to storage as it came: its own blob, which `slab` has, or a compressed one in its place. */
@@ -33,11 +33,11 @@ export function createFiles({ storage, compress, hash }: FilesOptions): Files {
   const digest = (bytes: Uint8Array): string => (hash ? createHash('md5').update(bytes).digest('hex') : '');
   return {
     md5: digest,
-    async write(bytes, begun) {
-      const uuid = begun?.uuid ?? storage.name();
+    async write(bytes) {
       const stored = compress ? await compressed(bytes) : bytes;
+      const uuid = storage.name(stored.length);
       const began = performance.now();
-      await (begun === undefined ? storage.put(uuid, stored) : begun.finish(stored));
+      await storage.put(uuid, stored);
       recordStage('write', (performance.now() - began) / 1000);
       const size = bytes.length;
       if (!compress) return (md5) => plain(uuid, size, md5);

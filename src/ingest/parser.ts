@@ -1,17 +1,17 @@
 /**
  * Owns the way of received files to the reception threads: small ones that come together go together, because under load
- * waking a thread for each would cost more than its parsing, and they are stored there together as well where the storage has a journal.
+ * waking a thread for each would cost more than its parsing, and they are stored there together as well where the storage packs small ones.
  */
 
 import { type Answer, errorOf } from '../answer.ts';
-import { ARRIVAL, type Parsed, type ParseTask } from '../dicom/parsing.ts';
+import type { Parsed, ParseTask } from '../dicom/parsing.ts';
 import { asIsenError, IsenError } from '../errors.ts';
 import { log } from '../log.ts';
 import { recordStage } from '../metrics.ts';
 import type { Pool } from '../pool.ts';
 import { isPageAligned } from '../storage/pages.ts';
 import type { Batch, ParsedFile } from '../storage/parse-and-put.ts';
-import type { JournalPlace, Storage } from '../storage/storage.ts';
+import type { PackedBatch, Storage } from '../storage/storage.ts';
 
 /** Files, and bytes, that go to a thread together; of larger files two do, up to a size. */
 const MOST_FILES = 16;
@@ -24,17 +24,7 @@ const WORTH_A_THREAD = 4;
 /** Files that may wait; one more is refused. Memory bounds them far below. */
 const CAPACITY = 10_000;
 
-/** A file that is parsed while it comes. */
-export interface Coming {
-  /** So many bytes are there. */
-  advance(size: number): void;
-  /** All are there, of this size. Undefined where that did not go well: then it is parsed as any other. */
-  finish(size: number): Promise<Parsed | undefined>;
-  /** What comes is not waited for any more. */
-  giveUp(): void;
-}
-
-type Place = Omit<JournalPlace, 'blobs'> & { readonly blobs: readonly (JournalPlace['blobs'][number] | undefined)[] };
+type Place = Omit<PackedBatch, 'blobs'> & { readonly blobs: readonly (PackedBatch['blobs'][number] | undefined)[] };
 
 interface Waiting {
   readonly since: number;
@@ -47,13 +37,12 @@ interface Waiting {
 
 export class Parser {
   readonly #pool: Pool<Batch, readonly Answer<ParsedFile>[]>;
-  readonly #storage: Pick<Storage, 'journal' | 'remove'>;
+  readonly #storage: Pick<Storage, 'packing' | 'remove'>;
   readonly #queue: Waiting[] = [];
   #running = 0;
   #gathering = false;
-  #coming = false;
 
-  constructor(pool: Pool<Batch, readonly Answer<ParsedFile>[]>, storage: Pick<Storage, 'journal' | 'remove'>) {
+  constructor(pool: Pool<Batch, readonly Answer<ParsedFile>[]>, storage: Pick<Storage, 'packing' | 'remove'>) {
     this.#pool = pool;
     this.#storage = storage;
   }
@@ -69,12 +58,12 @@ export class Parser {
   }
 
   /**
-   * The same, and stores the file as it is (whole, uncompressed) where the storage has a journal, it is small, and there is space: the answer
+   * The same, and stores the file as it is (whole, uncompressed) where the storage packs small ones, it is one, and there is space: the answer
    * then has its blob, provisional. Throws as `parse` and the storage do, leaving nothing behind.
    */
   parseAndPut(task: ParseTask): Promise<ParsedFile> {
-    const { journal } = this.#storage;
-    return this.#add(task, journal !== undefined && task.size <= journal.largest && isPageAligned(task.bytes));
+    const { packing } = this.#storage;
+    return this.#add(task, packing !== undefined && task.size <= packing.largest && isPageAligned(task.bytes));
   }
 
   #add(task: ParseTask, put: boolean): Promise<ParsedFile> {
@@ -89,41 +78,6 @@ export class Parser {
         this.#dispatch();
       });
     });
-  }
-
-  /**
-   * Begins with a file whose bytes come into shared `memory`, `size` of them being there; undefined where others want the threads. One
-   * that comes slowly is given up within milliseconds.
-   */
-  begin(memory: Uint8Array, size: number): Coming | undefined {
-    if (this.#pool.threads < 2 || this.#coming || this.#running > 0 || this.#queue.length > 0) return undefined;
-    this.#coming = true;
-    const arrival = new Int32Array(new SharedArrayBuffer(4));
-    const say = (bytes: number, state: number): void => {
-      Atomics.store(arrival, 0, bytes * 4 + state);
-      Atomics.notify(arrival, 0);
-    };
-    Atomics.store(arrival, 0, size * 4 + ARRIVAL.coming);
-    const began = performance.now();
-    const parsed = this.#pool
-      .run({ files: [{ bytes: memory, size: 0, hash: true, arrival }] })
-      .then(
-        ([answer]) => (answer !== undefined && 'ok' in answer ? answer.ok : undefined),
-        () => undefined,
-      )
-      .finally(() => {
-        this.#coming = false;
-      });
-    return {
-      advance: (bytes) => say(bytes, ARRIVAL.coming),
-      giveUp: () => say(0, ARRIVAL.givenUp),
-      async finish(bytes) {
-        say(bytes, ARRIVAL.whole);
-        const answer = await parsed;
-        if (answer !== undefined) recordStage('parse', (performance.now() - began) / 1000);
-        return answer;
-      },
-    };
   }
 
   /** A second thread is woken for what is worth it only: while the first works, the next batch gathers. */
@@ -158,7 +112,7 @@ export class Parser {
     const began = performance.now();
     let place: Place | undefined;
     try {
-      place = await this.#reserve(batch);
+      place = this.#reserve(batch);
       const answers = await this.#pool.run({
         files: batch.map(({ task }) => task),
         ...(place && { put: { space: place.space, blobs: place.blobs } }),
@@ -188,11 +142,9 @@ export class Parser {
   }
 
   /** Space for those of a batch that are to be stored, at their places in it. */
-  async #reserve(batch: readonly Waiting[]): Promise<Place | undefined> {
-    const { journal } = this.#storage;
+  #reserve(batch: readonly Waiting[]): Place | undefined {
     const sizes = batch.flatMap(({ put, task }) => (put ? task.size : []));
-    if (journal === undefined || sizes.length === 0) return undefined;
-    const place = await journal.reserve(sizes);
+    const place = sizes.length === 0 ? undefined : this.#storage.packing?.reserve(sizes);
     if (place === undefined) return undefined;
     let next = 0;
     return { ...place, blobs: batch.map(({ put }) => (put ? place.blobs[next++] : undefined)) };

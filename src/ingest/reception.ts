@@ -33,7 +33,7 @@ import { createFiles, type Durable } from './files.ts';
 import { receivedAt, type StoredFile } from './header.ts';
 import type { Ingest, Reception, Stored } from './ingest.ts';
 import { isOutcomeUnknown } from './outcome.ts';
-import { type Coming, Parser } from './parser.ts';
+import { Parser } from './parser.ts';
 import { createRemoval } from './removal.ts';
 import { lentSlab, type PooledSlab, SlabPool } from './slabs.ts';
 import { createStability } from './stability.ts';
@@ -98,10 +98,6 @@ export async function openIngest(options: IngestOptions): Promise<Ingest> {
     largestBody: options.largestBody,
     patience: 30_000,
     waiting: 4096,
-    begin: (memory, size) => ({
-      ...(isStoredAsItComes && { growing: storage.grow?.(storage.name()) }),
-      ...(isStoredAsItComes && options.hash && { coming: parser.begin(memory, size) }),
-    }),
   });
   const writer = new Writer(database, 10_000, async (committed) => {
     if (committed.removals.length > 0) removal.wake();
@@ -193,7 +189,7 @@ export async function openIngest(options: IngestOptions): Promise<Ingest> {
   const parseAndWrite = async (slab: PooledSlab, doubtful: boolean): Promise<Written> => {
     const spilled = slab.blob !== undefined;
     const bytes = slab.head;
-    if (isStoredAsItComes && !spilled && storing >= TOGETHER && slab.size <= (storage.journal?.largest ?? 0))
+    if (isStoredAsItComes && !spilled && storing >= TOGETHER && slab.size <= (storage.packing?.largest ?? 0))
       return putTogether(bytes);
     if (slab.parsed !== undefined)
       return { parsed: slab.parsed, attachment: attachmentOf((await files.write(bytes))(slab.parsed.md5)) };
@@ -203,10 +199,9 @@ export async function openIngest(options: IngestOptions): Promise<Ingest> {
       const parsed = await parse(bytes, slab);
       return { parsed, attachment: attachmentOf((await files.write(bytes))(parsed.md5)) };
     }
-    const { growing, coming } = slab.begun();
     const [parsed, written] = await Promise.allSettled([
-      parse(bytes, slab, coming),
-      spilled ? files.settle(slab) : files.write(bytes, growing),
+      parse(bytes, slab),
+      spilled ? files.settle(slab) : files.write(bytes),
     ]);
     const refuse = (durable: Durable): void => {
       const { uuid } = durable('');
@@ -252,9 +247,7 @@ export async function openIngest(options: IngestOptions): Promise<Ingest> {
   /** Headers too long for what stayed in memory are read again one at a time: that memory is outside of the budget. */
   let largeHeader: Promise<unknown> = Promise.resolve();
 
-  const parse = async (bytes: Uint8Array, slab: PooledSlab, coming?: Coming): Promise<Parsed> => {
-    const early = await coming?.finish(slab.size);
-    if (early !== undefined) return early;
+  const parse = async (bytes: Uint8Array, slab: PooledSlab): Promise<Parsed> => {
     const task = { bytes, size: slab.size, hash: options.hash };
     const more = Math.min(slab.size, LARGEST_HEADER);
     const blob = slab.blob;

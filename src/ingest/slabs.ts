@@ -10,9 +10,8 @@ import { createHash, type Hash } from 'node:crypto';
 import type { Parsed } from '../dicom/parsing.ts';
 import { IsenError } from '../errors.ts';
 import { allocatePages } from '../storage/pages.ts';
-import type { BlobWriter, GrowingBlob, Storage } from '../storage/storage.ts';
+import type { BlobWriter, Storage } from '../storage/storage.ts';
 import type { Slab } from './ingest.ts';
-import type { Coming } from './parser.ts';
 
 /** Bytes of a pooled slab. */
 const SLAB = 1 << 20;
@@ -32,31 +31,12 @@ export interface SlabOptions {
   readonly patience: number;
   /** Uploads that may wait for their turn; one more is refused at once. */
   readonly waiting: number;
-  /**
-   * What to begin with of a lone body of some size before all of it is there, in memory that stays: undefined entries where nothing is to
-   * be.
-   */
-  readonly begin?: (memory: Uint8Array, size: number) => Begun;
 }
-
-/** What was begun with of a body that still comes. */
-export interface Begun {
-  readonly growing?: GrowingBlob | undefined;
-  readonly coming?: Coming | undefined;
-}
-
-/** Bytes from which a body is written before all of it is there. */
-const EARLY = 192 << 10;
-
-/** Uploads up to which that is done: with more of them the disk has enough to do, and each step of a write costs. */
-const FEW = 2;
 
 /** The slab of {@link SlabPool}: what {@link Slab} promises, and what ingest needs besides. */
 export interface PooledSlab extends Slab {
   /** The blob belongs to the index now: release no longer removes it. */
   adopt(): void;
-  /** What was begun with of the bytes in memory, now the caller's. */
-  begun(): Begun;
   /** What parsing them has shown, where somebody did. */
   readonly parsed?: Parsed;
 }
@@ -73,7 +53,6 @@ export function lentSlab(bytes: Uint8Array, parsed: Parsed): PooledSlab {
       throw new IsenError('BadSequenceOfCalls', 'this file is whole');
     },
     finish: async () => undefined,
-    begun: () => ({}),
     adopt() {},
     release() {},
   };
@@ -113,16 +92,14 @@ export class SlabPool {
     else if (this.#waiters.length > 0 || !this.#reserve()) await this.#turn();
     this.#held += SLAB;
     return new PoolSlab(this.#idle.pop() ?? allocatePages(SLAB), this.#storage, this.#options.largestBody, {
-      grow: (from, busy) => {
+      grow: (from) => {
         if (this.#larges === 0) return undefined;
         this.#larges -= 1;
         this.#held += LARGE;
         const buffer = this.#idleLarge.pop() ?? allocatePages(LARGE);
-        if (busy === undefined) this.#give(from);
-        else void busy.then(() => this.#give(from));
+        this.#give(from);
         return buffer;
       },
-      begin: (memory, size) => (this.#held <= FEW * SLAB ? (this.#options.begin?.(memory, size) ?? {}) : {}),
       give: (buffer) => this.#give(buffer),
       wanted: () => !overdraw && this.#waiters.length > 0,
     });
@@ -165,10 +142,8 @@ export class SlabPool {
 }
 
 interface Memory {
-  /** A large buffer in exchange for `from`, or undefined when there is none. The caller copies `from` at once; `busy` still reads it. */
-  grow(from: SharedArrayBuffer, busy: Promise<void> | undefined): SharedArrayBuffer | undefined;
-  /** See {@link SlabOptions.begin}; nothing where others are under way. */
-  begin(memory: Uint8Array, size: number): Begun;
+  /** A large buffer in exchange for `from`, or undefined when there is none. The caller copies `from` at once. */
+  grow(from: SharedArrayBuffer): SharedArrayBuffer | undefined;
   give(buffer: SharedArrayBuffer): void;
   /** Whether others wait for what this upload would give. */
   wanted(): boolean;
@@ -186,9 +161,6 @@ class PoolSlab implements PooledSlab {
     | { readonly uuid: string; readonly writer: Promise<BlobWriter>; readonly hash: Hash; md5: string | undefined }
     | undefined;
   #adopted = false;
-  #begun: Begun = {};
-  /** Resolves when what was begun with and given up reads the memory no more. */
-  #aborted: Promise<void> | undefined;
 
   constructor(buffer: SharedArrayBuffer, storage: Storage, largestBody: number, memory: Memory) {
     this.#buffer = buffer;
@@ -226,27 +198,7 @@ class PoolSlab implements PooledSlab {
     // A copy by memcpy. To shared memory `set` goes byte by byte where the two are not aligned alike: 32 µs for 64 KB, not 2.
     if (chunk.length > 0) this.#view.fill(chunk, this.#inMemory, size);
     this.#inMemory = size;
-    if (size >= EARLY) {
-      // Once: one that is refused at first would gain little later.
-      if (size - chunk.length < EARLY) this.#begun = this.#memory.begin(this.#view, size);
-      this.#begun.growing?.advance(this.head);
-      this.#begun.coming?.advance(size);
-    }
     return undefined;
-  }
-
-  begun(): Begun {
-    const begun = this.#begun;
-    this.#begun = {};
-    return begun;
-  }
-
-  /** Ends what was begun; resolves when the memory is read no more. */
-  async #abandon(): Promise<void> {
-    const { growing, coming } = this.begun();
-    coming?.giveUp();
-    // What could not be removed now is provisional still, and found by the next start.
-    await growing?.abort().catch(() => {});
   }
 
   /** A larger buffer, or, when the budget has none or the body is too large for it, the way to storage. Never waits. */
@@ -254,11 +206,9 @@ class PoolSlab implements PooledSlab {
     const buffer = this.#buffer;
     if (buffer === undefined) throw new IsenError('BadSequenceOfCalls', 'this upload has ended');
     const old = this.head;
-    const larger =
-      size > LARGE || buffer.byteLength === LARGE ? undefined : this.#memory.grow(buffer, this.#begun.growing?.idle);
+    const larger = size > LARGE || buffer.byteLength === LARGE ? undefined : this.#memory.grow(buffer);
     if (larger === undefined) {
       // It goes there in pieces; what is in memory stays as it is.
-      this.#aborted = this.#abandon();
       const uuid = this.#storage.name();
       const hash = createHash('md5');
       this.#spill = { uuid, writer: this.#begin(uuid, hash), hash, md5: undefined };
@@ -267,9 +217,6 @@ class PoolSlab implements PooledSlab {
       this.#buffer = larger;
       this.#view = Buffer.from(larger, 0, larger.byteLength);
       if (old.length > 0) this.#view.fill(old, 0, old.length);
-      // It reads the other memory.
-      this.#begun.coming?.giveUp();
-      this.#begun = { growing: this.#begun.growing };
     }
   }
 
@@ -313,10 +260,7 @@ class PoolSlab implements PooledSlab {
     this.#buffer = undefined;
     const spill = this.#spill;
     if (spill === undefined) {
-      const { growing } = this.#begun;
-      const abandoned = this.#abandon();
-      if (growing === undefined) this.#memory.give(buffer);
-      else void abandoned.finally(() => this.#memory.give(buffer));
+      this.#memory.give(buffer);
       return;
     }
     void spill.writer
@@ -326,7 +270,6 @@ class PoolSlab implements PooledSlab {
       })
       // What could not be removed now is provisional still, and found by the next start.
       .catch(() => {})
-      .then(() => this.#aborted)
       .finally(() => this.#memory.give(buffer));
   }
 }

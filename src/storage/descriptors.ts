@@ -3,7 +3,7 @@
  * it means when they fail.
  */
 
-import { open, read, write } from 'node:fs';
+import { constants, open, promises as fs, read, write } from 'node:fs';
 import { IsenError } from '../errors.ts';
 
 /** The code of a failed system call, or ''. */
@@ -35,4 +35,14 @@ export function readSome(fd: number, bytes: Uint8Array, at: number, position: nu
   return new Promise((resolve, reject) => {
     read(fd, bytes, at, bytes.length - at, position, (error, count) => (error ? reject(error) : resolve(count)));
   });
+}
+
+/** Makes the entries of a folder durable. */
+export async function syncFolder(path: string): Promise<void> {
+  const folder = await fs.open(path, constants.O_RDONLY);
+  try {
+    await folder.sync();
+  } finally {
+    await folder.close();
+  }
 }

@@ -1,5 +1,6 @@
 /**
- * Owns blobs as local files: `ab/cd/<uuid>` below the root, as Orthanc lays its storage area out.
+ * Owns blobs below a local folder: small ones in packs (storage/packs), where the file system can have them, and every other as a file of
+ * its own, `ab/cd/<uuid>`, as Orthanc lays its storage area out.
  *
  * Names are given out folder by folder (the first four digits of a UUID are its folder), so that a thousand new files
  * share one folder to make and sync instead of making one each, and nothing is ever renamed. A folder that may hold
@@ -14,13 +15,10 @@ import { Readable } from 'node:stream';
 import { asError, IsenError } from '../errors.ts';
 import { makeFolder } from '../folder.ts';
 import { log } from '../log.ts';
-import { codeOf, openFd, readSome, writeError, writeSome } from './descriptors.ts';
-import { GrowingFile } from './growing-file.ts';
-import { Journal, journalsLeft, restore } from './journal.ts';
+import { codeOf, openFd, readSome, syncFolder, writeError, writeSome } from './descriptors.ts';
+import { Packs } from './packs.ts';
 import { isPageAligned, PAGE } from './pages.ts';
 import type { BlobWriter, ByteRange, Storage } from './storage.ts';
-import { isOnDisk, rewriteDurably, writeDurably } from './verified.ts';
-import { wholeSync } from './whole-sync.ts';
 
 const UUID = /^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/;
 
@@ -30,8 +28,11 @@ const FOLDERS = 0x10000;
 /** Bytes from which a blob is written past the page cache: below, the second synchronous step costs more than it saves. */
 const LEAST_DIRECT = 192 << 10;
 
-/** Bytes up to which a blob goes through the journal: a larger one costs more to write twice than its file's bookkeeping does. */
-const LARGEST_JOURNALED = 128 << 10;
+/** Bytes up to which a blob is written by the thread that parses it: of a larger one both take long enough to be done side by side. */
+const LARGEST_TOGETHER = 128 << 10;
+
+/** Bytes of a blob in a pack that are read at once for a stream. */
+const STREAMED = 256 << 10;
 
 /** Names given out in one folder before the next is begun. */
 const FOLDER_NAMES = 1024;
@@ -103,7 +104,9 @@ export async function openFilesystem({ root, sync, node }: FilesystemOptions): P
     const marker = await fs.open(join(markers, digits), 'w');
     await marker.close();
     await syncFolder(markers);
-    await fs.mkdir(folderOf(digits), { recursive: true });
+    const folder = folderOf(digits);
+    await fs.mkdir(folder, { recursive: true });
+    if (sync) for (const made of [folder, dirname(folder), root]) await syncFolder(made);
   };
   const prepared = (folder: OpenFolder): Promise<void> => {
     folder.ready ??= prepare(folder.digits).catch((thrown: unknown) => {
@@ -206,78 +209,27 @@ export async function openFilesystem({ root, sync, node }: FilesystemOptions): P
     return uuid;
   };
 
-  /** Blobs of the journal whose files a power cut had left without what they held. */
-  const restored = new Set<string>();
-  const whole = wholeSync(root);
-  try {
-    const left = await journalsLeft(markers);
-    if (left.length > 0) {
-      const isSynced = whole !== undefined && (await isDone(whole.sync()));
-      const begun = new Map<string, Promise<void>>();
-      for (const path of left) {
-        await restore(path, async (uuid, bytes) => {
-          if (await isOnDisk(pathOf(uuid), bytes, !isSynced)) return;
-          const digits = uuid.slice(0, 4);
-          const ready = begun.get(digits) ?? prepare(digits);
-          begun.set(digits, ready);
-          await ready;
-          await writeDurably(pathOf(uuid), bytes);
-          (open.get(digits) ?? reopen(digits)).provisional.add(uuid);
-          restored.add(uuid);
-        });
-      }
-      // All that was in them is in its files now, and the index is asked about what was not.
-      for (const path of left) await fs.rm(path, { force: true });
-      await syncFolder(markers);
-    }
-  } catch (thrown) {
-    whole?.close();
-    throw writeError(thrown);
-  }
-  const journal =
-    sync && whole !== undefined
-      ? new Journal({
-          folder: markers,
-          sync: whole.sync,
-          async rewrite(uuid, bytes) {
-            await rewriteDurably(pathOf(uuid), bytes).catch((thrown: unknown) => {
-              // It was removed.
-              if (codeOf(thrown) !== 'ENOENT') throw thrown;
-            });
-          },
-        })
-      : undefined;
+  // Images that only the journal of a version before has would not be read.
+  if ((await fs.readdir(markers)).some((name) => /^journal-\d$/.test(name)))
+    throw new IsenError(
+      'CorruptedFile',
+      `${markers} holds a journal of an earlier version that did not end in order: start that version once more, and stop it with SIGTERM`,
+    );
+  const packs = new Packs({ root, markers, sync });
+  await packs.open();
   let closed: Promise<void> | undefined;
   const closeAll = async (): Promise<void> => {
-    await journal?.close();
+    await packs.close();
     await syncFolder(markers).catch((thrown: unknown) => {
       log.generic.warn({ err: thrown }, 'what was removed from the storage folder may be back after a power cut');
     });
-    whole?.close();
   };
 
   return {
-    name,
-    journal: journal && {
-      largest: LARGEST_JOURNALED,
-      async reserve(sizes) {
-        const reserved = journal.reserve(sizes);
-        if (reserved === undefined) return undefined;
-        const blobs = sizes.map(() => {
-          const uuid = name();
-          return { uuid, path: pathOf(uuid) };
-        });
-        try {
-          for (const { uuid } of blobs) await ready(uuid);
-        } catch (thrown) {
-          reserved.release();
-          for (const { uuid } of blobs) settle(uuid);
-          throw writeError(thrown);
-        }
-        return { space: reserved.space, blobs, release: reserved.release };
-      },
-    },
+    name: (size) => (size === undefined ? undefined : packs.name(size)) ?? name(),
+    packing: { largest: LARGEST_TOGETHER, reserve: (sizes) => packs.reserve(sizes) },
     async adopt(uuid) {
+      await packs.remove(uuid);
       await removeFile(uuid);
       const digits = uuid.slice(0, 4);
       const folder = open.get(digits) ?? { digits, ready: undefined, provisional: new Set<string>(), names: 0 };
@@ -321,33 +273,20 @@ export async function openFilesystem({ root, sync, node }: FilesystemOptions): P
         },
       };
     },
-    put,
-    grow(uuid) {
-      if (!direct) return undefined;
-      return new GrowingFile({
-        uuid,
-        path: pathOf(uuid),
-        ready: () => ready(uuid),
-        lastFlags: syncFlags,
-        put: (bytes) => put(uuid, bytes),
-        remove: () => removeFile(uuid),
-        async failed(error, bytes) {
-          if (codeOf(error) === 'EEXIST') settle(uuid);
-          if (codeOf(error) !== 'EINVAL') {
-            if (codeOf(error) !== 'EEXIST') await removeFile(uuid);
-            throw writeError(error);
-          }
-          // The file system takes no direct writes.
-          direct = false;
-          await fs.rm(pathOf(uuid), { force: true });
-          await put(uuid, bytes);
-        },
+    async put(uuid, bytes) {
+      if (!packs.isReserved(uuid)) return put(uuid, bytes);
+      await packs.put(uuid, bytes).catch(async (thrown: unknown) => {
+        await packs.remove(uuid);
+        throw writeError(thrown);
       });
     },
     async keep(uuid) {
+      packs.keep(uuid);
       settle(uuid);
     },
     async read(uuid, range, memory) {
+      const packed = await packs.read(uuid, range, memory);
+      if (packed !== undefined) return packed;
       const fd = await openFd(pathOf(uuid), constants.O_RDONLY).catch((thrown: unknown) => {
         throw missing(uuid, thrown);
       });
@@ -367,6 +306,8 @@ export async function openFilesystem({ root, sync, node }: FilesystemOptions): P
       }
     },
     async stream(uuid, range) {
+      const packed = await packs.size(uuid);
+      if (packed !== undefined) return streamPacked(uuid, within(uuid, packed, range));
       const file = await openBlob(uuid);
       try {
         const { start, end } = within(uuid, (await file.stat()).size, range);
@@ -386,9 +327,11 @@ export async function openFilesystem({ root, sync, node }: FilesystemOptions): P
         throw thrown;
       }
     },
-    remove: async (uuid) => removeFile(uuid),
+    async remove(uuid) {
+      if (!(await packs.remove(uuid))) await removeFile(uuid);
+    },
     async provisional() {
-      const found: string[] = [...restored];
+      const found: string[] = [...(await packs.provisional())];
       for (const digits of await fs.readdir(markers)) {
         if (!/^[0-9a-f]{4}$/.test(digits)) continue;
         const held = open.get(digits) ?? reopen(digits);
@@ -396,7 +339,7 @@ export async function openFilesystem({ root, sync, node }: FilesystemOptions): P
         for (const name of names) {
           if (!UUID.test(name) || !name.startsWith(digits + own)) continue;
           held.provisional.add(name);
-          if (!restored.has(name)) found.push(name);
+          found.push(name);
         }
         if (held.provisional.size === 0 && held.names === 0) {
           open.delete(digits);
@@ -406,9 +349,11 @@ export async function openFilesystem({ root, sync, node }: FilesystemOptions): P
       return found;
     },
     async size(uuid) {
-      return (await statBlob(uuid)).size;
+      return (await packs.size(uuid)) ?? (await statBlob(uuid)).size;
     },
     async state(uuid) {
+      const packed = await packs.state(uuid);
+      if (packed !== undefined) return packed;
       // Not the time of modification, which anybody can set.
       const { size, ctimeMs, birthtimeMs } = await statBlob(uuid);
       // Where the file system does not keep it, the time of birth is 0 or that of the last change.
@@ -423,6 +368,26 @@ export async function openFilesystem({ root, sync, node }: FilesystemOptions): P
       return closed;
     },
   };
+
+  /** Piece by piece, as the reader takes them: one that is removed meanwhile breaks off. */
+  function streamPacked(uuid: string, { start, end }: ByteRange): ReadableStream<Uint8Array> {
+    let at = start;
+    return new ReadableStream(
+      {
+        async pull(controller) {
+          const next = Math.min(end, at + STREAMED);
+          if (next > at) {
+            const bytes = await packs.read(uuid, { start: at, end: next });
+            if (bytes === undefined) throw missing(uuid, undefined);
+            controller.enqueue(bytes);
+          }
+          at = next;
+          if (at === end) controller.close();
+        },
+      },
+      { highWaterMark: 0 },
+    );
+  }
 
   /** A folder that an earlier run left open: no new names in it. */
   function reopen(digits: string): OpenFolder {
@@ -459,25 +424,5 @@ async function putDirect(path: string, bytes: Uint8Array): Promise<number> {
     throw thrown;
   } finally {
     if (fd !== undefined) closeSync(fd);
-  }
-}
-
-/** Whether it went well; the log has it where not. */
-async function isDone(work: Promise<void>): Promise<boolean> {
-  try {
-    await work;
-    return true;
-  } catch (thrown) {
-    log.generic.error({ err: thrown }, 'the disk failed: each file of the journal is made durable by itself');
-    return false;
-  }
-}
-
-async function syncFolder(path: string): Promise<void> {
-  const folder = await fs.open(path, constants.O_RDONLY);
-  try {
-    await folder.sync();
-  } finally {
-    await folder.close();
   }
 }

@@ -46,11 +46,11 @@ export async function isIntact(
   { uuid, compressedSize, compressedMD5 }: Omit<StoredContent, 'compression'>,
   received: number,
 ): Promise<boolean> {
-  const { size, changed, born = changed, md5 } = await storage.state(uuid);
+  const { size, changed, born = changed, md5, untouched } = await storage.state(uuid);
   if (size !== compressedSize) return false;
   if (compressedMD5 === '' || md5 === compressedMD5) return true;
-  const wasUntouched = changed <= received + SETTLED && changed >= received - PARSING && changed - born <= WRITING;
-  if (wasUntouched) return true;
+  if (untouched ?? (changed <= received + SETTLED && changed >= received - PARSING && changed - born <= WRITING))
+    return true;
   let known = verdicts.get(storage);
   if (known === undefined) {
     known = new Map();

@@ -2,15 +2,15 @@
 
 import { type Answer, errorValue } from '../answer.ts';
 import { type Parsed, type ParseTask, parseEach } from '../dicom/parsing.ts';
-import { type JournalSpace, putTogether, type SmallBlob } from './journal-thread.ts';
+import { type PackSpace, putTogether, type SmallBlob } from './pack-thread.ts';
 
 /** Received files that go to a thread together. */
 export interface Batch {
   readonly files: readonly ParseTask[];
   /** Where those are stored that are; entries of `blobs` belong to `files`, undefined for one that is only parsed. */
   readonly put?: {
-    readonly space: JournalSpace;
-    readonly blobs: readonly ({ readonly uuid: string; readonly path: string } | undefined)[];
+    readonly space: PackSpace;
+    readonly blobs: readonly ({ readonly uuid: string; readonly at: number } | undefined)[];
   };
 }
 
@@ -27,7 +27,7 @@ export function parseAndPut({ files, put }: Batch): readonly Answer<ParsedFile>[
   for (const [index, answer] of parsed.entries()) {
     const [file, blob] = [files[index], put.blobs[index]];
     if (file !== undefined && blob !== undefined && 'ok' in answer)
-      blobs.push({ ...blob, bytes: file.bytes, md5: answer.ok.md5, index, parsed: answer.ok });
+      blobs.push({ ...blob, bytes: file.bytes, index, parsed: answer.ok });
   }
   const answers: Answer<ParsedFile>[] = [...parsed];
   for (const [at, error] of putTogether(put.space, blobs).entries()) {

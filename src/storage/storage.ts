@@ -5,7 +5,7 @@
  * A crash in between leaves a provisional blob, which {@link Storage.provisional} lists at the next start.
  */
 
-import type { JournalSpace } from './journal-thread.ts';
+import type { PackSpace } from './pack-thread.ts';
 
 /** A range of bytes: `start` inclusive, `end` exclusive. */
 export interface ByteRange {
@@ -30,46 +30,38 @@ export interface BlobState {
   readonly changed: number;
   /** When it was made, where that is known. */
   readonly born?: number;
+  /** Nobody but this server has touched it, as far as the keeper can tell. */
+  readonly untouched?: boolean;
   /** In lower-case hex, where the keeper vouches for it; it may be of something else than the bytes where it is not theirs. */
   readonly md5?: string;
 }
 
-/** A blob whose bytes still come, into memory where they stay. */
-export interface GrowingBlob {
-  readonly uuid: string;
-  /** So many bytes are there now, from a page of memory on: they may be written meanwhile, and must not change until that is over. */
-  advance(bytes: Uint8Array): void;
-  /** Resolves when what is being written now is; undefined when nothing is. */
-  readonly idle: Promise<void> | undefined;
-  /** All bytes are there: as {@link Storage.put}. */
-  finish(bytes: Uint8Array): Promise<void>;
-  /** Gives it up; the memory is free when it resolves. */
-  abort(): Promise<void>;
-}
-
-/** Space in a journal, for a batch of small blobs that a thread stores itself (storage/journal-thread). */
-export interface JournalPlace {
-  readonly space: JournalSpace;
-  /** The names of the blobs, and where their files go. */
-  readonly blobs: readonly { readonly uuid: string; readonly path: string }[];
+/** Space for a batch of small blobs that a thread stores itself (storage/pack-thread). */
+export interface PackedBatch {
+  readonly space: PackSpace;
+  /** The names of the blobs, and where they go. */
+  readonly blobs: readonly { readonly uuid: string; readonly at: number }[];
   /** The thread is done: blobs that it has stored are provisional, as by {@link Storage.put}; others are to be removed. */
   release(): void;
 }
 
 /** The way of small blobs to the disk, many with one write. */
-export interface BlobJournal {
+export interface Packing {
   /** Bytes of the largest blob that gains by it. */
   readonly largest: number;
-  /** Space for blobs of these sizes; undefined where there is none now: each is then to be put by itself. Throws as `put` does. */
-  reserve(sizes: readonly number[]): Promise<JournalPlace | undefined>;
+  /** Space for blobs of these sizes; undefined where there is none now: each is then to be put by itself. */
+  reserve(sizes: readonly number[]): PackedBatch | undefined;
 }
 
 /** The port. */
 export interface Storage {
   /** Where threads can store small blobs together. */
-  readonly journal?: BlobJournal | undefined;
-  /** A new name, for a blob about to be put. Names given one after another lie near each other. */
-  name(): string;
+  readonly packing?: Packing | undefined;
+  /**
+   * A new name, for a blob about to be put; one of `size` bytes, and no others, where that is given. Names given one after another lie near
+   * each other.
+   */
+  name(size?: number): string;
   /**
    * Takes a name that another storage gave over, for a blob about to be put; what stands there goes. A crash leaves such a blob unlisted:
    * whoever copies knows what there is to be copied.
@@ -80,8 +72,6 @@ export interface Storage {
    * until then. Throws IsenError `FullStorage` or `CannotWriteFile`, leaving nothing behind.
    */
   put(uuid: string, bytes: Uint8Array): Promise<void>;
-  /** Begins a provisional blob whose bytes come; undefined, and nothing is begun, where writing early gains nothing. */
-  grow?(uuid: string): GrowingBlob | undefined;
   /** Begins a provisional blob piece by piece. */
   create(uuid: string): Promise<BlobWriter>;
   /** Ends the provisional state of committed blobs. Readers see no gap. */

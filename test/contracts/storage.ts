@@ -4,7 +4,6 @@ import assert from 'node:assert/strict';
 import { createHash, randomBytes, randomUUID } from 'node:crypto';
 import { suite, test } from 'node:test';
 import { IsenError } from '../../src/errors.ts';
-import { allocatePages } from '../../src/storage/pages.ts';
 import type { Storage } from '../../src/storage/storage.ts';
 
 const refuses = (code: string) => (thrown: unknown) => thrown instanceof IsenError && thrown.code === code;
@@ -20,21 +19,25 @@ export function storageContract(name: string, open: () => Promise<Storage>): voi
   suite(`storage contract: ${name}`, () => {
     test('a blob put is read back whole, by range and as a stream, before and after it is kept', async () => {
       const storage = await open();
-      const uuid = storage.name();
       const bytes = randomBytes(300_000);
-      await storage.put(uuid, bytes);
-      for (const state of ['provisional', 'kept']) {
-        if (state === 'provisional') assert.ok((await storage.provisional()).includes(uuid));
-        assert.deepEqual(Buffer.from(await storage.read(uuid)), bytes, state);
-        assert.deepEqual(Buffer.from(await storage.read(uuid, { start: 10, end: 70_000 })), bytes.subarray(10, 70_000));
-        assert.deepEqual(await collect(await storage.stream(uuid)), bytes);
-        assert.deepEqual(
-          await collect(await storage.stream(uuid, { start: 299_990, end: 300_000 })),
-          bytes.subarray(299_990),
-        );
-        assert.equal((await collect(await storage.stream(uuid, { start: 5, end: 5 }))).length, 0);
-        assert.equal(await storage.size(uuid), bytes.length);
-        if (state === 'provisional') await storage.keep(uuid);
+      for (const uuid of [storage.name(), storage.name(bytes.length)]) {
+        await storage.put(uuid, bytes);
+        for (const state of ['provisional', 'kept']) {
+          if (state === 'provisional') assert.ok((await storage.provisional()).includes(uuid));
+          assert.deepEqual(Buffer.from(await storage.read(uuid)), bytes, state);
+          assert.deepEqual(
+            Buffer.from(await storage.read(uuid, { start: 10, end: 70_000 })),
+            bytes.subarray(10, 70_000),
+          );
+          assert.deepEqual(await collect(await storage.stream(uuid)), bytes);
+          assert.deepEqual(
+            await collect(await storage.stream(uuid, { start: 299_990, end: 300_000 })),
+            bytes.subarray(299_990),
+          );
+          assert.equal((await collect(await storage.stream(uuid, { start: 5, end: 5 }))).length, 0);
+          assert.equal(await storage.size(uuid), bytes.length);
+          if (state === 'provisional') await storage.keep(uuid);
+        }
       }
     });
 
@@ -82,48 +85,6 @@ export function storageContract(name: string, open: () => Promise<Storage>): voi
       for (const piece of pieces) await writer.write(piece);
       await writer.finish();
       assert.deepEqual(Buffer.from(await storage.read(uuid)), Buffer.concat(pieces));
-    });
-
-    test('a blob that grows is what came, however it came; one given up leaves nothing', async (context) => {
-      const storage = await open();
-      if (storage.grow === undefined) return context.skip('blobs do not grow here');
-      const memory = Buffer.from(allocatePages(1 << 20));
-      for (const [size, steps] of [
-        [131_072, [131_072]],
-        [131_073, [131_072, 131_073]],
-        [500_000, [140_000, 300_000]],
-        [524_288, [200_000, 262_144, 262_145, 524_288]],
-        [1 << 20, [1 << 20]],
-      ] as const) {
-        const bytes = randomBytes(size);
-        const uuid = storage.name();
-        const growing = storage.grow(uuid);
-        assert.equal(growing?.uuid, uuid);
-        let at = 0;
-        for (const step of steps) {
-          memory.fill(bytes.subarray(at, step), at, step);
-          at = step;
-          growing.advance(memory.subarray(0, step));
-          if (step < 300_000) await growing.idle;
-        }
-        memory.fill(bytes.subarray(at), at, size);
-        await growing.finish(memory.subarray(0, size));
-        assert.ok(Buffer.from(await storage.read(uuid)).equals(bytes), String(size));
-        assert.equal(await storage.size(uuid), size);
-      }
-      const uuid = storage.name();
-      const growing = storage.grow(uuid);
-      growing?.advance(memory);
-      await growing?.abort();
-      assert.ok(!(await storage.provisional()).includes(uuid));
-      await assert.rejects(storage.read(uuid), refuses('InexistentFile'));
-      await storage.grow(storage.name())?.abort();
-      const taken = storage.name();
-      await storage.put(taken, Buffer.from('first'));
-      const late = storage.grow(taken);
-      late?.advance(memory);
-      await assert.rejects(late?.finish(memory) ?? Promise.resolve(), refuses('CannotWriteFile'));
-      assert.equal(Buffer.from(await storage.read(taken)).toString(), 'first');
     });
 
     test('a blob given up leaves nothing', async () => {

@@ -14,6 +14,7 @@ import { readFile } from '../../src/dicom/read.ts';
 import { startReference } from '../debian-reference.ts';
 import { make, type Made } from '../dicom/made.ts';
 import { shared, temporaryFolder, without, withoutShared } from '../peer.ts';
+import { alterBlob, blobsBelow, readBlob } from '../storage/blobs.ts';
 import { raw, type Served, serve } from './served.ts';
 
 let server: Served;
@@ -304,8 +305,8 @@ test('what was altered or lost on the disk is never passed off as what was store
     const begun = await fetch(`${damaged.url}/series/${series[0]}/archive`, { method: 'POST', body });
     const { ID } = (await begun.json()) as { ID: string };
     assert.equal((await ended(ID, damaged.url))['ErrorCode'], 20);
-    const small = bySize(1, 1 << 20);
-    writeFileSync(small, readFileSync(small).fill(7, 500, 501));
+    for (const uuid of blobsBelow(damaged.storage))
+      if (readBlob(damaged.storage, uuid).length < 1 << 20) alterBlob(damaged.storage, uuid, 500);
     // Where it is the first of all, nothing has left yet.
     assert.equal(
       await raw(damaged.port, path).then(

@@ -2,14 +2,14 @@
 
 import assert from 'node:assert/strict';
 import { createHash, randomBytes } from 'node:crypto';
-import { readdirSync, readFileSync, writeFileSync } from 'node:fs';
-import { join } from 'node:path';
+import { readFileSync } from 'node:fs';
 import { after, before, test } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { inflateSync } from 'node:zlib';
 import { startReference } from '../debian-reference.ts';
 import { make } from '../dicom/made.ts';
 import { shared, without, withoutShared } from '../peer.ts';
+import { alterBlob, blobsBelow, overwriteBlob, readBlob } from '../storage/blobs.ts';
 import { type Served, serve } from './served.ts';
 
 const NAMES = { UserMetadata: { sample: 1024 }, UserContentType: { report: [1025, 'application/pdf'] } };
@@ -54,10 +54,7 @@ async function ask(
 }
 
 /** Every blob of a server's storage. */
-const blobsOf = ({ storage }: Served): string[] =>
-  readdirSync(storage, { recursive: true })
-    .map(String)
-    .filter((path) => /[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/.test(path));
+const blobsOf = ({ storage }: Served): readonly string[] => blobsBelow(storage);
 
 /** Waits until the storage holds so many blobs: removal is the second step of a deletion. */
 async function untilBlobs(served: Served, count: number): Promise<void> {
@@ -160,20 +157,19 @@ test('damage of a compressed file is told, not passed on', async () => {
   const { ID } = await upload(packed.url, image('damage', 1024));
   const url = `${packed.url}/instances/${ID}`;
   const { Uuid } = JSON.parse((await ask(`${url}/attachments/dicom/info`, 'GET')).text) as { Uuid: string };
-  const path = join(packed.storage, Uuid.slice(0, 2), Uuid.slice(2, 4), Uuid);
-  const whole = readFileSync(path);
+  const whole = readBlob(packed.storage, Uuid);
   const damages = [
     Buffer.concat([whole.subarray(0, whole.length / 2), Buffer.alloc(whole.length / 2 + (whole.length % 2))]),
     Buffer.concat([Buffer.from('ffffffffffffff7f', 'hex'), whole.subarray(8)]),
   ];
   for (const damage of damages) {
-    writeFileSync(path, damage);
+    overwriteBlob(packed.storage, Uuid, damage);
     assert.equal((await ask(`${url}/attachments/dicom/verify-md5`, 'POST')).status, 500);
     assert.equal((await ask(`${url}/modify`, 'POST', '{}')).status, damage === damages[0] ? 500 : 200);
   }
-  writeFileSync(path, whole.subarray(0, 100));
+  alterBlob(packed.storage, Uuid, 100);
   for (const each of ['file', 'frames/2/raw']) assert.equal((await ask(`${url}/${each}`, 'GET')).status, 500, each);
-  writeFileSync(path, whole);
+  overwriteBlob(packed.storage, Uuid, whole);
   assert.equal((await ask(`${url}/attachments/dicom/verify-md5`, 'POST')).status, 200);
 });
 

@@ -2,13 +2,13 @@
 
 import assert from 'node:assert/strict';
 import { createHash } from 'node:crypto';
-import { readdirSync, rmSync, truncateSync } from 'node:fs';
+import { readdirSync } from 'node:fs';
 import { request as httpRequest } from 'node:http';
-import { join } from 'node:path';
 import { after, before, describe, test } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { log } from '../../src/log.ts';
 import { make } from '../dicom/made.ts';
+import { blobsBelow, loseBlob, resizeBlob } from '../storage/blobs.ts';
 import { raw, type Served, serve } from './served.ts';
 
 interface Uploaded {
@@ -26,13 +26,6 @@ async function upload(to: Served, bytes: Uint8Array): Promise<Uploaded> {
   const answer = await fetch(`${to.url}/instances`, { method: 'POST', body: new Uint8Array(bytes) });
   assert.equal(answer.status, 200);
   return (await answer.json()) as Uploaded;
-}
-
-/** The stored file of an upload. */
-function blobs(of: Served): string[] {
-  return readdirSync(of.storage, { recursive: true, withFileTypes: true })
-    .filter((entry) => entry.isFile() && /^[0-9a-f-]{36}$/.test(entry.name))
-    .map((entry) => join(entry.parentPath, entry.name));
 }
 
 before(async () => {
@@ -274,20 +267,24 @@ test('a client that leaves in the middle of a download or a list leaves nothing 
 test('a stored file that is gone or cut short is an error, never wrong bytes', async () => {
   const own = await serve();
   try {
-    const { ID } = await upload(own, make({ sopUid: '1.2.3.4.5' }));
-    for (const blob of blobs(own)) truncateSync(blob, 200);
-    for (const path of ['file', 'tags', 'attachments/dicom/data', 'frames/0/raw']) {
-      const { status, body } = await raw(own.port, `/instances/${ID}/${path}`);
-      assert.equal(status, 500, path);
-      assert.equal((JSON.parse(body.toString()) as { OrthancStatus: number }).OrthancStatus, 20, path);
+    // In a file of its own, and in a pack.
+    for (const [index, rows] of [2000, 20].entries()) {
+      const { ID } = await upload(own, make({ sopUid: `1.2.3.4.${index}`, rows, columns: 1000 }));
+      const blob = blobsBelow(own.storage)[0] ?? assert.fail();
+      resizeBlob(own.storage, blob, 200);
+      for (const path of ['file', 'tags', 'attachments/dicom/data', 'frames/0/raw']) {
+        const { status, body } = await raw(own.port, `/instances/${ID}/${path}`);
+        assert.equal(status, 500, path);
+        assert.equal((JSON.parse(body.toString()) as { OrthancStatus: number }).OrthancStatus, 20, path);
+      }
+      loseBlob(own.storage, blob);
+      for (const path of ['file', 'tags', 'header', 'content', 'attachments/dicom/data']) {
+        assert.equal((await raw(own.port, `/instances/${ID}/${path}`)).status, 404, path);
+      }
+      const verify = await raw(own.port, `/instances/${ID}/attachments/dicom/verify-md5`, { method: 'POST' });
+      assert.equal(verify.status, 404);
+      assert.equal((await raw(own.port, `/instances/${ID}`)).status, 200);
     }
-    for (const each of blobs(own)) rmSync(each);
-    for (const path of ['file', 'tags', 'header', 'content', 'attachments/dicom/data']) {
-      assert.equal((await raw(own.port, `/instances/${ID}/${path}`)).status, 404, path);
-    }
-    const verify = await raw(own.port, `/instances/${ID}/attachments/dicom/verify-md5`, { method: 'POST' });
-    assert.equal(verify.status, 404);
-    assert.equal((await raw(own.port, `/instances/${ID}`)).status, 200);
   } finally {
     await own.close();
   }
@@ -296,10 +293,11 @@ test('a stored file that is gone or cut short is an error, never wrong bytes', a
 test('bytes behind the end of a stored file are found by its download and by verify-md5', async () => {
   const own = await serve();
   try {
-    const { ID } = await upload(own, file);
+    const large = make({ rows: 2000, columns: 1000 });
+    const { ID } = await upload(own, large);
     const path = `/instances/${ID}/attachments/dicom/verify-md5`;
     assert.equal((await raw(own.port, path, { method: 'POST' })).status, 200);
-    for (const blob of blobs(own)) truncateSync(blob, file.length + 10);
+    for (const blob of blobsBelow(own.storage)) resizeBlob(own.storage, blob, large.length + 10);
     assert.equal((await raw(own.port, path, { method: 'POST' })).status, 500);
     assert.equal((await raw(own.port, `/instances/${ID}/file`)).status, 500);
   } finally {

@@ -4,7 +4,7 @@ import assert from 'node:assert/strict';
 
 import { createHash, randomBytes } from 'node:crypto';
 import { once } from 'node:events';
-import { closeSync, mkdtempSync, openSync, readdirSync, readSync, rmSync, truncateSync, writeSync } from 'node:fs';
+import { mkdtempSync, rmSync } from 'node:fs';
 import { get, IncomingMessage, ServerResponse } from 'node:http';
 import { Socket } from 'node:net';
 import { tmpdir } from 'node:os';
@@ -19,6 +19,7 @@ import { log } from '../../src/log.ts';
 import { openFilesystem } from '../../src/storage/filesystem.ts';
 import type { Storage } from '../../src/storage/storage.ts';
 import { make } from '../dicom/made.ts';
+import { alterBlob, overwriteBlob } from '../storage/blobs.ts';
 import { raw, serve } from './served.ts';
 
 const server = await serve();
@@ -32,25 +33,18 @@ async function store(rows: number): Promise<{ bytes: Buffer; paths: string[]; bl
   const { ID: id } = JSON.parse(answer.body.toString()) as { ID: string };
   const info = await raw(server.port, `/instances/${id}/attachments/dicom/info`);
   const { Uuid } = JSON.parse(info.body.toString()) as { Uuid: string };
-  const blob = readdirSync(server.storage, { recursive: true }).find((name) => String(name).endsWith(Uuid));
   return {
     bytes,
     id,
     paths: ['file', 'attachments/dicom/data', 'attachments/dicom/compressed-data'].map(
       (of) => `/instances/${id}/${of}`,
     ),
-    blob: join(server.storage, String(blob)),
+    blob: Uuid,
   };
 }
 
 /** Flips one bit in place. */
-function alter(path: string, at: number): void {
-  const file = openSync(path, 'r+');
-  const byte = Buffer.alloc(1);
-  readSync(file, byte, 0, 1, at);
-  writeSync(file, Buffer.from([(byte[0] ?? 0) ^ 1]), 0, 1, at);
-  closeSync(file);
-}
+const alter = (uuid: string, at: number): void => alterBlob(server.storage, uuid, at);
 
 /** Milliseconds after which nobody takes an alteration for the end of the writing. */
 const LATER = 600;
@@ -252,8 +246,7 @@ test('a file that is read whole for its header is compared with its MD5', async 
   const { ID } = JSON.parse(body.toString()) as { ID: string };
   const info = await raw(server.port, `/instances/${ID}/attachments/dicom/info`);
   const { Uuid } = JSON.parse(info.body.toString()) as { Uuid: string };
-  const blob = readdirSync(server.storage, { recursive: true }).find((name) => String(name).endsWith(Uuid));
-  alter(join(server.storage, String(blob)), bytes.length - 1);
+  alter(Uuid, bytes.length - 1);
   for (const path of ['tags', 'simplified-tags', 'header', 'content']) {
     assert.equal((await raw(server.port, `/instances/${ID}/${path}`)).status, 500, path);
   }
@@ -274,16 +267,12 @@ test('an altered header is told by whatever reads it, and no wrong name is given
     'numpy',
   ];
   // Not asked before: what was kept was right.
-  const file = openSync(blob, 'r+');
-  const at = bytes.indexOf(Buffer.from([0x10, 0, 0x10, 0])) + 8;
-  writeSync(file, Buffer.from('X'), 0, 1, at);
-  closeSync(file);
+  overwriteBlob(server.storage, blob, Buffer.from('X'), bytes.indexOf(Buffer.from([0x10, 0, 0x10, 0])) + 8);
   for (const route of routes) {
     const { status, body } = await raw(server.port, `/instances/${id}/${route}`);
     assert.deepEqual([status, JSON.parse(body.toString()).OrthancStatus], [500, 20], route);
   }
-  truncateSync(blob, 0);
-  truncateSync(blob, bytes.length);
+  overwriteBlob(server.storage, blob, Buffer.alloc(bytes.length));
   for (const route of routes) {
     const { status, body } = await raw(server.port, `/instances/${id}/${route}`);
     assert.deepEqual([status, JSON.parse(body.toString()).OrthancStatus], [500, 20], `${route} of zeros`);
@@ -316,9 +305,8 @@ test('the tags of a large deflated file are those of the same file that is not, 
       if (transferSyntax !== DEFLATED) continue;
       const info = await raw(server.port, `/instances/${ID}/attachments/dicom/info`);
       const { Uuid } = JSON.parse(info.body.toString()) as { Uuid: string };
-      const blob = readdirSync(server.storage, { recursive: true }).find((name) => String(name).endsWith(Uuid));
       await sleep(LATER);
-      alter(join(server.storage, String(blob)), bytes.length - 100);
+      alter(Uuid, bytes.length - 100);
       // Other questions than what was kept.
       for (const route of ['simplified-tags', 'frames', 'frames/0/raw', 'preview', 'content/PatientName']) {
         const answer = await raw(server.port, `/instances/${ID}/${route}`);

@@ -1,10 +1,9 @@
 /** An instance's file as DICOM JSON or XML, when it is asked for: by which header, of which files, and without reading Pixel Data. */
 
 import assert from 'node:assert/strict';
-import { closeSync, openSync, readdirSync, readFileSync, writeSync } from 'node:fs';
-import { join } from 'node:path';
 import { after, test } from 'node:test';
 import { type Made, make } from '../dicom/made.ts';
+import { alterBlob } from '../storage/blobs.ts';
 import { raw, type RawAnswer, serve } from './served.ts';
 
 const server = await serve();
@@ -113,12 +112,7 @@ test('encapsulated Pixel Data is among the frames, a large value in the content'
 async function alter(path: string, at: number): Promise<void> {
   const info = await get(`${path}/attachments/dicom/info`);
   const { Uuid } = JSON.parse(info.body.toString()) as { Uuid: string };
-  const name = readdirSync(server.storage, { recursive: true }).find((each) => String(each).endsWith(Uuid));
-  const blob = join(server.storage, String(name));
-  const byte = readFileSync(blob)[at] ?? 0;
-  const file = openSync(blob, 'r+');
-  writeSync(file, Buffer.of(byte ^ 1), 0, 1, at);
-  closeSync(file);
+  alterBlob(server.storage, Uuid, at);
 }
 
 test('Pixel Data is not read for it, and an altered header is never told', async () => {

@@ -1,6 +1,4 @@
 import assert from 'node:assert/strict';
-import { readFileSync as readStored, writeFileSync } from 'node:fs';
-import { join } from 'node:path';
 import { type TestContext, test } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { readFile } from '../../src/dicom/read.ts';
@@ -10,6 +8,7 @@ import { make } from '../dicom/made.ts';
 import { type Served, serve } from '../http/served.ts';
 import { temporaryFolder } from '../peer.ts';
 import { receive, type Receiver } from '../scu/receiver.ts';
+import { alterBlob, readBlob } from '../storage/blobs.ts';
 
 async function ask(
   { url }: Served,
@@ -252,10 +251,7 @@ test('a modification that an instance cannot take is a failure, and nothing leav
   assert.notEqual(ID, altered);
   const { body } = await ask(server, 'GET', `/instances/${altered}/attachments/dicom/info`);
   const { Uuid } = body as { Uuid: string };
-  const path = join(server.storage, Uuid.slice(0, 2), Uuid.slice(2, 4), Uuid);
-  const bytes = readStored(path);
-  bytes[bytes.length - 1] = (bytes.at(-1) ?? 0) ^ 1;
-  writeFileSync(path, bytes);
+  alterBlob(server.storage, Uuid, readBlob(server.storage, Uuid).length - 1);
   await ask(server, 'POST', '/modalities/a/queue/resume');
   await until('it failed', async () => {
     const queue = (await ask(server, 'GET', '/modalities/a/queue')).body as { Failed: number };
