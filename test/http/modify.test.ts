@@ -227,7 +227,7 @@ test('bulk requests name all that they made', async () => {
   const Resources = uploaded.slice(0, 2).map(({ ID }) => ID);
   const { body } = await post('/tools/bulk-modify', {
     Resources,
-    Level: 'Series',
+    Level: 'series',
     Replace: { SeriesDescription: 'b' },
   });
   const made = body['Resources'] as { ID: string; Type: string; Path: string }[];
