@@ -12,6 +12,7 @@ import {
   instanceKeys,
   type Key,
   PARENT_KEYS,
+  STAND_INS,
   type RecordType,
   recordType,
 } from './directory-records.ts';
@@ -72,6 +73,7 @@ const TAGS: ReadonlySet<number> = new Set(
   [
     '0008,0016',
     '0008,0018',
+    ...[...STAND_INS.values()].flat(),
     ...[...Object.values(PARENT_KEYS), EXTENDED_KEYS, ALL_INSTANCE_KEYS, CODE_KEYS].flat().map(({ tag }) => tag),
   ].map(tagNumber),
 );
@@ -96,8 +98,10 @@ function valueFor(dataSet: DataSet, { vr, always }: Key, element: Element | unde
 function elementsFor(dataSet: DataSet, keys: readonly Key[]): NewElement[] {
   return keys.flatMap((key): NewElement[] => {
     const { tag, vr, always } = key;
-    const value = valueFor(dataSet, key, dataSet.elements.get(tag));
-    if (value !== undefined) return [{ tag, vr, value }];
+    for (const each of [tag, ...(STAND_INS.get(tag) ?? [])]) {
+      const value = valueFor(dataSet, key, dataSet.elements.get(each));
+      if (value !== undefined && !(value instanceof Uint8Array && value.length === 0)) return [{ tag, vr, value }];
+    }
     return always ? [{ tag, vr, value: vr === 'SQ' ? { items: [] } : '' }] : [];
   });
 }

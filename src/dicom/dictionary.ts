@@ -223,12 +223,21 @@ export function tagName(tag: string, privateCreator?: string): string {
 
 let keywords: ReadonlyMap<string, number> | undefined;
 
-/** `gggg,eeee` of a keyword ("PatientName") or of a tag in any usual spelling (0010,0010; 0010-0010; 00100010), or undefined. */
+/**
+ * `gggg,eeee` of a keyword ("PatientName") or of a tag in any usual spelling (0010,0010; 0010-0010; 00100010), or undefined. The
+ * keyword of repeating groups means the first of them (PS3.5 §7.6).
+ */
 export function parseTag(nameOrTag: string): string | undefined {
   const match = /^([0-9a-f]{4})[,-]?([0-9a-f]{4})$/i.exec(nameOrTag);
   if (match !== null) return `${match[1]},${match[2]}`.toLowerCase();
   // The first of equal keywords is the current one: retired ones carry a prefix.
-  keywords ??= new Map([...TAG].map(([tag, entry]): [string, number] => [entry.keyword, tag]).toReversed());
+  keywords ??= new Map([
+    ...RANGES.map(({ firstGroup, firstElement, entry }): [string, number] => [
+      entry.keyword,
+      firstGroup * 0x10000 + firstElement,
+    ]),
+    ...[...TAG].map(([tag, entry]): [string, number] => [entry.keyword, tag]).toReversed(),
+  ]);
   const tag = keywords.get(nameOrTag) ?? ADDED_KEYWORDS.get(nameOrTag);
   return tag === undefined ? undefined : tagText(tag);
 }

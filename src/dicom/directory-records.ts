@@ -107,6 +107,12 @@ export const PARENT_KEYS = {
     0020,0011 IS?`),
 } as const;
 
+/** Whose value, the first there is, stands for one that must not be missing: those of the series, the acquisition and the content. */
+export const STAND_INS: ReadonlyMap<string, readonly string[]> = new Map([
+  ['0008,0020', ['0008,0021', '0008,0022', '0008,0023']],
+  ['0008,0030', ['0008,0031', '0008,0032', '0008,0033']],
+]);
+
 /** What the extended form has besides: attributes of type 3. */
 export const EXTENDED_KEYS = keys('0008,103e LO?');
 

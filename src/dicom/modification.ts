@@ -41,6 +41,14 @@ function stringOf(body: Body, name: string): string | undefined {
   throw new IsenError('BadFileFormat', `String value expected in field: ${name}`);
 }
 
+/** Whether the sources stay. Throws BadFileFormat, in the reference's words: a slip must not delete them. */
+export function keepsSource(body: Body, initial: boolean): boolean {
+  const value = body['KeepSource'];
+  if (value === undefined) return initial;
+  if (typeof value !== 'boolean') throw new IsenError('BadFileFormat', 'Boolean value expected in field: KeepSource');
+  return value;
+}
+
 /** The paths of a list. Throws BadRequest for what is none. */
 function pathsOf(body: Body, name: string): readonly string[] {
   const value = body[name] ?? [];
@@ -62,7 +70,7 @@ function rulesOf(body: Body, force: boolean): Rule[] {
   };
   const replace = body['Replace'] ?? {};
   if (typeof replace !== 'object' || replace === null || Array.isArray(replace)) throw new IsenError('BadRequest');
-  return [
+  const rules = [
     ...pathsOf(body, 'Remove').map((path) => check({ path: parsePath(path), action: 'remove' }, 'removed')),
     ...Object.entries(replace).flatMap(([name, value]): Rule[] => {
       const path = parsePath(name);
@@ -73,6 +81,11 @@ function rulesOf(body: Body, force: boolean): Rule[] {
     }),
     ...pathsOf(body, 'Keep').map((path) => check({ path: parsePath(path), action: 'keep' }, 'kept')),
   ];
+  for (const tag of IDENTIFIERS.keys()) {
+    if (rules.findLast(({ path }) => path.steps.length === 0 && path.tag === tag)?.action === 'remove')
+      throw new IsenError('BadRequest', `An instance cannot be without ${tagName(tag)}`);
+  }
+  return rules;
 }
 
 function common(body: Body): Omit<Request, keyof Modification | 'keepSource'> {
@@ -101,7 +114,7 @@ function creatorOf(body: Body): { privateCreator?: string } {
  */
 export function parseModification(body: Body, level: Level): Request {
   const removePrivateTags = booleanOf(body, 'RemovePrivateTags', false);
-  const keepSource = body['KeepSource'] !== false;
+  const keepSource = keepsSource(body, true);
   const all = common(body);
   const rules = rulesOf(body, all.force);
   const named = rules.some(
@@ -135,19 +148,19 @@ export function parseAnonymization(body: Body, patientName: string): Request {
     throw new IsenError('ParameterOutOfRange', which);
   }
   const removePrivateTags = !booleanOf(body, 'KeepPrivateTags', false);
-  const keepSource = body['KeepSource'] !== false;
+  const keepSource = keepsSource(body, true);
   const all = common(body);
+  const asked = rulesOf(body, all.force);
   const method = version === '2008' ? '' : ' Basic Profile';
+  // Whoever reads the code relies on the whole profile.
+  const isWhole = asked.length === 0 && removePrivateTags;
   const own: [string, JsonValue][] = [
     ['0010,0010', patientName],
     ['0012,0062', 'YES'],
-    ['0012,0063', `Isen - PS 3.15-${version} Table E.1-1${method}`],
-    ['0012,0064', METHOD_CODE],
+    ['0012,0063', `Isen - PS 3.15-${version} Table E.1-1${method}${isWhole ? '' : ', customized'}`],
+    ...(isWhole ? [['0012,0064', METHOD_CODE] as [string, JsonValue]] : []),
   ];
-  const rules = [
-    ...own.map(([tag, replace]): Rule => ({ path: { ...NO_STEPS, tag }, action: { replace } })),
-    ...rulesOf(body, all.force),
-  ];
+  const rules = [...own.map(([tag, replace]): Rule => ({ path: { ...NO_STEPS, tag }, action: { replace } })), ...asked];
   return { ...all, ...creatorOf(body), removePrivateTags, keepSource, rules, profile: PROFILES[version] };
 }
 

@@ -6,6 +6,7 @@
 import { type CharacterSet, characterSet } from './charset.ts';
 import { isPrivate, lookup, tagNumber, tagText } from './dictionary.ts';
 import { Malformed, MAXIMUM_ELEMENTS, readElements, wholeScope } from './elements.ts';
+import { IsenError } from '../errors.ts';
 import { elementOf, isCovered, type JsonValue } from './json-value.ts';
 import type { DicomPath } from './path.ts';
 import { type Profile, REMOVED_GROUPS } from './profiles.ts';
@@ -15,7 +16,7 @@ import { STORAGE_CLASSES } from './storage-classes.ts';
 import { EXPLICIT_LITTLE_ENDIAN, transferSyntax } from './transfer-syntaxes.ts';
 import type { UidMap } from './uid-map.ts';
 import { textOf } from './value.ts';
-import { type Encoding, type NewElement, type NewFile, rawElements, writeFile } from './write.ts';
+import { type Encoding, GENERIC_FILE, type NewElement, type NewFile, rawElements, writeFile } from './write.ts';
 import { vrRow } from './vr.ts';
 
 /** What is asked for one element, or one in each item of a sequence. */
@@ -54,6 +55,8 @@ interface Scope {
   readonly depth: number;
   /** Of what is written. */
   readonly encoding: Encoding;
+  /** Whether it is in a sequence that is kept: its values stay, and its UIDs go with those of the set. */
+  readonly kept: boolean;
 }
 
 /** Where a data set names studies, series and instances, its own or others. */
@@ -68,6 +71,8 @@ const REFERENCED_CLASS = '0008,1150';
 const REFERENCED_INSTANCE = '0008,1155';
 const PATIENT_NAME = '0010,0010';
 const PATIENT_ID = '0010,0020';
+const MEDIA_CLASS = '0002,0002';
+const PIXEL_DATA = '7fe0,0010';
 const CHARACTER_SET = '0008,0005';
 const UTF8 = 'ISO_IR 192';
 
@@ -78,12 +83,18 @@ export function modifyDataSet(dataSet: DataSet, modification: Modification, uids
 
 /**
  * The bytes of a file, changed, in its own transfer syntax; in `memory` where that is given and large enough.
- * @throws {IsenError} what {@link elementOf} and the writer throw.
+ * @throws {IsenError} BadRequest for Pixel Data that is replaced where it has to be encapsulated; what {@link elementOf} and the
+ * writer throw.
  */
 export function modifyFile(file: DicomFile, modification: Modification, uids: UidMap, memory?: Uint8Array): Buffer {
   const syntax = transferSyntax(file.transferSyntax);
   // A private transfer syntax is explicit VR little endian but for its pixels (PS3.5 §A.4).
   const { littleEndian, explicit, deflated } = syntax ?? { littleEndian: true, explicit: true, deflated: false };
+  if (
+    syntax?.encapsulated === true &&
+    modification.rules.some(({ path, action }) => isTop(path, PIXEL_DATA) && typeof action === 'object')
+  )
+    throw new IsenError('BadRequest', 'Pixel Data of a compressed file cannot be replaced');
   const dataSet = modifyDataSet(file.dataSet, modification, uids);
   const uid = (tag: string): string => {
     const element = dataSet.find((each) => each.tag === tag);
@@ -92,9 +103,10 @@ export function modifyFile(file: DicomFile, modification: Modification, uids: Ui
     const old = file.dataSet.elements.get(tag);
     return old === undefined ? '' : textOf(file.dataSet, old).trim();
   };
+  const media = file.meta.elements.get(MEDIA_CLASS);
   const written: NewFile = {
     transferSyntax: { uid: file.transferSyntax || EXPLICIT_LITTLE_ENDIAN, littleEndian, explicit, deflated },
-    sopClassUid: uid('0008,0016'),
+    sopClassUid: uid('0008,0016') || (media === undefined ? '' : textOf(file.meta, media).trim()) || GENERIC_FILE,
     sopInstanceUid: uid('0008,0018'),
     dataSet,
     // It may name machines and hold private information, which the profile has no use for (PS3.15 §E.1.1).
@@ -110,16 +122,23 @@ function asciiOf(value: unknown): string {
 class Modifier {
   readonly #modification: Modification;
   readonly #uids: UidMap;
-  /** Tags that are kept at the top stay at every depth, as in the reference. */
+  /** Tags that are kept or removed at the top are so at every depth, as in the reference; removed ones, where a profile is. */
   readonly #kept: ReadonlySet<string>;
+  readonly #removed: ReadonlySet<string>;
   /** Character set that replaces the old one. */
   #recode: CharacterSet | undefined;
 
   constructor(modification: Modification, uids: UidMap) {
     this.#modification = modification;
     this.#uids = uids;
-    const kept = modification.rules.filter(({ path, action }) => path.steps.length === 0 && action === 'keep');
-    this.#kept = new Set(kept.map(({ path }) => path.tag));
+    const named = (wanted: Rule['action']): ReadonlySet<string> =>
+      new Set(
+        modification.rules.flatMap(({ path, action }) =>
+          path.steps.length === 0 && action === wanted ? [path.tag] : [],
+        ),
+      );
+    this.#kept = named('keep');
+    this.#removed = named('remove');
   }
 
   top(dataSet: DataSet): NewElement[] {
@@ -136,11 +155,16 @@ class Modifier {
       this.#recode = characterSet(UTF8);
       active.push({ rule: { path: { steps: [], tag: CHARACTER_SET }, action: { replace: UTF8 } }, at: 0 });
     }
-    return this.#changed(dataSet, active, 0, dataSet) ?? copies(dataSet, dataSet);
+    return this.#changed(dataSet, active, { depth: 0, encoding: dataSet, kept: false }) ?? copies(dataSet, dataSet);
   }
 
   /** The elements of a data set of which some change, for `encoding`; undefined where none does. */
-  #changed(dataSet: DataSet, active: readonly Active[], depth: number, encoding: Encoding): NewElement[] | undefined {
+  #changed(
+    dataSet: DataSet,
+    active: readonly Active[],
+    around: Pick<Scope, 'depth' | 'encoding' | 'kept'>,
+  ): NewElement[] | undefined {
+    const { depth, encoding } = around;
     const here = new Map<string, Rule>();
     for (const { rule, at } of active) if (at === rule.path.steps.length) here.set(rule.path.tag, rule);
     const below = active.filter(({ rule, at }) => at < rule.path.steps.length);
@@ -149,18 +173,18 @@ class Modifier {
     for (const element of dataSet.elements.values()) {
       const rule = here.get(element.tag);
       if (rule === undefined || rule.action === 'keep') {
-        const change = this.#changeOf(dataSet, element, rule, { here, below, depth, encoding });
+        const change = this.#changeOf(dataSet, element, rule, { here, below, ...around });
         if (change !== 'none') changes.set(element.tag, change === 'remove' ? undefined : change);
       } else if (rule.action === 'remove') changes.set(element.tag, undefined);
     }
     for (const { path, action } of here.values()) {
       if (typeof action !== 'object') continue;
-      const around = {
+      const wanted = {
         characterSet: this.#recode ?? dataSet.characterSet,
         littleEndian: encoding.littleEndian,
         privateCreator: this.#modification.privateCreator,
       };
-      changes.set(path.tag, elementOf(path.tag, action.replace, around, dataSet.elements.get(path.tag)?.vr));
+      changes.set(path.tag, elementOf(path.tag, action.replace, wanted, dataSet.elements.get(path.tag)?.vr));
     }
     const { profile } = this.#modification;
     if (depth === 0 && profile !== undefined && !here.has(PATIENT_ID)) {
@@ -191,8 +215,8 @@ class Modifier {
     if (this.#recode !== undefined && depth > 0 && tag === CHARACTER_SET) return 'remove';
     if (!kept) {
       if (removePrivateTags && isPrivate(tag) && !reserves(tag, [...here.keys(), ...this.#kept])) return 'remove';
-      if (profile !== undefined) {
-        if (profile.remove.has(tag) || REMOVED_GROUPS.test(tag)) return 'remove';
+      if (profile !== undefined && !scope.kept) {
+        if (profile.remove.has(tag) || this.#removed.has(tag) || REMOVED_GROUPS.test(tag)) return 'remove';
         if (profile.empty.has(tag) || (depth > 0 && tag === PATIENT_NAME))
           return { tag, vr, value: items === undefined && vr !== 'SQ' ? '' : { items: [] } };
         if (depth > 0 && tag === PATIENT_ID) {
@@ -201,16 +225,17 @@ class Modifier {
         }
       }
     }
-    if (items !== undefined) return this.#sequence(element, items, scope);
+    const inside = { ...scope, kept: scope.kept || kept };
+    if (items !== undefined) return this.#sequence(element, items, inside);
     if (vr === 'SQ' && element.length > 0) {
       const hidden = hiddenItems(dataSet, element);
-      if (hidden !== undefined) return this.#sequence(element, hidden, scope);
+      if (hidden !== undefined) return this.#sequence(element, hidden, inside);
       // Nobody can say what is in it.
-      return profile !== undefined && !kept ? 'remove' : 'none';
+      return profile !== undefined && !inside.kept ? 'remove' : 'none';
     }
     if (vr === 'UI' && rule === undefined) {
       const always = profile?.map.has(tag) === true || this.#isRenamed(dataSet, tag);
-      return this.#uid(dataSet, element, !kept && always);
+      return this.#uid(dataSet, element, vr, !kept && always);
     }
     if (this.#recode !== undefined && vrRow(vr).charset && !isAscii(dataSet, element))
       return { tag, vr, value: this.#recode.encode(textOf(dataSet, element)) };
@@ -224,8 +249,8 @@ class Modifier {
     return of === undefined || STORAGE_CLASSES.has(textOf(dataSet, of).trim());
   }
 
-  #uid(dataSet: DataSet, element: Element, always: boolean): NewElement | 'none' {
-    const { tag, vr } = element;
+  #uid(dataSet: DataSet, element: Element, vr: string, always: boolean): NewElement | 'none' {
+    const { tag } = element;
     if (element.length === 0) return 'none';
     const old = textOf(dataSet, element)
       .split('\\')
@@ -234,14 +259,15 @@ class Modifier {
     return mapped.every((uid, index) => uid === old[index]) ? 'none' : { tag, vr, value: mapped.join('\\') };
   }
 
-  #sequence(element: Element, items: readonly DataSet[], { below, depth, encoding }: Scope): NewElement | 'none' {
+  #sequence(element: Element, items: readonly DataSet[], scope: Scope): NewElement | 'none' {
+    const { below, depth, encoding, kept } = scope;
     let touched = false;
     const inside = below.filter(({ rule, at }) => rule.path.steps[at]?.tag === element.tag);
     const all = items.map((item, index) => {
       const active = inside
         .filter(({ rule, at }) => (rule.path.steps[at]?.item ?? index) === index)
         .map(({ rule, at }): Active => ({ rule, at: at + 1 }));
-      const elements = this.#changed(item, active, depth + 1, encoding);
+      const elements = this.#changed(item, active, { depth: depth + 1, encoding, kept });
       touched ||= elements !== undefined;
       // UN of undefined length has implicit items whatever is around it: they are turned into the encoding of the data set.
       return elements ?? copies(item, encoding);

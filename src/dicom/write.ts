@@ -9,6 +9,9 @@ import type { DataSet } from './read.ts';
 import type { TransferSyntax } from './transfer-syntaxes.ts';
 import { vrRow } from './vr.ts';
 
+/** What DCMTK writes as Media Storage SOP Class UID where there is none: the file has to have one (PS3.10 §7.1). */
+export const GENERIC_FILE = '1.2.276.0.7230010.3.1.0.1';
+
 /** The items of a sequence. */
 export interface Items {
   readonly items: readonly (readonly NewElement[])[];

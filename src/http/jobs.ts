@@ -94,12 +94,12 @@ export function jobOptions(body: Readonly<Record<string, unknown>>, synchronous:
   const boolean = (name: string): boolean | undefined => {
     const value = body[name];
     if (value === undefined || typeof value === 'boolean') return value;
-    throw new IsenError('BadFileFormat', `Field "${name}" must be a boolean`);
+    throw new IsenError('BadFileFormat', `Boolean value expected in field: ${name}`);
   };
   const asynchronous = boolean('Asynchronous');
   const { Priority: priority = 0, UserData: userData } = body;
   if (typeof priority !== 'number' || !Number.isSafeInteger(priority))
-    throw new IsenError('BadFileFormat', 'Field "Priority" must be an integer');
+    throw new IsenError('BadFileFormat', 'Integer value expected in field: Priority');
   return {
     synchronous: boolean('Synchronous') ?? (asynchronous === undefined ? synchronous : !asynchronous),
     priority,

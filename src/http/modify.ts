@@ -9,6 +9,7 @@ import { IsenError } from '../errors.ts';
 import type { ModificationOrder, Resource } from '../jobs/modify.ts';
 import { receptionOf } from './access.ts';
 import { bodyText, parseJson } from './body.ts';
+import { levelNamed } from './finding.ts';
 import { answerJob, jobFields, jobOptions } from './jobs.ts';
 import { checkId, findOne } from './resources.ts';
 import type { Environment, Routes } from './routes.ts';
@@ -194,7 +195,6 @@ export function addModify(routes: Routes): void {
 /** The level of a bulk modification. Throws ParameterOutOfRange. */
 function levelOf(body: Body): Level {
   const { Level: name = 'Instance' } = body;
-  const level = LEVELS.find((each) => each === name);
-  if (level === undefined) throw new IsenError('ParameterOutOfRange');
-  return level;
+  if (typeof name !== 'string') throw new IsenError('ParameterOutOfRange');
+  return levelNamed(name);
 }

@@ -2,10 +2,11 @@
 
 import { z } from '@hono/zod-openapi';
 import { generateUid } from '../dicom/ids.ts';
+import { tagName } from '../dicom/dictionary.ts';
 import { LEVEL } from '../dicom/levels.ts';
-import type { Body } from '../dicom/modification.ts';
+import { type Body, keepsSource } from '../dicom/modification.ts';
 import { MODULE } from '../dicom/module.ts';
-import { parsePath } from '../dicom/path.ts';
+import { parsePath, tagOf } from '../dicom/path.ts';
 import { IsenError } from '../errors.ts';
 import type { Resource } from '../jobs/modify.ts';
 import { attachedFile } from './instances.ts';
@@ -19,8 +20,10 @@ import type { Services } from './services.ts';
 const tag = 'Studies';
 const Ids = z.array(ResourceId);
 
-/** Identifiers that a split chooses itself. */
-const CHOSEN = ['Study', 'Series', 'Instance'].map((level) => LEVEL[level as 'Study'].key);
+/** What a split may change: the other attributes belong to series and instances, or are chosen by the split itself. */
+const CHANGEABLE: ReadonlySet<string> = new Set(
+  [...MODULE.Patient, ...MODULE.Study].filter((tag) => tag !== LEVEL.Study.key),
+);
 
 /** The resources of a list that a study has. Throws UnknownResource, in the reference's words. */
 async function partsOf(services: Services, study: string, level: 'Series' | 'Instance', ids: readonly string[]) {
@@ -38,21 +41,27 @@ async function partsOf(services: Services, study: string, level: 'Series' | 'Ins
   return parts;
 }
 
-/** What a split may replace and remove. Throws BadRequest for identifiers that it chooses itself. */
-function changesOf(body: Body): Body {
-  const { Replace: replace = {}, Remove: remove = [], KeepLabels: keepLabels } = body;
-  const names = [
-    ...(typeof replace === 'object' && replace !== null ? Object.keys(replace) : []),
-    ...(Array.isArray(remove) ? (remove as unknown[]).filter((each) => typeof each === 'string') : []),
-  ];
-  for (const name of names) {
+/**
+ * What a split may replace and remove. Throws BadFileFormat, UnknownDicomTag, and ParameterOutOfRange for attributes that are not
+ * those of the patient or the study.
+ */
+function changesOf(body: Body): Body & { readonly Replace: Body } {
+  const { Replace: replace = {}, KeepLabels: keepLabels } = body;
+  const remove = body['Remove'] === undefined ? [] : listOf(body, 'Remove');
+  if (typeof replace !== 'object' || replace === null || Array.isArray(replace)) throw new IsenError('BadFileFormat');
+  for (const name of [...Object.keys(replace), ...remove]) {
     const { steps, tag: last } = parsePath(name);
-    if (steps.length === 0 && CHOSEN.includes(last))
-      throw new IsenError('BadRequest', 'The identifiers of the new study, its series and instances cannot be chosen');
+    const top = steps[0]?.tag ?? last;
+    if (!CHANGEABLE.has(top)) {
+      const which = `(not in the patient/study modules): ${tagName(top)} (${top})`;
+      throw new IsenError('ParameterOutOfRange', `Cannot modify the following tag while splitting a study ${which}`);
+    }
   }
+  const isPatientId = (name: string): boolean => tagOf(name) === LEVEL.Patient.key;
   return {
-    Replace: replace,
-    Remove: remove,
+    // Without a value it has to be there (PS3.3 §C.7.1.1).
+    Replace: { ...(remove.some((name) => !name.includes('.') && isPatientId(name)) && { PatientID: '' }), ...replace },
+    Remove: remove.filter((name) => name.includes('.') || !isPatientId(name)),
     // A patient may be chosen freely.
     Force: true,
     ...(keepLabels !== undefined && { KeepLabels: keepLabels }),
@@ -68,13 +77,13 @@ async function likeStudy(services: Services, study: string): Promise<Body> {
       (await findOne(services, 'Study', study, { instance: true })).instance?.id ?? '',
     ),
   );
-  const replace: Record<string, unknown> = {};
+  const replace: Record<string, unknown> = { [LEVEL.Patient.key]: '' };
   const remove: string[] = [];
   for (const level of ['Patient', 'Study'] as const) {
     const request = { format: 'Short', ignoreLength: [...MODULE[level]] } as const;
     const values = JSON.parse(await services.headers.module(file, level, request)) as Record<string, unknown>;
     Object.assign(replace, values);
-    remove.push(...[...MODULE[level]].filter((each) => !(each in values)));
+    remove.push(...[...MODULE[level]].filter((each) => !(each in replace)));
   }
   return { Replace: replace, Remove: remove, Force: true };
 }
@@ -116,11 +125,11 @@ function addSplit(routes: Routes): void {
       const uid = generateUid();
       return beginModification(services, context, body, {
         type: 'SplitStudy',
-        body: { ...changes, Replace: { ...(replace as Body), StudyInstanceUID: uid } },
+        body: { ...changes, Replace: { ...replace, StudyInstanceUID: uid } },
         level: 'Study',
         resources,
         bulk: false,
-        keepSource: body['KeepSource'] === true,
+        keepSource: keepsSource(body, false),
         about: { ParentResources: [id], TargetStudyUID: uid },
       });
     },
@@ -134,7 +143,7 @@ function addMerge(routes: Routes): void {
       method: 'post',
       path: '/studies/{id}/merge',
       tag,
-      summary: 'Moves series of other studies, or all of them, to a study',
+      summary: 'Moves studies, or series or instances of others, to a study',
       body: {
         'application/json': z.object({ Resources: Ids, KeepSource: z.boolean().optional(), ...jobFields }),
       },
@@ -152,14 +161,14 @@ function addMerge(routes: Routes): void {
         level: 'Study',
         resources,
         bulk: false,
-        keepSource: body['KeepSource'] === true,
+        keepSource: keepsSource(body, false),
         about: { TargetStudy: target },
       });
     },
   );
 }
 
-/** A study or a series to be merged into `target`. Throws UnknownResource, in the reference's words. */
+/** What is to be merged into `target`. Throws UnknownResource, in the reference's words. */
 async function sourceOf(services: Services, target: string, id: string): Promise<Resource> {
   const unknown = new IsenError('UnknownResource', `Cannot find this resource: ${id.slice(0, 64)}`);
   try {
@@ -167,12 +176,15 @@ async function sourceOf(services: Services, target: string, id: string): Promise
   } catch {
     throw unknown;
   }
-  for (const level of ['Study', 'Series'] as const) {
+  for (const level of ['Study', 'Series', 'Instance'] as const) {
     const [study] = await services.database.find({ level: 'Study', of: { level, id }, idsOnly: true });
     if (study === undefined) continue;
-    if (study.id === target)
-      throw new IsenError('UnknownResource', `Cannot merge a ${level.toLowerCase()} into the same study: ${id}`);
-    return { level, id };
+    if (study.id !== target) return { level, id };
+    const which =
+      level === 'Study'
+        ? `a study into the same study: ${id}`
+        : `${level.toLowerCase()} ${id} into its parent study ${target}`;
+    throw new IsenError('UnknownResource', `Cannot merge ${which}`);
   }
   throw unknown;
 }

@@ -6,7 +6,7 @@
 import { type CharacterSet, characterSet } from '../dicom/charset.ts';
 import { elementOf, isCovered, type JsonValue } from '../dicom/json-value.ts';
 import { EXPLICIT_LITTLE_ENDIAN, transferSyntax } from '../dicom/transfer-syntaxes.ts';
-import { type NewElement, writeFile } from '../dicom/write.ts';
+import { GENERIC_FILE, type NewElement, writeFile } from '../dicom/write.ts';
 import { IsenError } from '../errors.ts';
 import { readJpeg } from './codestream.ts';
 import { type PictureFile, readPicture } from './picture-files.ts';
@@ -41,9 +41,6 @@ interface Payload {
 const JPEG_BASELINE = '1.2.840.10008.1.2.4.50';
 const UTF8 = 'ISO_IR 192';
 const CHARACTER_SET = '0008,0005';
-
-/** What DCMTK writes as Media Storage SOP Class UID where there is none: the file has to have one (PS3.10 §7.1). */
-const GENERIC_FILE = '1.2.276.0.7230010.3.1.0.1';
 
 const PICTURES: Readonly<Record<string, PictureFile>> = {
   'image/png': 'png',
@@ -128,14 +125,16 @@ function documentOf(bytes: Uint8Array, type: string, initial: TagValues): Payloa
   return { syntax: EXPLICIT_LITTLE_ENDIAN, elements, initial };
 }
 
-/** The Image Pixel module (PS3.3 §C.7.6.3). */
+/** What one sample a pixel means where nothing else is said: its values may be inverted or those of a palette. */
+const GREY: TagValues = { '0028,0004': 'MONOCHROME2' };
+
+/** The Image Pixel module (PS3.3 §C.7.6.3), but for what samples mean that are alone. */
 function attributesOf(rows: number, columns: number, samples: number, bits: number, colours: string): NewElement[] {
   if (rows > 0xffff || columns > 0xffff) throw new IsenError('IncompatibleImageSize');
   const short = (tag: string, value: number): NewElement => ({ tag, vr: 'US', value: [value] });
   return [
     short('0028,0002', samples),
-    { tag: '0028,0004', vr: 'CS', value: samples === 1 ? 'MONOCHROME2' : colours },
-    ...(samples === 1 ? [] : [short('0028,0006', 0)]),
+    ...(samples === 1 ? [] : [{ tag: '0028,0004', vr: 'CS', value: colours }, short('0028,0006', 0)]),
     short('0028,0010', rows),
     short('0028,0011', columns),
     short('0028,0100', bits),
@@ -151,7 +150,7 @@ async function pictureOf(bytes: Uint8Array, format: PictureFile): Promise<Payloa
   const value = new Uint8Array(samples.buffer, samples.byteOffset, samples.byteLength);
   const attributes = attributesOf(height, width, channels, 8 * samples.BYTES_PER_ELEMENT, 'RGB');
   const pixels: NewElement = { tag: '7fe0,0010', vr: 'OW', value };
-  return { syntax: EXPLICIT_LITTLE_ENDIAN, elements: [...attributes, pixels], initial: {} };
+  return { syntax: EXPLICIT_LITTLE_ENDIAN, elements: [...attributes, pixels], initial: channels === 1 ? GREY : {} };
 }
 
 /** A JPEG file as the only fragment (PS3.5 §A.4.1). Throws NotImplemented for another process than the baseline. */
@@ -163,5 +162,6 @@ function jpegOf(bytes: Uint8Array): Payload {
     ...attributesOf(rows, columns, samplesPerPixel, bits, 'YBR_FULL_422'),
     { tag: '7fe0,0010', vr: 'OB', value: { fragments: [bytes] } },
   ];
-  return { syntax: JPEG_BASELINE, elements, initial: { '0028,2110': '01', '0028,2114': 'ISO_10918_1' } };
+  const initial = { ...(samplesPerPixel === 1 && GREY), '0028,2110': '01', '0028,2114': 'ISO_10918_1' };
+  return { syntax: JPEG_BASELINE, elements, initial };
 }

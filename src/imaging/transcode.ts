@@ -38,6 +38,7 @@ const EXPLICIT = { littleEndian: true, explicit: true };
 const EXTENDED_OFFSETS: ReadonlySet<string> = new Set(['7fe0,0001', '7fe0,0002']);
 const ICON = '0088,0200';
 const PIXEL_DATA = '7fe0,0010';
+const LOSSY = '0028,2110';
 
 /**
  * Transcodes a DICOM file.
@@ -159,6 +160,9 @@ function recode(predecessor: Predecessor, target: TransferSyntax, options: Trans
   if (attributes.samplesPerPixel > 1)
     elements.push({ tag: '0028,0006', vr: 'US', value: [become.planarConfiguration] });
   const { codec, lossy } = capability(target.uid);
+  // Only the transfer syntax said so until now; whoever looks at the pixels afterwards could not know (PS3.3 §C.7.6.1.1.5).
+  const wasLossy = pixels.fragments !== undefined && source.lossy && capability(source.uid).codec === 'jpeg';
+  if (!lossy && wasLossy && !dataSet.elements.get(LOSSY)?.length) elements.push({ tag: LOSSY, vr: 'CS', value: '01' });
   if (!lossy) return { elements };
   const size = encoded.reduce((sum, { length }) => sum + length, 0);
   const uid = lossyUid(predecessor, target, quality);

@@ -49,7 +49,10 @@ export const MODIFICATION_TYPES = ['ResourceModification', 'SplitStudy', 'MergeS
 export type ModificationType = (typeof MODIFICATION_TYPES)[number];
 
 export interface Modifications {
-  /** Queues a job. Answers its id. Throws UnknownResource, and what reading the request throws. */
+  /**
+   * Queues a job. Answers its id. Throws UnknownResource, BadRequest where several instances would get one SOPInstanceUID, and what
+   * reading the request throws.
+   */
   submit(order: ModificationOrder): Promise<string>;
   /** The changed file of one instance, which is not stored. Throws UnknownResource, and what changing it throws. */
   file(id: string, asked: Asked): Promise<Uint8Array<ArrayBuffer>>;
@@ -259,7 +262,7 @@ export function createModifications(options: ModificationsOptions): Modification
 
   return {
     async submit({ priority, userData, ...order }) {
-      requestOf(order);
+      const request = requestOf(order);
       const instances = new Set<string>();
       for (const resource of order.resources) {
         const before = instances.size;
@@ -268,6 +271,10 @@ export function createModifications(options: ModificationsOptions): Modification
         const [found] = await database.find({ level: resource.level, id: resource.id, idsOnly: true });
         if (found === undefined) throw new IsenError('UnknownResource');
       }
+      const { becomes } = levelsMapped(request, order.level).find(({ level }) => level === 'Instance') ?? {};
+      // Each would overwrite the one before, and the sources may go.
+      if (typeof becomes === 'object' && instances.size > 1)
+        throw new IsenError('BadRequest', `${instances.size} instances cannot have the same SOPInstanceUID`);
       const state: State = { ...order, instances: [...instances], done: 0, failed: 0, made: NOTHING_MADE };
       return jobs.submit({
         type: order.type,
@@ -308,6 +315,7 @@ function contentOf(state: State): Content {
     ...(state.type === 'ResourceModification' && { IsAnonymization: state.patientName !== undefined }),
     ParentResources: state.resources.map(({ id }) => id),
     ...(single && { Resources: state.resources.map(({ id, level }) => ({ ID: id, Type: level })), Type: state.level }),
+    ...(typeof state.body['Transcode'] === 'string' && { Transcode: state.body['Transcode'] }),
     ...state.about,
   };
 }

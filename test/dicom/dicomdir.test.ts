@@ -11,6 +11,7 @@ import { lookup, tagNumber } from '../../src/dicom/dictionary.ts';
 import { type DataSet, readFile } from '../../src/dicom/read.ts';
 import { STORAGE_CLASSES } from '../../src/dicom/storage-classes.ts';
 import { valueOf } from '../../src/dicom/value.ts';
+import type { NewElement } from '../../src/dicom/write.ts';
 import { temporaryFolder, without } from '../peer.ts';
 import { type Made, make } from './made.ts';
 
@@ -160,6 +161,25 @@ test('a record says what the standard asks of its type, in the character set of 
     const [concept] = document.elements.get('0040,a043')?.items ?? [];
     assert.equal(concept && value(concept, '0008,0104'), 'Of Interest');
   }
+});
+
+test('a study without a date or a time has those of the series, the acquisition or the content', () => {
+  const studyOf = (date: string, ...extra: NewElement[]): string[] => {
+    const bytes = make({ extra: [{ tag: '0008,0020', vr: 'DA', value: date }, ...extra] });
+    const entry = readDirectoryEntry(bytes, bytes.length, false);
+    const base = { patient: 'p', study: 's', series: 'e', path: ['IMAGES', 'IM0'] };
+    const [, study] = readFile(directoryOf([{ ...base, entry }])).dataSet.elements.get('0004,1220')?.items ?? [];
+    assert.ok(study);
+    return [value(study, '0008,0020'), value(study, '0008,0030')];
+  };
+  const content: NewElement[] = [
+    { tag: '0008,0023', vr: 'DA', value: '20200303' },
+    { tag: '0008,0033', vr: 'TM', value: '230000' },
+  ];
+  assert.deepEqual(studyOf('', ...content), ['20200303', '230000']);
+  assert.deepEqual(studyOf('', ...content, { tag: '0008,0022', vr: 'DA', value: '20200202' }), ['20200202', '230000']);
+  assert.deepEqual(studyOf('20190101', ...content), ['20190101', '230000']);
+  assert.deepEqual(studyOf(''), ['', '']);
 });
 
 test('the beginning of a large file is enough, unless its header goes on', () => {

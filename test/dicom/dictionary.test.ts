@@ -51,6 +51,7 @@ test('a tag is read in every usual spelling', () => {
   for (const spelling of ['PatientName', '0010,0010', '0010-0010', '00100010'])
     assert.equal(parseTag(spelling), '0010,0010');
   assert.equal(parseTag('7FE0,0010'), '7fe0,0010');
+  assert.equal(parseTag('OverlayRows'), '6000,0010', 'the first of the repeating groups');
   for (const nonsense of ['', 'patientname', '0010', '0010,001', '0010,00100', 'zzzz,0010', '0010 0010']) {
     assert.equal(parseTag(nonsense), undefined, nonsense);
   }

@@ -194,6 +194,7 @@ test('UIDs of the set are mapped wherever they are named, also where they were w
   assert.match(fresh, /^2\.25\.\d{36,39}$/);
   assert.equal(text(after, '0008,0018'), fresh);
   assert.equal(text(after, '0020,000d'), '1.2.11');
+  assert.equal(after.elements.get('0020,000d')?.vr, 'UI', 'who writes a value knows its VR');
   assert.equal(text(itemsOf(after, '0008,1140')[0], '0008,1155'), fresh);
   assert.equal(text(itemsOf(after, '0008,1140')[0], '0009,1001'), `${fresh}\\1.9`);
   assert.equal(text(itemsOf(after, '0008,1199')[0], '0008,1155'), fresh);
@@ -226,6 +227,9 @@ test('what a request may not say is refused as by the reference', () => {
     [{ Remove: 'x' }, 'BadRequest'],
     [{ Remove: ['PatientID'] }, 'BadRequest', /^Marking tag "PatientID" as to be removed requires the "Force" option/],
     [{ Keep: ['SOPInstanceUID'] }, 'BadRequest', /as to be kept/],
+    [{ Remove: ['PatientID'], Force: true }, 'BadRequest', /^An instance cannot be without PatientID$/],
+    [{ Remove: ['SOPInstanceUID'], Force: true }, 'BadRequest', /without SOPInstanceUID$/],
+    [{ KeepSource: 'no' }, 'BadFileFormat', /^Boolean value expected in field: KeepSource$/],
     [{ Replace: { SeriesInstanceUID: '1.2' } }, 'BadRequest', /as to be replaced/],
     [{ Replace: { Rows: 7 } }, 'BadParameterType', /^Bad Parameter type for tag 0028,0010$/],
     [{ Replace: { Rows: 'abc' } }, 'BadFileFormat', /tag \(0028,0010\) has out-of-range value: "abc"$/],
@@ -243,6 +247,30 @@ test('what a request may not say is refused as by the reference', () => {
     assert.throws(() => modified(make(), body), refusal(code, details), JSON.stringify(body));
   assert.throws(() => parseModification({}, 'Patient'), refusal('BadRequest', /^When modifying a patient/));
   assert.throws(() => parseAnonymization({ DicomVersion: '1999' }, 'A'), refusal('ParameterOutOfRange', /: 1999$/));
+  assert.throws(() => parseAnonymization({ Remove: ['StudyInstanceUID'], Force: true }, 'A'), refusal('BadRequest'));
+  const both = { Remove: ['PatientID'], Replace: { PatientID: 'x' }, Force: true };
+  assert.equal(text(modified(make(), both), '0010,0020'), 'x', 'what is replaced is there');
+});
+
+test('pixels are replaced where they may be as they are given, and never in a compressed file', () => {
+  const body = { Replace: { PixelData: 'data:application/octet-stream;base64,AAECAw==' } };
+  const after = modified(make(), body);
+  assert.equal(after.elements.get('7fe0,0010')?.length, 4);
+  const compressed = make({ transferSyntax: '1.2.840.10008.1.2.4.70' });
+  assert.throws(() => modified(compressed, body), refusal('BadRequest', /compressed/));
+});
+
+test('a file without a SOP class says one in its File Meta Information', () => {
+  const bytes = make();
+  const sopClass = readFile(bytes).dataSet.elements.get('0008,0016');
+  assert.ok(sopClass);
+  const request = parseModification({ Remove: ['SOPClassUID'] }, 'Instance');
+  const file = readFile(modifyFile(readFile(bytes), request, NONE));
+  assert.equal(file.dataSet.elements.has('0008,0016'), false);
+  assert.equal(text(file.meta, '0002,0002'), textOf(readFile(bytes).dataSet, sopClass), 'what it said before');
+  const bare = { ...file, meta: { ...file.meta, elements: new Map() } };
+  const again = readFile(modifyFile(bare, request, NONE));
+  assert.equal(text(again.meta, '0002,0002'), '1.2.276.0.7230010.3.1.0.1');
 });
 
 test('each edition of the profile does what its table says, at every depth', () => {
@@ -299,6 +327,42 @@ test('what is kept or replaced stays out of the profile', () => {
   }
   assert.equal(text(dataSet, '0010,0010'), 'Own^Name');
   assert.equal(text(dataSet, '0010,0020'), 'own');
+});
+
+test('an anonymisation removes at every depth what it is told to, and keeps sequences with what is in them', () => {
+  const item: NewElement[] = [
+    { tag: '0008,0060', vr: 'CS', value: 'CT' },
+    { tag: '0008,1155', vr: 'UI', value: '1.2.30' },
+    { tag: '0010,0010', vr: 'PN', value: 'Kept^Name' },
+    { tag: '0009,1001', vr: 'LO', value: 'private' },
+    { tag: '0008,1030', vr: 'LO', value: 'kept' },
+  ];
+  const bytes = make({
+    sopUid: '1.2.30',
+    extra: ['0008,1140', '0008,9215'].map((tag): NewElement => ({ tag, vr: 'SQ', value: { items: [item] } })),
+  });
+  const uids = new UidMap('seed', [{ uids: sharedKeys([uidKey('1.2.30')]), becomes: 'new' }]);
+  const body = { Remove: ['Modality'], Keep: ['ReferencedImageSequence'] };
+  const { dataSet } = readFile(modifyFile(readFile(bytes), parseAnonymization(body, 'A'), uids));
+  const [kept] = itemsOf(dataSet, '0008,1140');
+  assert.deepEqual([text(kept, '0008,1030'), text(kept, '0010,0010')], ['kept', 'Kept^Name']);
+  assert.equal(kept?.elements.has('0009,1001'), false, 'private elements are kept by their own name only');
+  assert.equal(text(kept, '0008,1155'), uids.of('1.2.30', false), 'references stay those of the set');
+  const [other] = itemsOf(dataSet, '0008,9215');
+  assert.deepEqual([other?.elements.has('0008,0060'), other?.elements.has('0008,1030')], [false, false]);
+  assert.equal(dataSet.elements.has('0008,0060'), false);
+  const modification = modified(bytes, { Remove: ['Modality'] });
+  assert.equal(text(itemsOf(modification, '0008,1140')[0], '0008,0060'), 'CT', 'a modification means the top alone');
+});
+
+test('only an anonymisation by the whole profile claims it', () => {
+  const methodOf = (body: Body): [string | null | undefined, boolean] => {
+    const { dataSet } = readFile(modifyFile(readFile(make()), parseAnonymization(body, 'A'), NONE));
+    return [text(dataSet, '0012,0063'), dataSet.elements.has('0012,0064')];
+  };
+  assert.deepEqual(methodOf({}), ['Isen - PS 3.15-2023b Table E.1-1 Basic Profile', true]);
+  for (const body of [{ KeepPrivateTags: true }, { Keep: ['StudyDate'] }, { Replace: { PatientName: 'B' } }])
+    assert.deepEqual(methodOf(body), ['Isen - PS 3.15-2023b Table E.1-1 Basic Profile, customized', false]);
 });
 
 /** The sample files that can be read. */

@@ -134,6 +134,15 @@ test('pictures become pixels', async () => {
   }
 });
 
+test('who sends a grey picture may say that it is inverted', async () => {
+  const Content = dataUri('image/png', await png(SAMPLES, GREY));
+  const inverted = await created({ Tags: { PhotometricInterpretation: 'MONOCHROME1' }, Content });
+  assert.equal(value(inverted, '0028,0004'), 'MONOCHROME1');
+  const coloured = dataUri('image/png', await png(Uint8Array.of(1, 2, 3), { width: 1, height: 1, channels: 3 }));
+  const rgb = await created({ Tags: { PhotometricInterpretation: 'MONOCHROME1' }, Content: coloured });
+  assert.equal(value(rgb, '0028,0004'), 'RGB');
+});
+
 test('a JPEG file is decoded, or encapsulated as it is', async () => {
   const jpeg = await sharp({ create: { width: 64, height: 32, channels: 3, background: '#336699' } })
     .jpeg()

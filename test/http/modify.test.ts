@@ -168,6 +168,17 @@ test('a modified series is another one of its study; references follow within it
   assert.equal((await get<{ Series: string[] }>(`/studies/${first.ParentStudy}`)).Series.length, 2);
 });
 
+test('several instances never become one', async () => {
+  const [first] = await uploadStudy('11');
+  assert.ok(first);
+  const chosen = { Replace: { SOPInstanceUID: '2.25.7.1' }, Force: true, KeepSource: false };
+  const refused = await post(`/studies/${first.ParentStudy}/modify`, chosen);
+  assert.deepEqual([refused.status, refused.body['Details']], [400, '4 instances cannot have the same SOPInstanceUID']);
+  assert.equal((await instancesOf(`/studies/${first.ParentStudy}`)).length, 4);
+  const one = await post('/tools/bulk-modify', { ...chosen, Resources: [first.ID] });
+  assert.equal(one.status, 200);
+});
+
 test('instances that keep their identifiers are replaced, and are not deleted as sources', async () => {
   const uploaded = await uploadStudy('3');
   const [first] = uploaded;
@@ -216,7 +227,7 @@ test('bulk requests name all that they made', async () => {
   const Resources = uploaded.slice(0, 2).map(({ ID }) => ID);
   const { body } = await post('/tools/bulk-modify', {
     Resources,
-    Level: 'Series',
+    Level: 'series',
     Replace: { SeriesDescription: 'b' },
   });
   const made = body['Resources'] as { ID: string; Type: string; Path: string }[];
@@ -305,6 +316,7 @@ test('a permissive job leaves out what cannot be changed, another fails', async 
   assert.notEqual((await post(`/studies/${ParentStudy}/modify`, body)).status, 200);
   const permissive = await post(`/studies/${ParentStudy}/modify`, { ...body, Permissive: true });
   assert.equal(permissive.status, 200);
+  assert.equal(permissive.body['Transcode'], body.Transcode);
   assert.equal(permissive.body['FailedInstancesCount'], 1);
 });
 
@@ -327,6 +339,36 @@ test('series are split from a study, and merged into another as parts of it', as
   assert.equal(tags['PatientName'], 'Split');
   assert.equal(tags['StudyInstanceUID'], split.body['TargetStudyUID']);
   assert.equal((await instancesOf(`/studies/${first.ParentStudy}`)).length, 2);
+  for (const [body, number, details] of [
+    [
+      { Replace: { SeriesDescription: 'x' } },
+      3,
+      /\(not in the patient\/study modules\): SeriesDescription \(0008,103e\)$/,
+    ],
+    [{ Remove: ['ReferencedImageSequence[0].ReferencedSOPInstanceUID'] }, 3, /ReferencedImageSequence/],
+    [{ Replace: [] }, 15, undefined],
+    [{ KeepSource: 'yes' }, 15, /^Boolean value expected in field: KeepSource$/],
+  ] as const) {
+    const [series] = (await get<{ Series: string[] }>(`/studies/${made}`)).Series;
+    const { body: answer } = await post(`/studies/${made}/split`, { Series: [series], ...body });
+    assert.equal(answer['OrthancStatus'], number, JSON.stringify(body));
+    if (details !== undefined) assert.match(String(answer['Details']), details);
+  }
+  const [ofTarget = ''] = await instancesOf(`/studies/${target.ParentStudy}`);
+  const own = await post(`/studies/${target.ParentStudy}/merge`, { Resources: [ofTarget] });
+  const parent = `into its parent study ${target.ParentStudy}`;
+  assert.equal(own.body['Details'], `Cannot merge instance ${ofTarget} ${parent}`);
+  const [single = ''] = await instancesOf(`/studies/${made}`);
+  const one = await post(`/studies/${first.ParentStudy}/merge`, { Resources: [single], KeepSource: true });
+  assert.equal(one.body['InstancesCount'], 1);
+  assert.equal((await instancesOf(`/studies/${first.ParentStudy}`)).length, 3);
+  const nameless = await post(`/studies/${first.ParentStudy}/split`, {
+    Instances: [(await instancesOf(`/studies/${first.ParentStudy}`))[0]],
+    KeepSource: true,
+    Remove: ['PatientID'],
+  });
+  const [without = ''] = await instancesOf(`/studies/${String(nameless.body['TargetStudy'])}`);
+  assert.equal((await tagsOf(without))['PatientID'], '');
   const merged = await post(`/studies/${target.ParentStudy}/merge`, { Resources: [made] });
   assert.equal(merged.body['TargetStudy'], target.ParentStudy);
   assert.equal((await fetch(`${server.url}/studies/${made}`)).status, 404);

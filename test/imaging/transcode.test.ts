@@ -9,8 +9,11 @@ import { readdirSync, readFileSync, statSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { test } from 'node:test';
 import { toJson } from '../../src/dicom/json.ts';
+import { parseModification } from '../../src/dicom/modification.ts';
+import { modifyFile } from '../../src/dicom/modify.ts';
 import { type DataSet, readFile } from '../../src/dicom/read.ts';
 import { transferSyntax } from '../../src/dicom/transfer-syntaxes.ts';
+import { UidMap } from '../../src/dicom/uid-map.ts';
 import { type NewElement, rawElements, writeFile } from '../../src/dicom/write.ts';
 import { attributesOf } from '../../src/imaging/attributes.ts';
 import { CAPABILITIES } from '../../src/imaging/codecs.ts';
@@ -153,6 +156,19 @@ test('a lossy image is another instance and says what it lost', () => {
     // What was lost stays said where nothing more is.
     assert.equal(toJson(readFile(transcode(bytes, EXPLICIT).bytes).dataSet, 'Short')['0028,2110'], '01');
   }
+});
+
+test('a loss that only the transfer syntax said is said by the image that is decoded', () => {
+  const image = IMAGES['grey of 8 bits'];
+  assert.ok(image);
+  const silence = parseModification({ Remove: ['LossyImageCompression'] }, 'Instance');
+  const lossOf = (uid: string): unknown => {
+    const silent = modifyFile(readFile(transcode(fileOf(image), uid).bytes), silence, new UidMap('seed', []));
+    return toJson(readFile(transcode(silent, EXPLICIT).bytes).dataSet, 'Short')['0028,2110'];
+  };
+  assert.equal(lossOf('1.2.840.10008.1.2.4.50'), '01');
+  assert.equal(lossOf('1.2.840.10008.1.2.4.91'), undefined, 'it may be lossless as well');
+  assert.equal(lossOf('1.2.840.10008.1.2.4.70'), undefined);
 });
 
 test('a lossy copy is the same instance whenever it is made, and says of which one', () => {
