@@ -9,7 +9,7 @@ import { type DicomFile, readFile } from '../dicom/read.ts';
 import { derivedId, type MappedLevel, UidMap, uidKey } from '../dicom/uid-map.ts';
 import { textOf } from '../dicom/value.ts';
 import { IsenError } from '../errors.ts';
-import { md5Pair } from '../md5.ts';
+import { md5Each } from '../md5.ts';
 import { transcode } from './transcode.ts';
 
 /** What a request asks, as plain data. */
@@ -73,7 +73,7 @@ export function modify(task: ModifyTask): Modified {
     checkSource(task);
     return { size, parsed: parse({ bytes, size, hash: into.hash }) };
   }
-  const [before, after] = md5Pair(task.bytes, bytes);
+  const [before = '', after = ''] = md5Each([task.bytes, bytes]);
   if (before !== md5) throw altered();
   return { size, parsed: parse({ bytes, size, hash: true, md5: after }) };
 }

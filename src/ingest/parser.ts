@@ -13,10 +13,11 @@ import { isPageAligned } from '../storage/pages.ts';
 import type { Batch, ParsedFile } from '../storage/parse-and-put.ts';
 import type { PackedBatch, Storage } from '../storage/storage.ts';
 
-/** Files, and bytes, that go to a thread together; of larger files two do, up to a size. */
+/** Files, and bytes, that go to a thread together; of larger files four do, up to a size. */
 const MOST_FILES = 16;
 const MOST_BYTES = 256 * 1024;
-const MOST_PAIRED = 2 << 20;
+const MOST_LARGE = 4;
+const LARGEST_OF_MANY = 2 << 20;
 
 /** Files for which a further thread is woken: while one waits for the disk, another can go on. */
 const WORTH_A_THREAD = 4;
@@ -91,11 +92,11 @@ export class Parser {
 
   /** How many of the files that wait go together, and whether no more could. */
   #batch(): { readonly count: number; readonly full: boolean } {
-    const [first, second] = this.#queue;
-    // As long as each can have a thread of its own both are done sooner.
+    // As long as each can have a thread of its own they are done sooner.
     const isLast = this.#running === this.#pool.threads - 1;
-    if (isLast && first !== undefined && second !== undefined && isLarge(first) && isLarge(second))
-      return { count: 2, full: true };
+    const front = this.#queue.slice(0, isLast ? MOST_LARGE : 0).map(isLarge);
+    const large = front.includes(false) ? front.indexOf(false) : front.length;
+    if (large > 1) return { count: large, full: true };
     let bytes = 0;
     let count = 0;
     for (const { task } of this.#queue) {
@@ -177,4 +178,5 @@ export class Parser {
   }
 }
 
-const isLarge = ({ task: { bytes } }: Waiting): boolean => bytes.length >= MOST_BYTES && bytes.length <= MOST_PAIRED;
+const isLarge = ({ task: { bytes } }: Waiting): boolean =>
+  bytes.length >= MOST_BYTES && bytes.length <= LARGEST_OF_MANY;
