@@ -5,24 +5,40 @@ import type { Tags } from '../dicom/summary.ts';
 import type { FindRequest, Found } from './database.ts';
 import { type AttachmentRow, attachmentOf, metadataOf, publicId, type RowMetadata, type SetMetadata } from './rows.ts';
 
-/** Columns; JSON ones are text, the children in no order. Times in seconds since the epoch. */
+/** Columns, the JSON ones parsed; the children in no order. Times in seconds since the epoch. */
 export interface FoundRow {
   readonly id: string;
   readonly parent: string | null;
-  readonly tags: string;
-  readonly metadata: string;
+  readonly tags: Tags;
+  readonly metadata: RowMetadata;
   readonly last_update: number | null;
-  /** NULL may stand for an empty one, as for the next two. */
-  readonly set_metadata: string | null;
-  readonly attachments: string | null;
-  readonly labels: string | null;
+  readonly set_metadata: SetMetadata;
+  /** NULL where they were not asked for. */
+  readonly attachments: readonly AttachmentRow[] | null;
+  readonly labels: readonly string[];
   readonly unstable: number;
   readonly protected: number;
-  readonly children?: string;
-  readonly instance?: string | null;
-  readonly computed?: string;
-  readonly [ancestor: `${string}_id`]: string;
+  readonly children?: readonly string[];
+  readonly instance?: InstanceRow | null;
+  readonly computed?: ComputedRow;
+  readonly [ancestor: `${string}_id`]: AncestorRow;
 }
+
+type AncestorRow = readonly [
+  id: string,
+  tags: Tags,
+  metadata: RowMetadata,
+  lastUpdate: number,
+  setMetadata: SetMetadata,
+];
+type InstanceRow = readonly [id: string, attachment: AttachmentRow, metadata: RowMetadata, setMetadata: SetMetadata];
+type ComputedRow = readonly [
+  studies: number,
+  series: number,
+  instances: number,
+  modalities: readonly (string | null)[],
+  sopClasses: readonly (string | null)[],
+];
 
 /** The levels above `level`, the nearest first. */
 export function ancestorsOf(level: Level): readonly Level[] {
@@ -50,42 +66,32 @@ export function foundOf(request: FindRequest, row: FoundRow): Found {
     level,
     id: publicId(row.id),
     parent: row.parent === null ? undefined : publicId(row.parent),
-    tags: JSON.parse(row.tags) as Tags,
-    metadata: metadataOf(
-      level,
-      JSON.parse(row.metadata) as RowMetadata,
-      row.last_update,
-      row.set_metadata === null ? undefined : (JSON.parse(row.set_metadata) as SetMetadata),
-    ),
-    attachments: row.attachments === null ? [] : (JSON.parse(row.attachments) as AttachmentRow[]).map(attachmentOf),
-    labels: row.labels === null ? [] : (JSON.parse(row.labels) as string[]),
+    tags: row.tags,
+    metadata: metadataOf(level, row.metadata, row.last_update, row.set_metadata),
+    attachments: row.attachments === null ? [] : row.attachments.map(attachmentOf),
+    labels: row.labels,
     isStable: row.unstable === 0,
     isProtected: row.protected === 1,
   };
-  if (row.children !== undefined) found.children = (JSON.parse(row.children) as string[]).map(publicId).sort();
+  if (row.children !== undefined) found.children = row.children.map(publicId).sort();
   if (request.ancestors === true) found.ancestors = ancestorsIn(level, row);
-  if (typeof row.instance === 'string') found.instance = instanceIn(row.instance);
+  if (row.instance !== undefined && row.instance !== null) found.instance = instanceIn(row.instance);
   if (row.computed !== undefined) found.computed = computedIn(row.computed);
   return found;
 }
 
 function ancestorsIn(level: Level, row: FoundRow): NonNullable<Found['ancestors']> {
   return Object.fromEntries(
-    ancestorsOf(level).map((each) => {
-      const [id, tags, metadata, lastUpdate, set] = JSON.parse(row[`${each}_id`] ?? '[]') as [
-        string,
-        Tags,
-        RowMetadata,
-        number,
-        SetMetadata,
-      ];
-      return [each, { id: publicId(id), tags, metadata: metadataOf(each, metadata, lastUpdate, set) }];
+    ancestorsOf(level).flatMap((each) => {
+      const ancestor = row[`${each}_id`];
+      if (ancestor === undefined) return [];
+      const [id, tags, metadata, lastUpdate, set] = ancestor;
+      return [[each, { id: publicId(id), tags, metadata: metadataOf(each, metadata, lastUpdate, set) }]];
     }),
   );
 }
 
-function instanceIn(text: string): NonNullable<Found['instance']> {
-  const [id, attachment, metadata, set] = JSON.parse(text) as [string, AttachmentRow, RowMetadata, SetMetadata];
+function instanceIn([id, attachment, metadata, set]: InstanceRow): NonNullable<Found['instance']> {
   return {
     id: publicId(id),
     attachment: attachmentOf(attachment),
@@ -93,14 +99,7 @@ function instanceIn(text: string): NonNullable<Found['instance']> {
   };
 }
 
-function computedIn(text: string): NonNullable<Found['computed']> {
-  const [studies, series, instances, modalities, sopClasses] = JSON.parse(text) as [
-    number,
-    number,
-    number,
-    (string | null)[],
-    (string | null)[],
-  ];
-  const present = (values: (string | null)[]): string[] => values.filter((value) => value !== null);
+function computedIn([studies, series, instances, modalities, sopClasses]: ComputedRow): NonNullable<Found['computed']> {
+  const present = (values: readonly (string | null)[]): string[] => values.filter((value) => value !== null);
   return { studies, series, instances, modalities: present(modalities), sopClasses: present(sopClasses) };
 }

@@ -125,7 +125,7 @@ export function planSearch(request: FindRequest, dialect: Dialect): Plan | undef
   };
   const add = (condition: Decided, at: Level): void => {
     need(at);
-    conditions.push({ ...condition, level: at });
+    conditions.push({ level: at, ...condition });
   };
   const narrow = (where: Part, at: Level, rank: number, column?: string, exact = false): void => {
     const rows = {
@@ -237,7 +237,11 @@ function conditionOf(constraint: Constraint, level: Level, alias: string, dialec
   const alike = isAscii(constraint) ? dialect.alike?.(`${alias}.${column}`, stored) : undefined;
   const sql = alike === undefined ? exactly.sql : `${alike} OR ${exactly.sql}`;
   // The column is cheaper to look at.
-  return { ...exactly, ...allOf([loosely, { ...exactly, sql }]) };
+  return {
+    sql: `(${loosely.sql}) AND (${sql})`,
+    values: [...loosely.values, ...exactly.values],
+    ...(exactly.check !== undefined && { check: exactly.check }),
+  };
 }
 
 /** Whether what is compared with has nothing that {@link normalise} takes away. */

@@ -120,6 +120,9 @@ export function metadataOf(
   if (lastUpdate !== null) all['LastUpdate'] = { value: dateText(lastUpdate), revision: 0 };
   all['MainDicomTagsSignature'] ??= { value: SIGNATURE[level], revision: 0 };
   if (set === undefined) return all;
-  for (const [name, [value, revision]] of Object.entries(set)) all[name] = { value, revision };
+  for (const name of Object.keys(set)) {
+    const [value = '', revision = 0] = set[name] ?? [];
+    all[name] = { value, revision };
+  }
   return all;
 }

@@ -38,19 +38,26 @@ function mainSequences(metadata: Found['metadata']): FullDataset {
   return text === undefined ? {} : (JSON.parse(text) as { readonly Sequences: FullDataset }).Sequences;
 }
 
-/** What a main tag is called in an answer, and whether it is the patient's; by format and tags, in the order in which they are shown. */
-const ORDERS = new Map<
-  string,
-  readonly { readonly tag: string; readonly key: string; readonly ofPatient: boolean }[]
->();
+/** What each main tag is called in an answer, and whether it is the patient's; in the order in which they are shown. */
+type Order = readonly { readonly tag: string; readonly key: string; readonly ofPatient: boolean }[];
+/** By format and tags. */
+const ORDERS = new Map<string, Order>();
 /** Resources of one server have few different sets of main tags. */
 const MOST_ORDERS = 1024;
 /** The main tags of patients that {@link ORDERS} are of. */
 let ordersOf: readonly string[] = [];
+/** The last of them: what is shown together mostly has the same tags. */
+let latest: { readonly tags: readonly string[]; readonly format: TagsFormat; readonly order: Order } | undefined;
 
 /** The order in which main tags are shown: sorting them anew for each of many resources costs more than the rest of their text. */
-function orderOf(tags: readonly string[], format: TagsFormat) {
+function orderOf(tags: readonly string[], format: TagsFormat): Order {
   const { mainDicomTags } = LEVEL.Patient;
+  const isLatest =
+    ordersOf === mainDicomTags &&
+    latest?.format === format &&
+    latest.tags.length === tags.length &&
+    latest.tags.every((tag, at) => tag === tags[at]);
+  if (isLatest && latest !== undefined) return latest.order;
   if (ordersOf !== mainDicomTags || ORDERS.size >= MOST_ORDERS) ORDERS.clear();
   ordersOf = mainDicomTags;
   const shape = `${format} ${tags.join()}`;
@@ -65,6 +72,7 @@ function orderOf(tags: readonly string[], format: TagsFormat) {
       .sort((a, b) => byKey([a.key, a], [b.key, b]));
     ORDERS.set(shape, order);
   }
+  latest = { tags, format, order };
   return order;
 }
 
@@ -72,7 +80,7 @@ function orderOf(tags: readonly string[], format: TagsFormat) {
 function mainTags(
   { level, tags, metadata }: Pick<Found, 'level' | 'tags' | 'metadata'>,
   format: TagsFormat,
-  order: ReturnType<typeof orderOf>,
+  order: Order,
   patient = level === 'Patient',
 ): Record<string, unknown> {
   const shown: Record<string, unknown> = {};
@@ -153,14 +161,14 @@ export function expansionRequest(
   requested: RequestedTags | undefined,
   parts = EXPANDED,
 ): Partial<FindRequest> {
-  return {
-    // Of an instance its file says the size.
-    ...(level !== 'Instance' && !parts.has('Attachments') && { attachments: false }),
-    ...(level !== 'Instance' && parts.has('Children') && { children: true }),
-    ...(requested !== undefined && { ancestors: true }),
-    ...(requested?.computed && { computed: true }),
-    ...(requested?.file && { instance: true }),
-  };
+  const request: { -readonly [Key in keyof FindRequest]?: FindRequest[Key] } = {};
+  // Of an instance its file says the size.
+  if (level !== 'Instance' && !parts.has('Attachments')) request.attachments = false;
+  if (level !== 'Instance' && parts.has('Children')) request.children = true;
+  if (requested !== undefined) request.ancestors = true;
+  if (requested?.computed) request.computed = true;
+  if (requested?.file) request.instance = true;
+  return request;
 }
 
 async function requestedValues(
@@ -218,6 +226,14 @@ function integer(value: string | undefined): number | null {
 }
 
 const isDicom = ({ contentType }: RevisedAttachment): boolean => contentType === DICOM_ATTACHMENT;
+
+/** What the id of a parent is called. */
+const PARENT_FIELD = {
+  Patient: 'ParentPatient',
+  Study: 'ParentStudy',
+  Series: 'ParentSeries',
+  Instance: 'ParentInstance',
+} as const satisfies Record<Level, string>;
 
 /** An attachment as a list of them shows it. */
 function attachment({ compression, ...shown }: RevisedAttachment): Record<string, unknown> {
@@ -285,7 +301,7 @@ function fieldsOf(
   if (parts.has('MainDicomTags')) fields['MainDicomTags'] = mainTags(found, format, order);
   if (parts.has('Metadata')) fields['Metadata'] = metadataValues(config, metadata);
   if (isDetailed) fields['ModifiedFrom'] = value('ModifiedFrom');
-  if (parts.has('Parent') && parent !== undefined) fields[`Parent${parent}`] = found.parent;
+  if (parts.has('Parent') && parent !== undefined) fields[PARENT_FIELD[parent]] = found.parent;
   if (parts.has('MainDicomTags') && level === 'Study')
     fields['PatientMainDicomTags'] = mainTags(found, format, order, true);
   fields['RequestedTags'] = requested;

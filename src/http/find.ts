@@ -135,9 +135,10 @@ async function find(services: Services, outgoing: HttpBindings['outgoing'], ques
   const show = (found: Found): unknown =>
     parts === undefined ? found.id : expand(services, found, format, requested, parts);
   if (outside.length + computed.length === 0) {
-    const page = { ...request, ...shown, since, limit };
+    // What V8 adds to an object behind a spread costs it a microsecond each.
+    const page: FindRequest = Object.assign({ since, limit }, request, shown);
     return parts === undefined
-      ? list(services, { ...page, idsOnly: true }, idPage(request), show)
+      ? list(services, { idsOnly: true, ...page }, idPage(request), show)
       : list(services, page, undefined, show);
   }
   const found = meeting(services, question, { ...request, ...shown }, clientLeft(outgoing));

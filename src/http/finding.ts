@@ -287,7 +287,7 @@ export function readQuestion(config: Config, body: Body): Question {
   const labels = readLabels(body);
   return {
     level,
-    request: impossible ? undefined : { level, where, metadata, ...labels, orderBy },
+    request: impossible ? undefined : { level, where, metadata, orderBy, ...labels },
     computed,
     outside,
     parents,

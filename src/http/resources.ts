@@ -133,7 +133,8 @@ export async function list(
   const first = (await found.next()).value ?? [];
   if (first.length < (size ?? EXPANDED_PAGE)) {
     await found.return();
-    return jsonText(await Promise.all(first.map(show)));
+    const shown = first.map(show);
+    return jsonText(shown.some((each) => each instanceof Promise) ? await Promise.all(shown) : shown);
   }
   return streamText(arrayText(mapOrdered(each(first, found), 4, async (one) => show(one))));
 }

@@ -1,7 +1,10 @@
-/** Bodies that are JSON: what is read, and that none is made to be slow. */
+/** Bodies: what is read as JSON, that none is made to be slow, and how they may come. */
 
 import assert from 'node:assert/strict';
+import { once } from 'node:events';
+import { connect } from 'node:net';
 import { test } from 'node:test';
+import { setTimeout as sleep } from 'node:timers/promises';
 import { parseJson } from '../../src/http/body.ts';
 import { serve } from './served.ts';
 
@@ -58,6 +61,56 @@ test('routes with large bodies refuse such a one in time', async () => {
       assert.ok(took < 5000, `${path}: ${took} ms`);
     }
   } finally {
+    await server.close();
+  }
+});
+
+test('a body is read whole however it comes, and its connection goes on', async () => {
+  const server = await serve({});
+  const socket = connect(Number(new URL(server.url).port), '127.0.0.1').setNoDelay();
+  let answers = '';
+  socket.setEncoding('utf8').on('data', (text: string) => {
+    answers += text;
+  });
+  const post = (body: string): string =>
+    `POST /tools/find HTTP/1.1\r\nHost: x\r\nContent-Length: ${body.length}\r\n\r\n${body}`;
+  const found = post(JSON.stringify({ Level: 'Study', Query: {} }));
+  const wrong = post('[]');
+  const chunked = `POST /tools/find HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n2\r\n[]\r\n0\r\n\r\n`;
+  const empty = post('');
+  const counted = found.replace('/tools/find', '/tools/count-resources');
+  try {
+    for (const [text, statuses] of [
+      [found, [200]],
+      [wrong, [400]],
+      [chunked, [400]],
+      [empty, [400]],
+      [counted, [200]],
+      [wrong.replace('find', 'count-resources'), [400]],
+      [found + wrong + found, [200, 400, 200]],
+      [wrong + counted + found, [400, 200, 200]],
+    ] as const) {
+      // At once, and in pieces: cut in the head, behind it, and before the end.
+      for (const cuts of [[], [30], [text.indexOf('\r\n\r\n') + 4], [30, text.length - 1]]) {
+        answers = '';
+        let from = 0;
+        for (const to of [...cuts, text.length]) {
+          if (from > 0) await sleep(5);
+          socket.write(text.slice(from, to));
+          from = Math.max(from, to);
+        }
+        const heads = (): string[] => answers.match(/HTTP\/1\.1 \d{3}/g) ?? [];
+        while (heads().length < statuses.length && !socket.destroyed) await once(socket, 'data');
+        assert.deepEqual(
+          heads().map((head) => Number(head.slice(-3))),
+          statuses,
+          text,
+        );
+        assert.doesNotMatch(answers, /Connection: close/i, text);
+      }
+    }
+  } finally {
+    socket.destroy();
     await server.close();
   }
 });

@@ -30,6 +30,15 @@ const WINDOW = 5000;
 /** Rows of an index beyond which looking through the table in order of id finds the first matches sooner. */
 const FEW = 20_000;
 
+/** A row of which the JSON columns, all that is text but for the ids, came as text. */
+function parsed(row: Readonly<Record<string, unknown>>): FoundRow {
+  const values = Object.entries(row).map(([name, value]): [string, unknown] => [
+    name,
+    typeof value === 'string' && name !== 'id' && name !== 'parent' ? JSON.parse(value) : value,
+  ]);
+  return Object.fromEntries(values) as unknown as FoundRow;
+}
+
 export class Reader {
   readonly #pool: pg.Pool;
   readonly query: Query;
@@ -109,8 +118,8 @@ export class Reader {
       const sql = `SELECT encode(r.public_id, 'hex') AS id FROM ${TABLE[request.level]} r WHERE ${where}`;
       return (await this.query<{ id: string }>(sql, values)).map(({ id }) => bareFound(request.level, publicId(id)));
     }
-    const rows = await this.query<FoundRow>(selectResources(request, where), values);
-    return rows.map((row) => foundOf(request, row));
+    const rows = await this.query<Record<string, unknown>>(selectResources(request, where), values);
+    return rows.map((row) => foundOf(request, parsed(row)));
   }
 
   async #matches(request: FindRequest, after: string, since: number, limit: number): Promise<readonly Candidate[]> {

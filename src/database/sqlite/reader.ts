@@ -24,7 +24,7 @@ import { bareFound, foundOf } from '../found.ts';
 import { type ChangeRow, changeOf, levelNumber, publicId, publicIdBytes, TABLE, uuidText } from '../rows.ts';
 import { LIMIT, asDatabaseError, openReader } from './connection.ts';
 import { countMatches, findMatches, type Narrow, narrowSearch } from './matching.ts';
-import { foundRow, type Selection, selectionOf } from './resources.ts';
+import { foundRows, type Selection, selectionOf } from './resources.ts';
 import { uuidBytes } from './rows.ts';
 
 /** Resources read by one statement: some 5 ms. */
@@ -131,7 +131,7 @@ export class Reader {
       return rows.map((row) => bareFound(request.level, publicId(row.public_id.toString('hex'))));
     }
     const selection = selectionOf(request);
-    const sql = (): string => `SELECT ${selection.columns} FROM ${selection.from} WHERE ${where}`;
+    const sql = (): string => `SELECT ${selection.rows} FROM ${selection.from} WHERE ${where}`;
     return this.#read(request, selection, where, sql, values);
   }
 
@@ -139,7 +139,7 @@ export class Reader {
   #few(request: FindRequest, { rows, most, where }: Narrow): Found[] | undefined {
     const selection = selectionOf(request);
     const sql = (): string =>
-      `WITH few AS MATERIALIZED (${rows.sql}) SELECT ${selection.columns} FROM few CROSS JOIN ${selection.from}
+      `WITH few AS MATERIALIZED (${rows.sql}) SELECT ${selection.rows} FROM few CROSS JOIN ${selection.from}
        WHERE (SELECT count(*) FROM few) <= ? AND r.id = few.id AND ${where.sql}`;
     const values = [...rows.values, most, ...where.values];
     const found = this.#read(request, selection, `few ${rows.sql} ${where.sql}`, sql, values);
@@ -157,8 +157,9 @@ export class Reader {
     values: readonly unknown[],
   ): Found[] {
     try {
-      const statement = this.#prepare(`${selection.key} ${which}`, () => this.#db.prepare<unknown[]>(sql()).raw());
-      return (statement.all(...values) as unknown[][]).map((row) => foundOf(request, foundRow(selection, row)));
+      const statement = this.#prepare(`${selection.key} ${which}`, () => this.#db.prepare<unknown[]>(sql()).pluck());
+      const rows = foundRows(selection, statement.get(...values) as string | null);
+      return rows.map((row) => foundOf(request, row));
     } catch (error) {
       throw asDatabaseError(error);
     }

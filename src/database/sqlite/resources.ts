@@ -7,8 +7,8 @@ import { ancestorsOf, type FoundRow } from '../found.ts';
 import { levelNumber, TABLE } from '../rows.ts';
 import { attachmentJson } from './rows.ts';
 
-/** NULL for what is empty, as most of it is: each text costs as much as to look. */
-const some = (empty: string, sql: string): string => `nullif(${sql}, '${empty}')`;
+/** Bytes as a JSON text of their hex digits. */
+const hex = (column: string): string => `'"' || hex(${column}) || '"'`;
 
 const setMetadata = (level: Level, alias: string): string =>
   `(SELECT json_group_object(name, json_array(value, revision)) FROM metadata
@@ -27,8 +27,8 @@ function joinBelow(level: Level, bottom: Level): string {
 export interface Selection {
   /** What is asked for: it names the statement. */
   readonly key: string;
-  /** What {@link foundRow} reads of a row. */
-  readonly columns: string;
+  /** The JSON text of the rows together, which {@link foundRows} reads; NULL where there is none. */
+  readonly rows: string;
   /** FROM clause of resources `r` of the request's level, without that word. */
   readonly from: string;
   /** The names of the columns behind those that every selection has. */
@@ -58,36 +58,39 @@ export function selectionOf(request: FindRequest): Selection {
 }
 
 type Columns = readonly [
-  id: string,
-  parent: string | null,
-  tags: string,
-  metadata: string,
-  lastUpdate: number | null,
-  setMetadata: string | null,
-  attachments: string | null,
-  labels: string | null,
+  id: FoundRow['id'],
+  parent: FoundRow['parent'],
+  tags: FoundRow['tags'],
+  metadata: FoundRow['metadata'],
+  lastUpdate: FoundRow['last_update'],
+  setMetadata: FoundRow['set_metadata'],
+  attachments: FoundRow['attachments'],
+  labels: FoundRow['labels'],
   unstable: number,
   isProtected: number,
+  ...more: unknown[],
 ];
 
-/** The row of a selection by names: SQLite takes twice as long to give them by name. */
-export function foundRow({ more }: Selection, values: readonly unknown[]): FoundRow {
-  const [id, parent, tags, metadata, last_update, set_metadata, attachments, labels, unstable, isProtected] =
-    values as unknown as Columns;
-  const row = {
-    id,
-    parent,
-    tags,
-    metadata,
-    last_update,
-    set_metadata,
-    attachments,
-    labels,
-    unstable,
-    protected: isProtected,
-  };
-  for (const [at, name] of more.entries()) (row as Record<string, unknown>)[name] = values[at + 10];
-  return row;
+/** The rows of a selection. */
+export function foundRows({ more }: Selection, text: string | null): FoundRow[] {
+  const rows = text === null ? [] : (JSON.parse(text) as Columns[]);
+  return rows.map((values) => {
+    const [id, parent, tags, metadata, last_update, set_metadata, attachments, labels, unstable, isProtected] = values;
+    const row = {
+      id,
+      parent,
+      tags,
+      metadata,
+      last_update,
+      set_metadata,
+      attachments,
+      labels,
+      unstable,
+      protected: isProtected,
+    };
+    for (let at = 0; at < more.length; at += 1) (row as Record<string, unknown>)[more[at] ?? ''] = values[at + 10];
+    return row;
+  });
 }
 
 function select(request: FindRequest): Omit<Selection, 'key'> {
@@ -98,20 +101,20 @@ function select(request: FindRequest): Omit<Selection, 'key'> {
   const joined = request.ancestors === true ? ancestorsOf(level) : ancestorsOf(level).slice(0, 1);
   const attachments = `SELECT ${attachmentJson('a', 'a.content_type')} AS j FROM attachments a
     WHERE a.level = ${number} AND a.resource = r.id`;
-  // In the order of Columns.
+  // JSON texts, in the order of Columns.
   const columns = [
-    'hex(r.public_id)',
-    parent === undefined ? 'NULL' : `hex(${TABLE[parent]}.public_id)`,
+    hex('r.public_id'),
+    parent === undefined ? `'null'` : hex(`${TABLE[parent]}.public_id`),
     'r.tags',
     'r.metadata',
-    level === 'Instance' ? 'NULL' : 'r.last_update',
-    some('{}', setMetadata(level, 'r')),
+    level === 'Instance' ? `'null'` : 'r.last_update',
+    setMetadata(level, 'r'),
     request.attachments === false
-      ? 'NULL'
-      : level === 'Instance'
-        ? `(SELECT json_group_array(json(j)) FROM (SELECT ${attachmentJson('r', '1')} AS j UNION ALL ${attachments}))`
-        : some('[]', `(SELECT json_group_array(json(j)) FROM (${attachments}))`),
-    some('[]', `(SELECT json_group_array(label) FROM labels WHERE level = ${number} AND resource = r.id)`),
+      ? `'null'`
+      : `(SELECT json_group_array(json(j)) FROM (${
+          level === 'Instance' ? `SELECT ${attachmentJson('r', '1')} AS j UNION ALL ${attachments}` : attachments
+        }))`,
+    `(SELECT json_group_array(label) FROM labels WHERE level = ${number} AND resource = r.id)`,
     level === 'Instance' ? '0' : 'r.stable_at IS NOT NULL',
     level === 'Patient' ? 'r.recycling IS NULL' : '0',
   ];
@@ -144,7 +147,7 @@ function select(request: FindRequest): Omit<Selection, 'key'> {
     if (level === 'Instance') add('instance', one('r'));
     else {
       const bottom = `b${levelsBetween(level, 'Instance').length - 2}`;
-      add('instance', `(SELECT ${one(bottom)} ${joinBelow(level, 'Instance')} LIMIT 1)`);
+      add('instance', `ifnull((SELECT ${one(bottom)} ${joinBelow(level, 'Instance')} LIMIT 1), 'null')`);
     }
   }
   if (request.computed === true) add('computed', computed(level));
@@ -152,7 +155,9 @@ function select(request: FindRequest): Omit<Selection, 'key'> {
     const below = index === 0 ? 'r' : TABLE[joined[index - 1] ?? each];
     return `CROSS JOIN ${TABLE[each]} ON ${TABLE[each]}.id = ${below}.parent`;
   });
-  return { columns: columns.join(', '), from: `${TABLE[level]} r ${joins.join(' ')}`, more };
+  // One text for all of it: SQLite takes twice as long to give values one by one.
+  const rows = `'[' || group_concat(concat('[', concat_ws(',', ${columns.join(', ')}), ']')) || ']'`;
+  return { rows, from: `${TABLE[level]} r ${joins.join(' ')}`, more };
 }
 
 /** JSON array: counts of studies, series, instances, then the distinct modalities and SOP classes. */
