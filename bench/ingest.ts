@@ -17,7 +17,7 @@ const SIZES = [
  * Seconds of small images before each measurement, for all of them: what counts is a server that has run for a while, and
  * V8 has compiled everything only after some ten thousand images.
  */
-const WARMING = 5;
+const WARMING = 12;
 
 const CLIENTS = [1, 4, 16];
 
