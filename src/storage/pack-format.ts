@@ -9,7 +9,7 @@
 import { PAGE } from './pages.ts';
 
 /** Bytes of a pack. */
-export const PACK = 64 << 20;
+export const PACK = 32 << 20;
 
 /** Bytes of the largest blob that a pack holds: a name has 20 bits for them. */
 export const LARGEST_PACKED = (1 << 20) - 1;

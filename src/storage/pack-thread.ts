@@ -9,8 +9,8 @@ import { allocatePages, PAGE } from './pages.ts';
 /** Blobs that go to the disk together at most. */
 export const MOST_BLOBS = 32;
 
-/** Packs that a thread holds open: blobs are added to two at a time. */
-const HELD = 4;
+/** Packs that a thread holds open: blobs are added to four at a time. */
+const HELD = 8;
 
 /** Where blobs may be written. */
 export interface PackSpace {

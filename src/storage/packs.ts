@@ -40,6 +40,9 @@ const LEAST_FREE = 256 << 20;
 /** Milliseconds until making a pack is tried again. */
 const RETRY = 60_000;
 
+/** Packs that blobs are added to: synchronous writes to one file wait for each other. */
+const SIDE_BY_SIDE = 4;
+
 /** What is given out of a pack: its last page showed that the file system takes space back. */
 const END = PACK - PAGE;
 
@@ -117,7 +120,7 @@ export class Packs {
   /** Packs that were changed here after they were settled. */
   readonly #late = new Set<string>();
   readonly #scratch: SharedArrayBuffer[] = [];
-  #current: OpenPack | undefined;
+  #current: readonly OpenPack[] = [];
   #next: OpenPack | undefined;
   #making: Promise<void> | undefined;
   #settling: Promise<void> = Promise.resolve();
@@ -293,7 +296,7 @@ export class Packs {
     if (this.#closed) return;
     this.#closed = true;
     await this.#making;
-    for (const pack of [this.#current, this.#next]) if (pack !== undefined) this.#leave(pack);
+    for (const pack of [...this.#current, this.#next]) if (pack !== undefined) this.#leave(pack);
     await this.#settling;
     for (const name of this.#late) {
       // Without it the next run reads a blob once to see that it is what was stored.
@@ -312,19 +315,21 @@ export class Packs {
     return join(this.#markers, `pack-${name}`);
   }
 
-  /** The pack that has `size` bytes left. */
+  /** A pack that has `size` bytes left, and of these the one that is written to least. */
   #room(size: number): OpenPack | undefined {
     if (this.#closed) return undefined;
-    if (this.#current !== undefined && this.#current.at + size > END) {
-      this.#leave(this.#current);
-      this.#current = undefined;
-    }
-    if (this.#current === undefined) {
-      this.#current = this.#next;
+    const full = this.#current.filter((pack) => pack.at + size > END);
+    if (full.length > 0) this.#current = this.#current.filter((pack) => !full.includes(pack));
+    for (const pack of full) this.#leave(pack);
+    const least = Math.min(...this.#current.map(({ writing }) => writing));
+    const isMoreWanted = least > 0 && this.#current.length < SIDE_BY_SIDE;
+    if (isMoreWanted && this.#next !== undefined) {
+      this.#current = [...this.#current, this.#next];
       this.#next = undefined;
+      return this.#current.at(-1);
     }
-    if (this.#next === undefined && (this.#current === undefined || this.#current.at > PACK / 2)) this.#make();
-    return this.#current;
+    if (this.#next === undefined && (isMoreWanted || this.#current.some(({ at }) => at > PACK / 2))) this.#make();
+    return this.#current.find(({ writing }) => writing === least);
   }
 
   #make(): void {
@@ -352,7 +357,7 @@ export class Packs {
     const name = randomBytes(4).toString('hex');
     const path = this.#pathOf(name);
     await (await fs.open(this.#markerOf(name), 'w')).close();
-    await fs.mkdir(dirname(path), { recursive: true });
+    const made = await fs.mkdir(dirname(path), { recursive: true });
     const file = await fs.open(path, 'wx', 0o644);
     const secret = randomBytes(16);
     try {
@@ -369,8 +374,8 @@ export class Packs {
       await file.write(page, 0, PAGE, 0);
       if (this.#sync) {
         await file.sync();
-        for (const folder of [dirname(path), dirname(dirname(path)), this.#root, this.#markers])
-          await syncFolder(folder);
+        const above = made === undefined ? [] : [dirname(dirname(path)), this.#root];
+        for (const folder of [dirname(path), ...above, this.#markers]) await syncFolder(folder);
       }
     } catch (thrown) {
       await this.#drop(name);
