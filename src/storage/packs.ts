@@ -550,13 +550,16 @@ export class Packs {
 
   /** Takes over a pack of an earlier run; answers the blobs in it. */
   async #reopen(name: string): Promise<readonly string[]> {
-    let blobs: readonly { readonly uuid: string; readonly place: Place }[];
-    try {
-      blobs = await this.#blobsOf(name);
-    } catch (thrown) {
-      if (codeOf(thrown) !== 'ENOENT') throw thrown;
-      blobs = [];
+    const head = await this.#with({ pack: name }, async (fd) => {
+      const page = Buffer.alloc(PAGE);
+      await readAll(fd, page, 0);
+      return page;
+    });
+    if (head?.some((byte) => byte !== 0) === true && readHead(head) === undefined) {
+      log.generic.error(`the beginning of the pack ${name} is damaged: it is left as it is, and what is in it is read`);
+      return [];
     }
+    const blobs = head === undefined ? [] : await this.#blobsOf(name);
     if (blobs.length === 0) {
       await this.#drop(name);
       return [];

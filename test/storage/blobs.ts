@@ -25,9 +25,17 @@ export function blobsBelow(root: string): readonly string[] {
   });
 }
 
+function openDirect(path: string): number {
+  try {
+    return openSync(path, constants.O_RDONLY | constants.O_DIRECT);
+  } catch {
+    return openSync(path, 'r');
+  }
+}
+
 /** Past the page cache where that can be: most of a pack that is not full are holes. */
 function blobsInPack(path: string, name: string): string[] {
-  const fd = openSync(path, constants.O_RDONLY | constants.O_DIRECT);
+  const fd = openDirect(path);
   const found: string[] = [];
   try {
     const step = Buffer.from(allocatePages(1 << 20));

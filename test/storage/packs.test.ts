@@ -3,11 +3,22 @@
 import assert from 'node:assert/strict';
 import { spawnSync } from 'node:child_process';
 import { createHash, randomBytes, randomUUID } from 'node:crypto';
-import { copyFileSync, readdirSync, rmSync, statSync, truncateSync, writeFileSync } from 'node:fs';
+import {
+  closeSync,
+  copyFileSync,
+  openSync,
+  readdirSync,
+  rmSync,
+  statSync,
+  truncateSync,
+  writeFileSync,
+  writeSync,
+} from 'node:fs';
 import { join } from 'node:path';
 import { type TestContext, test } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { libc } from '../../src/libc.ts';
+import { log } from '../../src/log.ts';
 import { openFilesystem } from '../../src/storage/filesystem.ts';
 import { isIntact } from '../../src/storage/intact.ts';
 import { LARGEST_PACKED, nameAt, PACK, placeOf, spanOf, TRAILER, writeEnd } from '../../src/storage/pack-format.ts';
@@ -300,6 +311,22 @@ test('markers without packs, and packs without a beginning, are taken away', { s
   await second.keep(uuid);
   await second.close();
   assert.deepEqual([packsIn(root).length, markersIn(root).length], [1, 0]);
+});
+
+test('a pack whose beginning is damaged is left alone, and read', { skip }, async (context) => {
+  const root = temporaryFolder();
+  const first = await open(root);
+  const bytes = randomBytes(5000);
+  const uuid = await put(first, bytes);
+  const file = openSync(packOf(root, uuid), 'r+');
+  writeSync(file, randomBytes(PAGE), 0, PAGE, 0);
+  closeSync(file);
+  const said = context.mock.method(log.generic, 'error', () => {});
+  const second = await open(root);
+  assert.deepEqual(await second.provisional(), []);
+  assert.match(String(said.mock.calls[0]?.arguments[0]), /damaged/);
+  assert.deepEqual(Buffer.from(await second.read(uuid)), bytes);
+  await second.close();
 });
 
 test('an image that holds a trailer is an image and nothing more', { skip }, async () => {
