@@ -6,7 +6,7 @@
 import assert from 'node:assert/strict';
 import { type ChildProcess, spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { existsSync, mkdirSync, readdirSync, rmSync, statSync, truncateSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdirSync, readdirSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { after, before, test } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
@@ -17,6 +17,7 @@ import { type PostgresServer, startPostgres, withoutPostgres } from './postgres-
 import { type RedisServer, startRedis } from './redis-server.ts';
 import { type S3Server, S3_SERVER, startS3 } from './s3-server.ts';
 import { startChild } from './server-child.ts';
+import { alterBlob, blobsBelow, loseBlob } from './storage/blobs.ts';
 
 const skip = withoutPostgres() || without(S3_SERVER) || without('redis-server');
 let postgres: PostgresServer;
@@ -232,10 +233,7 @@ async function portrait(url: string): Promise<Record<string, unknown>> {
 }
 
 /** How many files are below a folder. */
-const filesIn = (folder: string): number =>
-  existsSync(folder)
-    ? readdirSync(folder, { recursive: true }).filter((path) => /[0-9a-f]{8}-[0-9a-f-]{27}$/.test(String(path))).length
-    : 0;
+const filesIn = (folder: string): number => (existsSync(folder) ? blobsBelow(folder).length : 0);
 
 async function rowsIn(schema: string): Promise<number> {
   const { host, port, database, username, password } = postgres.connection;
@@ -338,7 +336,7 @@ test('files alone move beside an index that stays; a server that runs on either 
   assert.match(moved.output, /files copied\s+30\b/);
   // Nothing but S3 has them now.
   for (const name of readdirSync(files.folder))
-    if (/^[0-9a-f]{2}$/.test(name)) rmSync(join(files.folder, name), { recursive: true });
+    if (/^[0-9a-f]{2}$|^packs$/.test(name)) rmSync(join(files.folder, name), { recursive: true });
   await serve(bucket, async (url) => {
     for (const id of JSON.parse(await ask(url, '/instances')) as string[])
       assert.ok((await ask(url, `/instances/${id}/file`)).length > 0);
@@ -356,16 +354,13 @@ test('what the source has lost or altered is said, and the rest moves', { skip, 
     for (let number = 0; number < 5; number++)
       await ask(url, '/instances', { method: 'POST', body: new Uint8Array(make({ sopUid: `2.25.7.6.${number}` })) });
   });
-  const paths = readdirSync(source.folder, { recursive: true })
-    .map((path) => join(source.folder, String(path)))
-    .filter((path) => /[0-9a-f]{8}-[0-9a-f-]{27}$/.test(path) && statSync(path).isFile());
-  const [lost = '', altered = ''] = paths;
-  rmSync(lost);
-  truncateSync(altered, 10);
+  const [lost = '', altered = ''] = blobsBelow(source.folder);
+  loseBlob(source.folder, lost);
+  alterBlob(source.folder, altered, 10);
   const { code, output } = await migrate(source, target);
   assert.equal(code, 1);
-  assert.match(output, new RegExp(`missing in the source: ${lost.slice(-36)}`));
-  assert.match(output, new RegExp(`copied as it is: ${altered.slice(-36)}`));
+  assert.match(output, new RegExp(`missing in the source: ${lost}`));
+  assert.match(output, new RegExp(`copied as it is: ${altered}`));
   assert.equal(filesIn(target.folder), 4);
   await serve(target, async (url) => assert.equal((JSON.parse(await ask(url, '/instances')) as string[]).length, 5));
 });
@@ -416,9 +411,8 @@ test('what is in the way stays in the way: queues of others, another place for h
     for (let number = 0; number < 5; number++)
       await ask(url, '/instances', { method: 'POST', body: new Uint8Array(make({ sopUid: `2.25.7.3.${number}` })) });
   });
-  const [path = ''] = readdirSync(source.folder, { recursive: true })
-    .map(String)
-    .filter((each) => /[0-9a-f]{8}-[0-9a-f-]{27}$/.test(each));
+  const [uuid = ''] = blobsBelow(source.folder);
+  const path = join(uuid.slice(0, 2), uuid.slice(2, 4), uuid);
   const target = place('half');
   mkdirSync(join(target.folder, path, 'in the way'), { recursive: true });
   assert.equal((await migrate(source, target)).code, 1);

@@ -160,7 +160,8 @@ export async function openIngest(options: IngestOptions): Promise<Ingest> {
     try {
       return !(await isIntact(storage, attachment, receivedAt(metadata)));
     } catch (thrown) {
-      if (thrown instanceof IsenError && thrown.code === 'InexistentFile') return true;
+      if (thrown instanceof IsenError && (thrown.code === 'InexistentFile' || thrown.code === 'CorruptedFile'))
+        return true;
       throw thrown;
     }
   };
@@ -400,6 +401,16 @@ async function recover({ database, storage }: IngestOptions): Promise<void> {
   for (let at = 0; at < left.length; at += 500) {
     const some = left.slice(at, at + 500);
     const attached = await database.attached(some);
-    await Promise.all(some.map((uuid) => (attached.has(uuid) ? storage.keep(uuid) : storage.remove(uuid))));
+    await Promise.all(
+      some.map(async (uuid) => {
+        if (attached.has(uuid)) return storage.keep(uuid);
+        await storage.remove(uuid).catch((thrown: unknown) => {
+          log.generic.error(
+            { err: thrown },
+            `the file ${uuid} of an upload that failed stays; the next start tries again`,
+          );
+        });
+      }),
+    );
   }
 }

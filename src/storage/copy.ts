@@ -23,7 +23,9 @@ export interface CopiedFile {
   readonly size: number;
 }
 
-const isMissing = (thrown: unknown): boolean => thrown instanceof IsenError && thrown.code === 'InexistentFile';
+/** Read whole, it is either not there or cut off: nothing of it can be had. */
+const isMissing = (thrown: unknown): boolean =>
+  thrown instanceof IsenError && (thrown.code === 'InexistentFile' || thrown.code === 'CorruptedFile');
 
 /** Whether a storage has a blob of this name and size. */
 export async function hasFile(storage: Storage, { uuid, size }: StoredFile): Promise<boolean> {

@@ -159,7 +159,7 @@ export async function openFilesystem({ root, sync, node }: FilesystemOptions): P
     try {
       return await fs.open(pathOf(uuid), 'r');
     } catch (thrown) {
-      throw missing(uuid, thrown);
+      throw await unreadable(uuid, thrown);
     }
   };
 
@@ -167,7 +167,7 @@ export async function openFilesystem({ root, sync, node }: FilesystemOptions): P
     try {
       return await fs.stat(pathOf(uuid));
     } catch (thrown) {
-      throw missing(uuid, thrown);
+      throw await unreadable(uuid, thrown);
     }
   };
 
@@ -287,8 +287,8 @@ export async function openFilesystem({ root, sync, node }: FilesystemOptions): P
     async read(uuid, range, memory) {
       const packed = await packs.read(uuid, range, memory);
       if (packed !== undefined) return packed;
-      const fd = await openFd(pathOf(uuid), constants.O_RDONLY).catch((thrown: unknown) => {
-        throw missing(uuid, thrown);
+      const fd = await openFd(pathOf(uuid), constants.O_RDONLY).catch(async (thrown: unknown) => {
+        throw await unreadable(uuid, thrown);
       });
       try {
         const { start, end } = range ?? { start: 0, end: fstatSync(fd).size };
@@ -368,6 +368,12 @@ export async function openFilesystem({ root, sync, node }: FilesystemOptions): P
       return closed;
     },
   };
+
+  /** Why a blob that has no file of its own cannot be read. */
+  async function unreadable(uuid: string, cause: unknown): Promise<IsenError> {
+    if (!(await packs.isCut(uuid))) return missing(uuid, cause);
+    return new IsenError('CorruptedFile', `the stored file ${uuid} is shorter than indexed`, { cause });
+  }
 
   /** Piece by piece, as the reader takes them: one that is removed meanwhile breaks off. */
   function streamPacked(uuid: string, { start, end }: ByteRange): ReadableStream<Uint8Array> {

@@ -33,6 +33,8 @@ export interface Place {
 /** Bytes that a blob of `size` bytes takes up. */
 export const spanOf = (size: number): number => Math.ceil((size + TRAILER) / PAGE) * PAGE;
 
+const PACKED = /^[0-9a-f]{8}-[0-9a-f]{4}-8[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}$/;
+
 const hex = (value: number, digits: number): string => value.toString(16).padStart(digits, '0');
 
 /** The name of the blob at a place: a UUID of version 8 (RFC 9562 §5.8), whose other digits are those of `random`, a UUID. */
@@ -44,7 +46,7 @@ export function nameAt({ pack, at, size }: Place, random: string): string {
 
 /** Where the blob of a name is; undefined for the name of one that has a file of its own. */
 export function placeOf(uuid: string): Place | undefined {
-  if (uuid[14] !== '8') return undefined;
+  if (!PACKED.test(uuid)) return undefined;
   return {
     pack: uuid.slice(0, 8),
     at: Number.parseInt(uuid.slice(9, 13), 16) * PAGE,
@@ -103,16 +105,19 @@ export function isTrailerOf(trailer: Buffer, uuid: string): boolean {
   );
 }
 
-/** The blob of a pack that ends with the page at `end` bytes from its beginning, of which `page` are the bytes; undefined where none does. */
+/**
+ * The blob of a pack that ends with the page at `end` bytes from its beginning, of which `page` are the bytes; of any secret
+ * where none is given. Undefined where none does.
+ */
 export function blobEndingIn(
   page: Buffer,
   end: number,
   pack: string,
-  secret: Buffer,
+  secret: Buffer | undefined,
 ): { readonly uuid: string; readonly place: Place } | undefined {
   const trailer = page.subarray(PAGE - TRAILER, PAGE);
   if (!trailer.subarray(0, BLOB_MAGIC.length).equals(BLOB_MAGIC)) return undefined;
-  if (!trailer.subarray(BLOB_MAGIC.length, NAME_AT).equals(secret)) return undefined;
+  if (secret !== undefined && !trailer.subarray(BLOB_MAGIC.length, NAME_AT).equals(secret)) return undefined;
   const uuid = trailer
     .toString('hex', NAME_AT, NAME_AT + 16)
     .replace(/^(.{8})(.{4})(.{4})(.{4})(.{12})$/, '$1-$2-$3-$4-$5');

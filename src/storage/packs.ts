@@ -77,6 +77,8 @@ interface OpenPack {
   writing: number;
   full: boolean;
   settled: boolean;
+  /** It was cut as well. */
+  ended: boolean;
   readonly provisional: Set<string>;
 }
 
@@ -131,7 +133,15 @@ export class Packs {
     this.#root = root;
     this.#markers = markers;
     this.#sync = sync;
-    this.#handles = new Handles((name) => openFd(this.#pathOf(name), constants.O_RDWR));
+    this.#handles = new Handles(async (name) => {
+      try {
+        return await openFd(this.#pathOf(name), constants.O_RDWR);
+      } catch (thrown) {
+        // What can only be read can still be read.
+        if (!['EROFS', 'EACCES', 'EPERM'].includes(codeOf(thrown))) throw thrown;
+        return openFd(this.#pathOf(name), constants.O_RDONLY);
+      }
+    });
   }
 
   /** Makes the first pack. Without any, blobs are given no space. */
@@ -154,7 +164,12 @@ export class Packs {
       pack.provisional.add(uuid);
       return { uuid, at };
     });
-    return { space: pack.space, blobs, release: () => this.#written(pack) };
+    let released = false;
+    const release = (): void => {
+      if (!released) this.#written(pack);
+      released = true;
+    };
+    return { space: pack.space, blobs, release };
   }
 
   /** A name for a blob of this size, for which there is space; to be put at once. */
@@ -213,13 +228,14 @@ export class Packs {
     return this.#with(place, async (fd) => {
       const { start, end } = range ?? { start: 0, end: place.size };
       if (start < 0 || start > end) throw new IsenError('BadRange');
-      if (end > place.size && (await this.#isThere(fd, uuid, place))) throw cut(uuid);
+      if (end > place.size && (await this.#isThere(fd, uuid, place)))
+        throw new IsenError('CorruptedFile', `the stored file ${uuid} is shorter than indexed`);
       const size = end - start;
       // A whole one is read with its trailer.
       const more = end === place.size ? spanOf(place.size) - end : 0;
       const given = memory !== undefined && memory.length >= size ? memory : new Uint8Array(size + more);
       const all = given.subarray(0, given.length >= size + more ? size + more : size);
-      if (!(await readAll(fd, all, place.at + start))) throw cut(uuid);
+      if (!(await readAll(fd, all, place.at + start))) return undefined;
       const isThere =
         all.length > size
           ? isTrailerOf(Buffer.from(all.buffer, all.byteOffset + all.length - TRAILER, TRAILER), uuid)
@@ -227,6 +243,14 @@ export class Packs {
             await this.#isThere(fd, uuid, place);
       return isThere ? all.subarray(0, size) : undefined;
     });
+  }
+
+  /** Whether the pack of a blob ends before it: then it was not removed, but cut off. */
+  async isCut(uuid: string): Promise<boolean> {
+    const place = placeOf(uuid);
+    if (place === undefined) return false;
+    const isCut = await this.#with(place, async (fd) => fstatSync(fd).size < place.at + spanOf(place.size));
+    return isCut === true;
   }
 
   /** Size of a blob; undefined where no pack has it. */
@@ -257,14 +281,15 @@ export class Packs {
     if (reserved !== undefined) this.#written(reserved.pack);
     const isOurs = this.#open.get(place.pack)?.provisional.has(uuid) === true;
     const isRemoved = await this.#with(place, async (fd) => {
-      const isThere = isOurs || (await this.#isThere(fd, uuid, place).catch(() => false));
-      if (!isThere) return undefined;
+      if (!isOurs && !(await this.#isThere(fd, uuid, place))) return undefined;
       const span = spanOf(place.size);
       this.#begin(place.pack, fd, await this.#changeOf(fd, place.pack));
       try {
         // First of all it is not there any more, for whoever reads it meanwhile.
-        await writeAll(fd, [Buffer.alloc(PAGE)], place.at + span - PAGE);
-        await this.#punch(fd, place.at, span);
+        const zeroed = await writeAll(fd, [Buffer.alloc(PAGE)], place.at + span - PAGE).catch(asError);
+        const isPunched = await this.#punch(fd, place.at, span);
+        // On a full disk that copies what is written over, the hole alone does it.
+        if (zeroed !== undefined && !isPunched) throw zeroed;
       } finally {
         this.#end(place.pack);
       }
@@ -286,7 +311,11 @@ export class Packs {
       const name = MARKER.exec(file)?.[1];
       if (name === undefined) continue;
       const own = this.#open.get(name)?.provisional;
-      found.push(...(own ?? (await this.#reopen(name))));
+      try {
+        found.push(...(own ?? (await this.#reopen(name))));
+      } catch (thrown) {
+        log.generic.error({ err: thrown }, `the pack ${name} cannot be looked through: it is left as it is`);
+      }
     }
     return found;
   }
@@ -301,7 +330,7 @@ export class Packs {
     for (const name of this.#late) {
       // Without it the next run reads a blob once to see that it is what was stored.
       const file = await fs.open(this.#pathOf(name), 'r+').catch(() => undefined);
-      await (file && this.#stamp(file, name).catch(() => {}));
+      await (file && this.#stampAgain(file, name).catch(() => {}));
       await file?.close();
     }
     this.#handles.close();
@@ -356,13 +385,13 @@ export class Packs {
     if (bavail * bsize < LEAST_FREE + PACK) throw new IsenError('FullStorage');
     const name = randomBytes(4).toString('hex');
     const path = this.#pathOf(name);
-    await (await fs.open(this.#markerOf(name), 'w')).close();
-    const made = await fs.mkdir(dirname(path), { recursive: true });
-    const file = await fs.open(path, 'wx', 0o644);
     const secret = randomBytes(16);
+    let file: FileHandle | undefined;
+    let opened: { readonly fd: number; readonly flags: number } | undefined;
     try {
-      const page = Buffer.alloc(PAGE);
-      writeHead(page, secret);
+      await (await fs.open(this.#markerOf(name), 'w')).close();
+      const made = await fs.mkdir(dirname(path), { recursive: true });
+      file = await fs.open(path, 'wx', 0o644);
       const isTaken = await this.#space(file.fd, 0, 0, PACK);
       if (!isTaken || !(await this.#space(file.fd, PUNCH, END, PAGE))) {
         log.generic.debug(
@@ -371,29 +400,24 @@ export class Packs {
         await this.#drop(name);
         return undefined;
       }
-      await file.write(page, 0, PAGE, 0);
+      const page = Buffer.from(allocatePages(PAGE));
+      writeHead(page, secret);
+      opened = await this.#begun(path, page);
       if (this.#sync) {
         await file.sync();
         const above = made === undefined ? [] : [dirname(dirname(path)), this.#root];
         for (const folder of [dirname(path), ...above, this.#markers]) await syncFolder(folder);
       }
     } catch (thrown) {
-      await this.#drop(name);
+      if (opened !== undefined) closeSync(opened.fd);
+      // One of that name that was there before is another's.
+      if (codeOf(thrown) === 'EEXIST') await fs.rm(this.#markerOf(name), { force: true });
+      else await this.#drop(name);
       throw thrown;
     } finally {
-      await file.close();
+      await file?.close();
     }
-    const plain = constants.O_WRONLY | (this.#sync ? constants.O_DSYNC : 0);
-    const direct = plain | (constants.O_DIRECT ?? 0);
-    let flags = direct;
-    let fd: number;
-    try {
-      fd = openSync(path, direct);
-    } catch (thrown) {
-      if (codeOf(thrown) !== 'EINVAL') throw thrown;
-      flags = plain;
-      fd = openSync(path, plain);
-    }
+    const { fd, flags } = opened;
     const pack: OpenPack = {
       name,
       space: { path, flags, secret: secret.toString('hex') },
@@ -404,11 +428,29 @@ export class Packs {
       writing: 0,
       full: false,
       settled: false,
+      ended: false,
       provisional: new Set(),
     };
     this.#open.set(name, pack);
     this.#touch(name);
     return pack;
+  }
+
+  /** Opens a new pack to be added to, past the page cache where that can be, and writes its first page. */
+  async #begun(path: string, page: Uint8Array): Promise<{ readonly fd: number; readonly flags: number }> {
+    const plain = constants.O_WRONLY | (this.#sync ? constants.O_DSYNC : 0);
+    for (const flags of [plain | (constants.O_DIRECT ?? 0), plain]) {
+      let fd: number | undefined;
+      try {
+        fd = openSync(path, flags);
+        await writeAll(fd, [page], 0);
+        return { fd, flags };
+      } catch (thrown) {
+        if (fd !== undefined) closeSync(fd);
+        if (codeOf(thrown) !== 'EINVAL' || flags === plain) throw thrown;
+      }
+    }
+    throw new IsenError('CannotWriteFile');
   }
 
   /** fallocate(2): whether the file system did that. */
@@ -420,11 +462,12 @@ export class Packs {
     });
   }
 
-  /** Gives the space of a blob back. */
-  async #punch(fd: number, at: number, size: number): Promise<void> {
-    if (await this.#space(fd, PUNCH, at, size)) return;
+  /** Gives the space of a blob back; whether the file system took it. */
+  async #punch(fd: number, at: number, size: number): Promise<boolean> {
+    if (await this.#space(fd, PUNCH, at, size)) return true;
     // Its trailer is gone all the same: the space alone is lost, for as long as the pack is there.
     log.generic.warn('the file system took the space of a removed file not back');
+    return false;
   }
 
   /** Somebody has ended writing to a pack. */
@@ -488,6 +531,7 @@ export class Packs {
     const settling = async (): Promise<void> => {
       if (pack.at === PAGE) return this.#drop(pack.name);
       await this.#cut(pack.name, pack.at);
+      pack.ended = true;
       this.#forget(pack);
       await this.#dropIfEmpty(pack.name);
     };
@@ -515,9 +559,17 @@ export class Packs {
     this.#late.delete(name);
   }
 
+  /** The same of one that was settled before; another node may still add to one that was not. */
+  async #stampAgain(file: FileHandle, name: string): Promise<void> {
+    const page = Buffer.alloc(PAGE);
+    if (!(await readAll(file.fd, page, 0)) || (readHead(page)?.settled ?? 0) === 0) return;
+    this.#suspectIf(name, file.fd, await this.#changeOf(file.fd, name));
+    await this.#stamp(file, name);
+  }
+
   /** One that holds nothing provisional any more, and gets nothing new, needs no marker. One that stays costs the next start a look. */
   #forget(pack: OpenPack): void {
-    if (!pack.settled || pack.provisional.size > 0) return;
+    if (!pack.ended || pack.provisional.size > 0) return;
     this.#open.delete(pack.name);
     fs.rm(this.#markerOf(pack.name), { force: true }).catch(() => {});
   }
@@ -538,9 +590,10 @@ export class Packs {
     try {
       const left = await this.#with({ pack: name }, async (fd) => {
         const head = Buffer.alloc(PAGE);
-        // Another node may still add to one that is not settled.
-        const isSettled = (await readAll(fd, head, 0)) && (readHead(head)?.settled ?? 0) > 0;
-        return isSettled && fstatSync(fd).blocks * 512 <= NEARLY_EMPTY ? (await this.#blobsOf(name)).length : undefined;
+        const { size, blocks } = fstatSync(fd);
+        // Another node may still add to one that is not settled, and so not cut.
+        const isSettled = size < PACK && (await readAll(fd, head, 0)) && (readHead(head)?.settled ?? 0) > 0;
+        return isSettled && blocks * 512 <= NEARLY_EMPTY ? (await this.#blobsOf(name, true)).length : undefined;
       });
       if (left === 0) await this.#drop(name);
     } catch (thrown) {
@@ -555,20 +608,20 @@ export class Packs {
       await readAll(fd, page, 0);
       return page;
     });
-    if (head?.some((byte) => byte !== 0) === true && readHead(head) === undefined) {
-      log.generic.error(`the beginning of the pack ${name} is damaged: it is left as it is, and what is in it is read`);
-      return [];
-    }
     const blobs = head === undefined ? [] : await this.#blobsOf(name);
     if (blobs.length === 0) {
-      await this.#drop(name);
+      const isDamaged = head !== undefined && (await this.#blobsOf(name, true)).length > 0;
+      if (isDamaged)
+        log.generic.error(
+          `the beginning of the pack ${name} is damaged: it is left as it is, and what is in it is read`,
+        );
+      else await this.#drop(name);
       return [];
     }
     // What was being written when the run ended.
     await this.#with({ pack: name }, async (fd) => {
-      const settled = await this.#changeOf(fd, name);
-      if (settled > 0) this.#suspectIf(name, fd, settled);
-      // Of one that was not, nothing else is known than that its blobs are whole.
+      // Of one that was not settled nobody knows who touched it last.
+      this.#suspectIf(name, fd, await this.#changeOf(fd, name));
       this.#touch(name);
       let at = PAGE;
       for (const { place } of blobs) {
@@ -581,14 +634,14 @@ export class Packs {
     const provisional = new Set(blobs.map(({ uuid }) => uuid));
     const space = { path: this.#pathOf(name), flags: 0, secret: '' };
     const ended = { name, space, secret: Buffer.alloc(0), fd: -1, plain: undefined, at: PACK, writing: 0 };
-    this.#open.set(name, { ...ended, full: true, settled: true, provisional });
+    this.#open.set(name, { ...ended, full: true, settled: true, ended: true, provisional });
     return [...provisional];
   }
 
-  /** The blobs that are in a pack, in order. */
-  async #blobsOf(name: string): Promise<{ readonly uuid: string; readonly place: Place }[]> {
+  /** The blobs that are in a pack, in order; with what only looks like one where `anySecret`. */
+  async #blobsOf(name: string, anySecret = false): Promise<{ readonly uuid: string; readonly place: Place }[]> {
     const found: { uuid: string; place: Place }[] = [];
-    for await (const blob of blobsInPack(this.#pathOf(name), name)) found.push(blob);
+    for await (const blob of blobsInPack(this.#pathOf(name), name, anySecret)) found.push(blob);
     return found;
   }
 
@@ -605,16 +658,11 @@ export class Packs {
     }
   }
 
-  /** Whether a blob is in its place. Throws CorruptedFile where its pack ends before. */
   async #isThere(fd: number, uuid: string, { at, size }: Place): Promise<boolean> {
     const trailer = Buffer.allocUnsafe(TRAILER);
-    if (!(await readAll(fd, trailer, at + spanOf(size) - TRAILER))) throw cut(uuid);
-    return isTrailerOf(trailer, uuid);
+    return (await readAll(fd, trailer, at + spanOf(size) - TRAILER)) && isTrailerOf(trailer, uuid);
   }
 }
-
-const cut = (uuid: string): IsenError =>
-  new IsenError('CorruptedFile', `the stored file ${uuid} is shorter than indexed`);
 
 /** Whether the file at `path` is a pack, by its name and its beginning. Throws as reading it does. */
 export async function isPack(path: string): Promise<boolean> {
@@ -628,10 +676,15 @@ export async function isPack(path: string): Promise<boolean> {
   }
 }
 
-/** The blobs in the pack at `path`, whose name is `name`, in order: past the page cache where that can be, as most of a pack may be holes. */
+/**
+ * The blobs in the pack at `path`, whose name is `name`, in order; where `anySecret`, with what looks like one although it has not the
+ * secret of the pack: past the page cache where that can be, as most of a pack may
+ * be holes.
+ */
 export async function* blobsInPack(
   path: string,
   name: string,
+  anySecret = false,
 ): AsyncGenerator<{ readonly uuid: string; readonly place: Place }, void> {
   const file = await openDirect(path);
   try {
@@ -641,9 +694,10 @@ export async function* blobsInPack(
       const { bytesRead } = await file.read(step, 0, step.length, at);
       if (bytesRead === 0) return;
       if (at === 0) secret = readHead(step.subarray(0, bytesRead))?.secret;
-      if (secret === undefined) return;
+      if (secret === undefined && !anySecret) return;
       for (let page = 0; page + PAGE <= bytesRead; page += PAGE) {
-        const blob = blobEndingIn(step.subarray(page, page + PAGE), at + page, name, secret);
+        const bytes = step.subarray(page, page + PAGE);
+        const blob = blobEndingIn(bytes, at + page, name, anySecret ? undefined : secret);
         if (blob !== undefined) yield blob;
       }
       at += bytesRead;

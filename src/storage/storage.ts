@@ -77,8 +77,8 @@ export interface Storage {
   /** Ends the provisional state of committed blobs. Readers see no gap. */
   keep(uuid: string): Promise<void>;
   /**
-   * A whole blob or a range of it, in memory: for headers and frames; in `memory` where that is given and large enough. Throws
-   * `InexistentFile`, `CorruptedFile` when shorter.
+   * A whole blob or a range of it, in memory: for headers and frames; in `memory` where that is given and large enough, whose
+   * bytes behind it may change. Throws `InexistentFile`, `CorruptedFile` when shorter.
    */
   read(uuid: string, range?: ByteRange, memory?: Uint8Array): Promise<Uint8Array>;
   /** A whole blob or a range of it as a stream, never whole in memory. Throws `InexistentFile` before the first byte. */
@@ -90,9 +90,9 @@ export interface Storage {
    * once, at the start.
    */
   provisional(): Promise<readonly string[]>;
-  /** Size of a blob in bytes. Throws `InexistentFile`. */
+  /** Size of a blob in bytes. Throws `InexistentFile`, `CorruptedFile` for one that was cut off. */
   size(uuid: string): Promise<number>;
-  /** What is known of a blob without reading it. Throws `InexistentFile`. */
+  /** What is known of a blob without reading it. Throws as `size` does. */
   state(uuid: string): Promise<BlobState>;
   /** Bytes free for new blobs. */
   free(): Promise<number>;

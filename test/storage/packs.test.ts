@@ -6,7 +6,9 @@ import { createHash, randomBytes, randomUUID } from 'node:crypto';
 import {
   closeSync,
   copyFileSync,
+  mkdirSync,
   openSync,
+  readSync,
   readdirSync,
   rmSync,
   statSync,
@@ -21,12 +23,21 @@ import { libc } from '../../src/libc.ts';
 import { log } from '../../src/log.ts';
 import { openFilesystem } from '../../src/storage/filesystem.ts';
 import { isIntact } from '../../src/storage/intact.ts';
-import { LARGEST_PACKED, nameAt, PACK, placeOf, spanOf, TRAILER, writeEnd } from '../../src/storage/pack-format.ts';
+import {
+  LARGEST_PACKED,
+  nameAt,
+  PACK,
+  placeOf,
+  readHead,
+  spanOf,
+  TRAILER,
+  writeEnd,
+} from '../../src/storage/pack-format.ts';
 import { putTogether, type SmallBlob } from '../../src/storage/pack-thread.ts';
 import { allocatePages, PAGE } from '../../src/storage/pages.ts';
 import type { PackedBatch, Storage } from '../../src/storage/storage.ts';
 import { temporaryFolder } from '../peer.ts';
-import { alterBlob, blobsBelow, loseBlob } from './blobs.ts';
+import { alterBlob, blobsBelow, loseBlob, resizeBlob } from './blobs.ts';
 import { mounted } from './mounted.ts';
 
 const skip =
@@ -88,7 +99,8 @@ test('a name says where its blob is, whatever that is', () => {
     assert.match(name, /^[0-9a-f]{8}-[0-9a-f]{4}-8[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}$/);
     assert.deepEqual(placeOf(name), { pack, at, size });
   }
-  assert.equal(placeOf(randomUUID()), undefined);
+  for (const none of [randomUUID(), '', '../..///-0001-8000-8000-000000000000', 'DEADBEEF-0001-8000-8000-000000000000'])
+    assert.equal(placeOf(none), undefined);
   const names = Array.from({ length: 100 }, () => nameAt({ pack: '00000000', at: PAGE, size: 1 }, randomUUID()));
   assert.equal(new Set(names).size, 100);
 });
@@ -314,19 +326,92 @@ test('markers without packs, and packs without a beginning, are taken away', { s
 });
 
 test('a pack whose beginning is damaged is left alone, and read', { skip }, async (context) => {
+  const said = context.mock.method(log.generic, 'error', () => {});
+  for (const [index, [damage, at]] of (
+    [
+      [randomBytes(PAGE), 0],
+      [Buffer.alloc(PAGE), 0],
+      [Buffer.from('x'), 20],
+    ] as const
+  ).entries()) {
+    const root = temporaryFolder();
+    const first = await open(root);
+    const bytes = randomBytes(5000);
+    const uuid = await put(first, bytes);
+    const file = openSync(packOf(root, uuid), 'r+');
+    writeSync(file, damage, 0, damage.length, at);
+    closeSync(file);
+    const second = await open(root);
+    assert.deepEqual(await second.provisional(), []);
+    assert.match(String(said.mock.calls[index]?.arguments[0]), /damaged/);
+    assert.deepEqual(Buffer.from(await second.read(uuid)), bytes);
+    await second.close();
+  }
+});
+
+test('a pack that cannot be looked through keeps no server from starting', { skip }, async (context) => {
+  const said = context.mock.method(log.generic, 'error', () => {});
+  const root = temporaryFolder();
+  await (await open(root)).close();
+  mkdirSync(join(root, 'packs', 'ab', 'ab000000'), { recursive: true });
+  writeFileSync(join(root, 'open', 'pack-ab000000'), '');
+  const storage = await open(root);
+  assert.deepEqual(await storage.provisional(), []);
+  assert.equal(said.mock.callCount(), 1);
+  await storage.close();
+});
+
+test('a pack that can only be read is read', {
+  skip: skip || (spawnSync('chattr', ['-V']).error !== undefined && 'needs chattr'),
+}, async (context) => {
   const root = temporaryFolder();
   const first = await open(root);
   const bytes = randomBytes(5000);
   const uuid = await put(first, bytes);
-  const file = openSync(packOf(root, uuid), 'r+');
-  writeSync(file, randomBytes(PAGE), 0, PAGE, 0);
+  await first.keep(uuid);
+  await first.close();
+  if (spawnSync('chattr', ['+i', packOf(root, uuid)]).status !== 0)
+    return context.skip('the file system has no such attribute');
+  try {
+    const second = await open(root);
+    assert.deepEqual(Buffer.from(await second.read(uuid)), bytes);
+    await second.close();
+  } finally {
+    spawnSync('chattr', ['-i', packOf(root, uuid)]);
+  }
+});
+
+test('what one node removes from a pack that another adds to says nothing of that pack', { skip }, async () => {
+  const root = temporaryFolder();
+  const [a, b] = await Promise.all(['a', 'b'].map((node) => openFilesystem({ root, sync: true, node })));
+  assert.ok(a && b);
+  const [one, two] = [await put(a, randomBytes(100)), await put(a, randomBytes(100))];
+  await b.remove(one);
+  await b.close();
+  const page = Buffer.alloc(PAGE);
+  const file = openSync(packOf(root, two), 'r');
+  readSync(file, page, 0, PAGE, 0);
   closeSync(file);
-  const said = context.mock.method(log.generic, 'error', () => {});
-  const second = await open(root);
-  assert.deepEqual(await second.provisional(), []);
-  assert.match(String(said.mock.calls[0]?.arguments[0]), /damaged/);
-  assert.deepEqual(Buffer.from(await second.read(uuid)), bytes);
-  await second.close();
+  assert.equal(readHead(page)?.settled, 0);
+  await a.remove(two);
+  const three = await put(a, randomBytes(100));
+  assert.equal(await a.size(three), 100);
+  await a.close();
+});
+
+test('a pack that ends before a blob has lost it, and a copy of its name is not hidden', { skip }, async () => {
+  const root = temporaryFolder();
+  const storage = await open(root);
+  const bytes = randomBytes(9000);
+  const uuid = await put(storage, bytes);
+  resizeBlob(root, uuid, 100);
+  await assert.rejects(storage.read(uuid), { code: 'CorruptedFile' });
+  await assert.rejects(storage.stream(uuid), { code: 'CorruptedFile' });
+  await assert.rejects(storage.state(uuid), { code: 'CorruptedFile' });
+  await storage.adopt(uuid);
+  await storage.put(uuid, bytes);
+  assert.deepEqual(Buffer.from(await storage.read(uuid)), bytes);
+  await storage.close();
 });
 
 test('an image that holds a trailer is an image and nothing more', { skip }, async () => {
@@ -434,6 +519,36 @@ test('a pack of an earlier run that nobody touched is taken at its word', { skip
   const fourth = await open(root);
   assert.equal((await fourth.state(one)).untouched, false);
   await fourth.close();
+});
+
+test('nobody vouches for what was in reach of others after a crash, or beside a removal', { skip }, async () => {
+  const root = temporaryFolder();
+  const first = await open(root);
+  const [one, two, three] = [
+    await put(first, randomBytes(1000)),
+    await put(first, randomBytes(1000)),
+    await put(first, randomBytes(1000)),
+  ];
+  for (const uuid of [one, two, three]) await first.keep(uuid);
+  // It ends without saying so.
+  const second = await open(root);
+  for (const uuid of await second.provisional()) await second.keep(uuid);
+  assert.equal((await second.state(one)).untouched, false);
+  await second.close();
+  const other = temporaryFolder();
+  const third = await open(other);
+  const [left, gone] = [await put(third, randomBytes(1000)), await put(third, randomBytes(1000))];
+  await third.keep(left);
+  await third.keep(gone);
+  await third.close();
+  const fourth = await open(other);
+  await fourth.remove(gone);
+  await sleep(100);
+  alterBlob(other, left, 5);
+  await fourth.close();
+  const fifth = await open(other);
+  assert.equal((await fifth.state(left)).untouched, false);
+  await fifth.close();
 });
 
 /** A file with an empty ext4 of `size` bytes in it. */
