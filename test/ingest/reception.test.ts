@@ -328,6 +328,32 @@ test('a deleted image loses its file, also when the process ended in between', a
   await second.close();
 });
 
+test('files that cannot be removed keep no others from it', async (context) => {
+  const folder = temporaryFolder();
+  const first = await openRoom(folder);
+  for (let number = 0; number < 80; number += 1) await put(first, make({ sopUid: `1.2.${number}` }));
+  const [patient = ''] = (await first.database.find({ level: 'Patient' })).map(({ id }) => id);
+  const stuck = new Set(
+    (await first.database.find({ level: 'Instance' })).map(({ attachments }) => attachments[0]?.uuid),
+  );
+  const remove = first.storage.remove.bind(first.storage);
+  context.mock.method(first.storage, 'remove', async (uuid: string) => {
+    if (stuck.has(uuid)) throw new IsenError('CannotWriteFile');
+    return remove(uuid);
+  });
+  await first.database.commit([{ kind: 'delete', level: 'Patient', id: patient }]);
+  // More than are looked at together are before it in the list.
+  const last = make({ sopUid: '1.3' });
+  const { ids } = await put(first, last);
+  await first.ingest.apply({ kind: 'delete', level: 'Instance', id: ids.Instance });
+  await soon(() => blobs(folder).length === 80);
+  context.mock.restoreAll();
+  await first.close();
+  const second = await openRoom(folder);
+  await soon(() => blobs(folder).length === 0);
+  await second.close();
+});
+
 test('what else is to be committed has its turn while many instances are deleted', async (context) => {
   const room = await openRoom(temporaryFolder());
   const chain = { patient: 'many', study: '8.1', series: '8.1.1' };
