@@ -1,6 +1,7 @@
 /**
- * Owns what an import reads: the files under some folders, the entries of ZIP archives and what lies in the packs of a storage folder (so that
- * one whose index is lost can be taken in again), one at a time and never whole in memory. Names found inside an archive are only shown, never used as paths.
+ * Owns what an import reads: the files under some folders, the entries of ZIP archives and what lies in the packs of a storage folder (so
+ * that one whose index is lost can be taken in again), one at a time and never whole in memory. Names found inside an archive are only
+ * shown, never used as paths.
  */
 
 import { createReadStream } from 'node:fs';
@@ -9,7 +10,7 @@ import { basename, join } from 'node:path';
 import type { Readable } from 'node:stream';
 import yauzl from 'yauzl';
 import { asError, IsenError } from './errors.ts';
-import { blobsInPack, isPack } from './storage/packs.ts';
+import { blobsInPack, isPack } from './storage/pack-scan.ts';
 
 /** One candidate for an upload. */
 export interface Source {

@@ -3,7 +3,7 @@
  * it means when they fail.
  */
 
-import { constants, open, promises as fs, read, write } from 'node:fs';
+import { constants, open, promises as fs, read, write, writev } from 'node:fs';
 import { IsenError } from '../errors.ts';
 
 /** The code of a failed system call, or ''. */
@@ -45,4 +45,26 @@ export async function syncFolder(path: string): Promise<void> {
   } finally {
     await folder.close();
   }
+}
+
+/** Fills `bytes` from a place in a file; whether it has so many. */
+export async function readAll(fd: number, bytes: Uint8Array, position: number): Promise<boolean> {
+  for (let at = 0; at < bytes.length; ) {
+    const count = await readSome(fd, bytes, at, position + at);
+    if (count === 0) return false;
+    at += count;
+  }
+  return true;
+}
+
+/** Writes some bytes one behind the other to a place in a file, in one call. Throws where the disk took not all of them. */
+export function writeAll(fd: number, pages: readonly Uint8Array[], position: number): Promise<void> {
+  const size = pages.reduce((sum, page) => sum + page.length, 0);
+  return new Promise((resolve, reject) => {
+    writev(fd, pages, position, (error, count) => {
+      if (error) reject(error);
+      else if (count < size) reject(new IsenError('CannotWriteFile', `the disk took ${count} of ${size} bytes`));
+      else resolve();
+    });
+  });
 }

@@ -11,6 +11,9 @@ import { PAGE } from './pages.ts';
 /** Bytes of a pack. */
 export const PACK = 32 << 20;
 
+/** Bytes of it that blobs and the first page take up: its last page shows that the file system takes space back. */
+export const PACKABLE = PACK - PAGE;
+
 /** Bytes of the largest blob that a pack holds: a name has 20 bits for them. */
 export const LARGEST_PACKED = (1 << 20) - 1;
 

@@ -5,20 +5,20 @@
  */
 
 import { randomBytes, randomUUID } from 'node:crypto';
-import { closeSync, constants, promises as fs, fstatSync, openSync, writev } from 'node:fs';
+import { closeSync, constants, promises as fs, fstatSync, openSync } from 'node:fs';
 import type { FileHandle } from 'node:fs/promises';
-import { basename, dirname, join } from 'node:path';
+import { join } from 'node:path';
 import { asError, IsenError } from '../errors.ts';
-import { libc, type Native } from '../libc.ts';
 import { log } from '../log.ts';
-import { codeOf, openFd, readSome, syncFolder, writeError } from './descriptors.ts';
+import { codeOf, openFd, readAll, writeAll, writeError } from './descriptors.ts';
+import { giveSpaceBack, hasFileSpace } from './file-space.ts';
 import { Handles } from './handles.ts';
 import {
-  blobEndingIn,
   isTrailerOf,
   LARGEST_PACKED,
   nameAt,
   PACK,
+  PACKABLE,
   type Place,
   placeOf,
   readHead,
@@ -28,14 +28,13 @@ import {
   TRAILER,
   wholePages,
   writeEnd,
-  writeHead,
 } from './pack-format.ts';
+import { makePack } from './pack-making.ts';
+import { blobsInPack } from './pack-scan.ts';
 import type { PackSpace } from './pack-thread.ts';
+import { PackTouches } from './pack-touches.ts';
 import { allocatePages, isPageAligned, PAGE } from './pages.ts';
-import type { ByteRange } from './storage.ts';
-
-/** Bytes of the file system that a new pack leaves free. */
-const LEAST_FREE = 256 << 20;
+import type { ByteRange, PackedBatch } from './storage.ts';
 
 /** Milliseconds until making a pack is tried again. */
 const RETRY = 60_000;
@@ -43,23 +42,11 @@ const RETRY = 60_000;
 /** Packs that blobs are added to: synchronous writes to one file wait for each other. */
 const SIDE_BY_SIDE = 4;
 
-/** What is given out of a pack: its last page showed that the file system takes space back. */
-const END = PACK - PAGE;
-
 /** Bytes on the disk from which a pack is not looked through for what is left in it. */
 const NEARLY_EMPTY = 64 << 10;
 
-/** Milliseconds by which the clock of the file system may differ from this one's. */
-const CLOCKS = 50;
-
-/** Packs of which is remembered when they were changed here. */
-const REMEMBERED = 4096;
-
 /** When a pack was settled that others have changed. */
 const LONG_AGO = 1;
-
-/** FALLOC_FL_KEEP_SIZE | FALLOC_FL_PUNCH_HOLE. */
-const PUNCH = 3;
 
 const MARKER = /^pack-([0-9a-f]{8})$/;
 
@@ -82,14 +69,6 @@ interface OpenPack {
   readonly provisional: Set<string>;
 }
 
-/** Space for a batch of blobs, which is written by somebody else. */
-export interface PackedBatch {
-  readonly space: PackSpace;
-  readonly blobs: readonly { readonly uuid: string; readonly at: number }[];
-  /** Whoever writes there is done, or has given up. */
-  release(): void;
-}
-
 /** A blob whose place nobody has written to. */
 interface Reserved {
   readonly pack: OpenPack;
@@ -109,16 +88,10 @@ export class Packs {
   readonly #root: string;
   readonly #markers: string;
   readonly #sync: boolean;
-  readonly #fallocate: Native | undefined = libc('int fallocate(int, int, int64_t, int64_t)', 'packs of small files');
   readonly #handles: Handles;
   readonly #open = new Map<string, OpenPack>();
   readonly #reserved = new Map<string, Reserved>();
-  /** When packs were changed by this process, or settled by an earlier one (0: nobody knows); the one that was asked about longest ago first. */
-  readonly #changed = new Map<string, number>();
-  /** How many changes of packs are under way here. */
-  readonly #changing = new Map<string, number>();
-  /** Packs that somebody else has changed, and when. */
-  readonly #suspect = new Map<string, number>();
+  readonly #touches = new PackTouches();
   /** Packs that were changed here after they were settled. */
   readonly #late = new Set<string>();
   readonly #scratch: SharedArrayBuffer[] = [];
@@ -155,7 +128,7 @@ export class Packs {
     if (sizes.some((size) => size < 1 || size > LARGEST_PACKED)) return undefined;
     const pack = this.#room(sizes.reduce((sum, size) => sum + spanOf(size), 0));
     if (pack === undefined) return undefined;
-    this.#begin(pack.name, pack.fd, this.#changed.get(pack.name) ?? 0);
+    this.#touches.begin(pack.name, pack.fd);
     pack.writing += 1;
     const blobs = sizes.map((size) => {
       const { at } = pack;
@@ -266,9 +239,9 @@ export class Packs {
     if (place === undefined) return undefined;
     return this.#with(place, async (fd) => {
       if (!(await this.#isThere(fd, uuid, place))) return undefined;
-      this.#suspectIf(place.pack, fd, await this.#changeOf(fd, place.pack));
-      const suspect = this.#suspect.get(place.pack);
-      return { size: place.size, changed: suspect ?? 0, untouched: suspect === undefined };
+      await this.#touches.look(place.pack, fd);
+      const changed = this.#touches.byOthers(place.pack);
+      return { size: place.size, changed: changed ?? 0, untouched: changed === undefined };
     });
   }
 
@@ -283,7 +256,8 @@ export class Packs {
     const isRemoved = await this.#with(place, async (fd) => {
       if (!isOurs && !(await this.#isThere(fd, uuid, place))) return undefined;
       const span = spanOf(place.size);
-      this.#begin(place.pack, fd, await this.#changeOf(fd, place.pack));
+      await this.#touches.look(place.pack, fd);
+      this.#touches.begin(place.pack, fd);
       try {
         // First of all it is not there any more, for whoever reads it meanwhile.
         const zeroed = await writeAll(fd, [Buffer.alloc(PAGE)], place.at + span - PAGE).catch(asError);
@@ -291,7 +265,7 @@ export class Packs {
         // On a full disk that copies what is written over, the hole alone does it.
         if (zeroed !== undefined && !isPunched) throw zeroed;
       } finally {
-        this.#end(place.pack);
+        this.#touches.end(place.pack);
       }
       if (this.#open.get(place.pack)?.settled !== false) this.#late.add(place.pack);
       return fstatSync(fd).blocks * 512;
@@ -347,7 +321,7 @@ export class Packs {
   /** A pack that has `size` bytes left, and of these the one that is written to least. */
   #room(size: number): OpenPack | undefined {
     if (this.#closed) return undefined;
-    const full = this.#current.filter((pack) => pack.at + size > END);
+    const full = this.#current.filter((pack) => pack.at + size > PACKABLE);
     if (full.length > 0) this.#current = this.#current.filter((pack) => !full.includes(pack));
     for (const pack of full) this.#leave(pack);
     const least = Math.min(...this.#current.map(({ writing }) => writing));
@@ -362,7 +336,7 @@ export class Packs {
   }
 
   #make(): void {
-    if (this.#fallocate === undefined || this.#making !== undefined || performance.now() < this.#pause) return;
+    if (!hasFileSpace() || this.#making !== undefined || performance.now() < this.#pause) return;
     this.#making = this.#made()
       .then(
         (pack) => {
@@ -381,90 +355,23 @@ export class Packs {
 
   /** A new pack; undefined where the file system cannot have any. */
   async #made(): Promise<OpenPack | undefined> {
-    const { bavail, bsize } = await fs.statfs(this.#root);
-    if (bavail * bsize < LEAST_FREE + PACK) throw new IsenError('FullStorage');
     const name = randomBytes(4).toString('hex');
     const path = this.#pathOf(name);
-    const secret = randomBytes(16);
-    let file: FileHandle | undefined;
-    let opened: { readonly fd: number; readonly flags: number } | undefined;
-    try {
-      await (await fs.open(this.#markerOf(name), 'w')).close();
-      const made = await fs.mkdir(dirname(path), { recursive: true });
-      file = await fs.open(path, 'wx', 0o644);
-      const isTaken = await this.#space(file.fd, 0, 0, PACK);
-      if (!isTaken || !(await this.#space(file.fd, PUNCH, END, PAGE))) {
-        log.generic.debug(
-          'the file system has no packs of small files: it does not give space before, or take it back',
-        );
-        await this.#drop(name);
-        return undefined;
-      }
-      const page = Buffer.from(allocatePages(PAGE));
-      writeHead(page, secret);
-      opened = await this.#begun(path, page);
-      if (this.#sync) {
-        await file.sync();
-        const above = made === undefined ? [] : [dirname(dirname(path)), this.#root];
-        for (const folder of [dirname(path), ...above, this.#markers]) await syncFolder(folder);
-      }
-    } catch (thrown) {
-      if (opened !== undefined) closeSync(opened.fd);
-      // One of that name that was there before is another's.
-      if (codeOf(thrown) === 'EEXIST') await fs.rm(this.#markerOf(name), { force: true });
-      else await this.#drop(name);
-      throw thrown;
-    } finally {
-      await file?.close();
-    }
-    const { fd, flags } = opened;
-    const pack: OpenPack = {
-      name,
-      space: { path, flags, secret: secret.toString('hex') },
-      secret,
-      fd,
-      plain: undefined,
-      at: PAGE,
-      writing: 0,
-      full: false,
-      settled: false,
-      ended: false,
-      provisional: new Set(),
-    };
+    const paths = { root: this.#root, markers: this.#markers, pack: path, marker: this.#markerOf(name) };
+    const made = await makePack(paths, this.#sync);
+    if (made === undefined) return undefined;
+    const { secret, fd, flags } = made;
+    const space = { path, flags, secret: secret.toString('hex') };
+    const state = { at: PAGE, writing: 0, full: false, settled: false, ended: false };
+    const pack = { name, space, secret, fd, plain: undefined, ...state, provisional: new Set<string>() };
     this.#open.set(name, pack);
-    this.#touch(name);
+    this.#touches.note(name);
     return pack;
-  }
-
-  /** Opens a new pack to be added to, past the page cache where that can be, and writes its first page. */
-  async #begun(path: string, page: Uint8Array): Promise<{ readonly fd: number; readonly flags: number }> {
-    const plain = constants.O_WRONLY | (this.#sync ? constants.O_DSYNC : 0);
-    for (const flags of [plain | (constants.O_DIRECT ?? 0), plain]) {
-      let fd: number | undefined;
-      try {
-        fd = openSync(path, flags);
-        await writeAll(fd, [page], 0);
-        return { fd, flags };
-      } catch (thrown) {
-        if (fd !== undefined) closeSync(fd);
-        if (codeOf(thrown) !== 'EINVAL' || flags === plain) throw thrown;
-      }
-    }
-    throw new IsenError('CannotWriteFile');
-  }
-
-  /** fallocate(2): whether the file system did that. */
-  #space(fd: number, mode: number, at: number, size: number): Promise<boolean> {
-    return new Promise((resolve, reject) => {
-      const { async: call } = this.#fallocate ?? {};
-      if (call === undefined) resolve(false);
-      else call(fd, mode, at, size, (error, answer) => (error ? reject(asError(error)) : resolve(answer === 0)));
-    });
   }
 
   /** Gives the space of a blob back; whether the file system took it. */
   async #punch(fd: number, at: number, size: number): Promise<boolean> {
-    if (await this.#space(fd, PUNCH, at, size)) return true;
+    if (await giveSpaceBack(fd, at, size)) return true;
     // Its trailer is gone all the same: the space alone is lost, for as long as the pack is there.
     log.generic.warn('the file system took the space of a removed file not back');
     return false;
@@ -473,47 +380,8 @@ export class Packs {
   /** Somebody has ended writing to a pack. */
   #written(pack: OpenPack): void {
     pack.writing -= 1;
-    this.#end(pack.name);
+    this.#touches.end(pack.name);
     this.#settle(pack);
-  }
-
-  #touch(name: string): void {
-    this.#changed.delete(name);
-    this.#changed.set(name, Date.now());
-    const [oldest] = this.#changed.keys();
-    if (this.#changed.size > REMEMBERED && oldest !== undefined) this.#changed.delete(oldest);
-  }
-
-  /** A pack that was changed later than by this server is not taken at its word any more. */
-  #suspectIf(name: string, fd: number, own: number): void {
-    if (this.#changing.has(name)) return;
-    const { ctimeMs: changed } = fstatSync(fd);
-    if (changed <= own + CLOCKS) return;
-    this.#suspect.set(name, changed);
-    this.#touch(name);
-  }
-
-  /** Begins with a change: from now on the time of the last one says nothing of what others have done before. */
-  #begin(name: string, fd: number, own: number): void {
-    this.#suspectIf(name, fd, own);
-    this.#changing.set(name, (this.#changing.get(name) ?? 0) + 1);
-  }
-
-  #end(name: string): void {
-    const left = (this.#changing.get(name) ?? 1) - 1;
-    if (left === 0) this.#changing.delete(name);
-    else this.#changing.set(name, left);
-    this.#touch(name);
-  }
-
-  /** When this server last changed a pack. */
-  async #changeOf(fd: number, name: string): Promise<number> {
-    const known = this.#changed.get(name);
-    if (known !== undefined) return known;
-    const page = Buffer.alloc(PAGE);
-    const settled = (await readAll(fd, page, 0)) ? (readHead(page)?.settled ?? 0) : 0;
-    this.#changed.set(name, settled);
-    return settled;
   }
 
   /** No blob is given space in it any more. */
@@ -542,20 +410,26 @@ export class Packs {
 
   async #cut(name: string, size: number): Promise<void> {
     const file = await fs.open(this.#pathOf(name), 'r+');
-    this.#begin(name, file.fd, await this.#changeOf(file.fd, name));
+    await this.#touches.look(name, file.fd);
+    this.#touches.begin(name, file.fd);
     try {
       await file.truncate(size);
       await this.#stamp(file, name);
       if (this.#sync) await file.sync();
     } finally {
-      this.#end(name);
+      this.#touches.end(name);
       await file.close();
     }
   }
 
   /** Has a pack say that all changes until now were this server's, if they were. */
   async #stamp(file: FileHandle, name: string): Promise<void> {
-    await file.write(settledBytes(this.#suspect.has(name) ? LONG_AGO : Date.now()), 0, SETTLED.size, SETTLED.at);
+    await file.write(
+      settledBytes(this.#touches.byOthers(name) === undefined ? Date.now() : LONG_AGO),
+      0,
+      SETTLED.size,
+      SETTLED.at,
+    );
     this.#late.delete(name);
   }
 
@@ -563,7 +437,7 @@ export class Packs {
   async #stampAgain(file: FileHandle, name: string): Promise<void> {
     const page = Buffer.alloc(PAGE);
     if (!(await readAll(file.fd, page, 0)) || (readHead(page)?.settled ?? 0) === 0) return;
-    this.#suspectIf(name, file.fd, await this.#changeOf(file.fd, name));
+    await this.#touches.look(name, file.fd);
     await this.#stamp(file, name);
   }
 
@@ -577,8 +451,7 @@ export class Packs {
   async #drop(name: string): Promise<void> {
     this.#handles.forget(name);
     this.#open.delete(name);
-    this.#changed.delete(name);
-    this.#suspect.delete(name);
+    this.#touches.forget(name);
     this.#late.delete(name);
     await fs.rm(this.#pathOf(name), { force: true });
     await fs.rm(this.#markerOf(name), { force: true });
@@ -621,8 +494,8 @@ export class Packs {
     // What was being written when the run ended.
     await this.#with({ pack: name }, async (fd) => {
       // Of one that was not settled nobody knows who touched it last.
-      this.#suspectIf(name, fd, await this.#changeOf(fd, name));
-      this.#touch(name);
+      await this.#touches.look(name, fd);
+      this.#touches.note(name);
       let at = PAGE;
       for (const { place } of blobs) {
         if (place.at > at) await this.#punch(fd, at, place.at - at);
@@ -662,77 +535,4 @@ export class Packs {
     const trailer = Buffer.allocUnsafe(TRAILER);
     return (await readAll(fd, trailer, at + spanOf(size) - TRAILER)) && isTrailerOf(trailer, uuid);
   }
-}
-
-/** Whether the file at `path` is a pack, by its name and its beginning. Throws as reading it does. */
-export async function isPack(path: string): Promise<boolean> {
-  if (!/^[0-9a-f]{8}$/.test(basename(path))) return false;
-  const file = await fs.open(path, 'r');
-  try {
-    const { buffer, bytesRead } = await file.read(Buffer.alloc(PAGE), 0, PAGE, 0);
-    return readHead(buffer.subarray(0, bytesRead)) !== undefined;
-  } finally {
-    await file.close();
-  }
-}
-
-/**
- * The blobs in the pack at `path`, whose name is `name`, in order; where `anySecret`, with what looks like one although it has not the
- * secret of the pack: past the page cache where that can be, as most of a pack may
- * be holes.
- */
-export async function* blobsInPack(
-  path: string,
-  name: string,
-  anySecret = false,
-): AsyncGenerator<{ readonly uuid: string; readonly place: Place }, void> {
-  const file = await openDirect(path);
-  try {
-    const step = Buffer.from(allocatePages(1 << 20));
-    let secret: Buffer | undefined;
-    for (let at = 0; ; ) {
-      const { bytesRead } = await file.read(step, 0, step.length, at);
-      if (bytesRead === 0) return;
-      if (at === 0) secret = readHead(step.subarray(0, bytesRead))?.secret;
-      if (secret === undefined && !anySecret) return;
-      for (let page = 0; page + PAGE <= bytesRead; page += PAGE) {
-        const bytes = step.subarray(page, page + PAGE);
-        const blob = blobEndingIn(bytes, at + page, name, anySecret ? undefined : secret);
-        if (blob !== undefined) yield blob;
-      }
-      at += bytesRead;
-    }
-  } finally {
-    await file.close();
-  }
-}
-
-async function openDirect(path: string): Promise<FileHandle> {
-  try {
-    return await fs.open(path, constants.O_RDONLY | (constants.O_DIRECT ?? 0));
-  } catch (thrown) {
-    if (codeOf(thrown) !== 'EINVAL') throw thrown;
-    return fs.open(path, 'r');
-  }
-}
-
-/** Fills `bytes` from a place in a file; whether it has so many. */
-async function readAll(fd: number, bytes: Uint8Array, position: number): Promise<boolean> {
-  for (let at = 0; at < bytes.length; ) {
-    const count = await readSome(fd, bytes, at, position + at);
-    if (count === 0) return false;
-    at += count;
-  }
-  return true;
-}
-
-function writeAll(fd: number, pages: readonly Uint8Array[], position: number): Promise<void> {
-  const size = pages.reduce((sum, page) => sum + page.length, 0);
-  return new Promise((resolve, reject) => {
-    writev(fd, pages, position, (error, count) => {
-      if (error) reject(error);
-      else if (count < size) reject(new IsenError('CannotWriteFile', `the disk took ${count} of ${size} bytes`));
-      else resolve();
-    });
-  });
 }
