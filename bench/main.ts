@@ -15,9 +15,14 @@ const BENCHMARKS: Readonly<Record<string, () => Promise<{ run(args: readonly str
 
 const [name, ...args] = process.argv.slice(2);
 const benchmark = BENCHMARKS[name ?? ''];
-if (benchmark === undefined) {
-  process.stderr.write(`Usage: npm run bench -- <${Object.keys(BENCHMARKS).join(' | ')}> [options]\n`);
-  process.exitCode = 2;
+const asked = [name, ...args].some((each) => each === '--help' || each === '-h');
+if (benchmark === undefined || asked) {
+  // Some run for half an hour: whoever asks what they are must not start one.
+  const usage = `Usage: npm run bench -- <${Object.keys(BENCHMARKS).join(' | ')}> [options]
+Each compares with the reference server in one run; \`run\` of its file in bench/ says which options it takes, most \`--rounds N\`.
+`;
+  (asked ? process.stdout : process.stderr).write(usage);
+  if (!asked) process.exitCode = 2;
 } else {
   await (await benchmark()).run(args);
 }

@@ -11,6 +11,11 @@ export interface Native {
   async(...args: readonly (number | ((error: unknown, answer: number) => void))[]): void;
 }
 
+let koffi: typeof Koffi | undefined;
+
+/** The number of the error of the last function of {@link libc} that this thread has called. */
+export const errno = (): number => koffi?.errno() ?? 0;
+
 /**
  * A function of the C library by its prototype, or undefined where it cannot be had (Linux with the GNU library only).
  * What it is for is said once in the log at debug level when it is missing.
@@ -18,7 +23,7 @@ export interface Native {
 export function libc(prototype: string, purpose: string): Native | undefined {
   if (process.platform !== 'linux') return undefined;
   try {
-    const koffi = createRequire(import.meta.url)('koffi') as typeof Koffi;
+    koffi ??= createRequire(import.meta.url)('koffi') as typeof Koffi;
     return koffi.load('libc.so.6').func(prototype) as Native;
   } catch (thrown) {
     // Optional: an installation without it, or a C library of another name, is only slower.

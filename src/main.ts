@@ -2,6 +2,7 @@
  * Owns the composition: configuration → backends → ingest → doors, and closing them in reverse order.
  */
 
+import { availableParallelism } from 'node:os';
 import { readFileSync } from 'node:fs';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { setEnvironmentData } from 'node:worker_threads';
@@ -142,6 +143,8 @@ export async function start({ config: configured, onEnding = () => {} }: StartOp
     const changes = await openChanges(redis, database, closers);
     const parsers = createPool<Batch, readonly Answer<ParsedFile>[]>({
       file: 'parse',
+      // One of them waits for the disk.
+      threads: availableParallelism() + 1,
       deadline: 60_000,
       workerData: extra,
     });

@@ -488,7 +488,13 @@ export const OPTIONS = {
   DicomScpTimeout: whole('read', 30, 'Seconds of silence after which the DICOM server ends an association. 0: never.'),
   DicomScuTimeout: whole('read', 10, 'Seconds that a modality may take to answer. 0: no limit.'),
   DicomScuPreferredTransferSyntax: text('read', '1.2.840.10008.1.2.1', 'Transfer syntax proposed first when sending.'),
-  MaximumPduLength: whole('read', 16384, 'Largest PDU that is received, in bytes.', 4096, 131072),
+  MaximumPduLength: whole(
+    'read',
+    131072,
+    'Largest PDU that is received, in bytes. Senders take less time with large ones.',
+    4096,
+    131072,
+  ),
   AcceptedTransferSyntaxes: {
     status: 'read' as const,
     schema: z.union([z.string(), strings]),

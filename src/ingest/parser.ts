@@ -15,7 +15,7 @@ import type { PackedBatch, Storage } from '../storage/storage.ts';
 
 /** Files, and bytes, that go to a thread together; of larger files four do, up to a size. */
 const MOST_FILES = 16;
-const MOST_BYTES = 256 * 1024;
+const MOST_BYTES = 128 * 1024;
 const MOST_LARGE = 4;
 const LARGEST_OF_MANY = 2 << 20;
 

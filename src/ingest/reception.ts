@@ -43,9 +43,6 @@ import { Writer } from './writer.ts';
 /** Bytes of the largest doubtful image that is parsed before it is written: with a larger one that would take too long. */
 const LARGEST_DOUBTFUL = 128 << 10;
 
-/** Images being stored from which small ones are stored together: with fewer, each is on the disk sooner when it is written while it is parsed. */
-const TOGETHER = 6;
-
 /** Instances that go in one transaction: uploads wait no longer than for these. */
 const DELETED = 500;
 
@@ -179,7 +176,7 @@ export async function openIngest(options: IngestOptions): Promise<Ingest> {
       : { ...operation, overwrite: 'Always' };
   };
 
-  /** Has a small file parsed and made durable with others that come at the same time. */
+  /** Has a small file parsed and made durable by one thread, with others that come at the same time. */
   const putTogether = async (bytes: Uint8Array): Promise<Written> => {
     const { blob, ...parsed } = await parser.parseAndPut({ bytes, size: bytes.length, hash: options.hash });
     const durable = blob === undefined ? await files.write(bytes) : files.written(blob, bytes.length);
@@ -190,12 +187,11 @@ export async function openIngest(options: IngestOptions): Promise<Ingest> {
   const parseAndWrite = async (slab: PooledSlab, doubtful: boolean): Promise<Written> => {
     const spilled = slab.blob !== undefined;
     const bytes = slab.head;
-    if (isStoredAsItComes && !spilled && storing >= TOGETHER && slab.size <= (storage.packing?.largest ?? 0))
-      return putTogether(bytes);
     if (slab.parsed !== undefined)
       return { parsed: slab.parsed, attachment: attachmentOf((await files.write(bytes))(slab.parsed.md5)) };
     if (doubtful && !mayBeDicom(Buffer.from(bytes.buffer, bytes.byteOffset, bytes.length)))
       throw new IsenError('BadFileFormat', 'this is not DICOM');
+    if (isStoredAsItComes && !spilled && slab.size <= (storage.packing?.largest ?? 0)) return putTogether(bytes);
     if (doubtful && !spilled && slab.size <= LARGEST_DOUBTFUL) {
       const parsed = await parse(bytes, slab);
       return { parsed, attachment: attachmentOf((await files.write(bytes))(parsed.md5)) };

@@ -16,9 +16,10 @@ import { asError, IsenError } from '../errors.ts';
 import { makeFolder } from '../folder.ts';
 import { log } from '../log.ts';
 import { codeOf, openFd, readSome, syncFolder, writeError, writeSome } from './descriptors.ts';
+import { LARGEST_PACKED } from './pack-format.ts';
 import { Packs } from './packs.ts';
 import { isPageAligned, PAGE } from './pages.ts';
-import type { BlobWriter, ByteRange, Storage } from './storage.ts';
+import type { BlobWriter, ByteRange, Packing, Storage } from './storage.ts';
 
 const UUID = /^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/;
 
@@ -27,9 +28,6 @@ const FOLDERS = 0x10000;
 
 /** Bytes from which a blob is written past the page cache: below, the second synchronous step costs more than it saves. */
 const LEAST_DIRECT = 192 << 10;
-
-/** Bytes up to which a blob is written by the thread that parses it: of a larger one both take long enough to be done side by side. */
-const LARGEST_TOGETHER = 128 << 10;
 
 /** Bytes of a blob in a pack that are read at once for a stream. */
 const STREAMED = 256 << 10;
@@ -217,6 +215,7 @@ export async function openFilesystem({ root, sync, node }: FilesystemOptions): P
     );
   const packs = new Packs({ root, markers, sync });
   await packs.open();
+  const packing: Packing = { largest: LARGEST_PACKED, reserve: (sizes) => packs.reserve(sizes) };
   let closed: Promise<void> | undefined;
   const closeAll = async (): Promise<void> => {
     await packs.close();
@@ -227,7 +226,9 @@ export async function openFilesystem({ root, sync, node }: FilesystemOptions): P
 
   return {
     name: (size) => (size === undefined ? undefined : packs.name(size)) ?? name(),
-    packing: { largest: LARGEST_TOGETHER, reserve: (sizes) => packs.reserve(sizes) },
+    get packing() {
+      return packs.isReady ? packing : undefined;
+    },
     async adopt(uuid) {
       await packs.remove(uuid);
       await removeFile(uuid);

@@ -1,13 +1,14 @@
-/** Owns the storing of small blobs by the thread that has parsed them: all of them in one synchronous write to a pack. */
+/** Owns the storing of small blobs by the thread that parses them: all of them with one write to a pack, while they are parsed. */
 
-import { closeSync, openSync, writevSync } from 'node:fs';
+import { closeSync, openSync } from 'node:fs';
 import { asIsenError, IsenError } from '../errors.ts';
 import { writeError } from './descriptors.ts';
+import { beginWrite } from './kernel-writes.ts';
 import { spanOf, wholePages, writeEnd } from './pack-format.ts';
 import { allocatePages, PAGE } from './pages.ts';
 
-/** Blobs that go to the disk together at most. */
-export const MOST_BLOBS = 32;
+/** Blobs that go to the disk with one write at most. */
+const MOST_BLOBS = 32;
 
 /** Packs that a thread holds open: blobs are added to four at a time. */
 const HELD = 8;
@@ -30,7 +31,9 @@ export interface SmallBlob {
 
 /** The one that was opened longest ago first. */
 const packs = new Map<string, number>();
-const ends = Buffer.from(allocatePages(MOST_BLOBS * 2 * PAGE));
+/** Bytes that the end of a blob takes at most, and memory for the ends of those that are being stored: one batch at a time. */
+const END = 2 * PAGE;
+let ends = Buffer.from(allocatePages(MOST_BLOBS * END));
 
 function descriptorOf({ path, flags }: PackSpace): number {
   const open = packs.get(path);
@@ -45,17 +48,20 @@ function descriptorOf({ path, flags }: PackSpace): number {
   return fd;
 }
 
-/** Writes blobs that lie one behind the other. */
-function writeRun(space: PackSpace, run: readonly SmallBlob[]): void {
+/** Begins the writing of blobs that lie one behind the other; `memory` is for their ends. What it answers waits for it. */
+function beginRun(space: PackSpace, run: readonly SmallBlob[], memory: Buffer): () => void {
   const secret = Buffer.from(space.secret, 'hex');
   const pages = run.flatMap(({ uuid, bytes }, index) => {
-    const end = writeEnd(ends.subarray(index * 2 * PAGE), secret, uuid, bytes);
+    const end = writeEnd(memory.subarray(index * END), secret, uuid, bytes);
     const whole = wholePages(bytes.length);
     return whole > 0 ? [bytes.subarray(0, whole), end] : [end];
   });
   const size = pages.reduce((sum, page) => sum + page.length, 0);
-  const count = writevSync(descriptorOf(space), pages, run[0]?.at ?? 0);
-  if (count < size) throw new IsenError('CannotWriteFile', `the disk took ${count} of ${size} bytes`);
+  const finish = beginWrite(descriptorOf(space), pages, run[0]?.at ?? 0);
+  return () => {
+    const count = finish();
+    if (count < size) throw new IsenError('CannotWriteFile', `the disk took ${count} of ${size} bytes`);
+  };
 }
 
 /** Blobs with no gaps between them, and no more together than may be. */
@@ -72,16 +78,34 @@ function runsOf(blobs: readonly SmallBlob[]): SmallBlob[][] {
 }
 
 /**
- * Stores blobs; answers for each what was wrong, or undefined: then it would survive a power cut. Of one that failed some may be left.
+ * Begins to store blobs, one batch of a thread at a time. What it answers waits for that, and answers for each what was wrong, or undefined:
+ * then it would survive a power cut. Until then their bytes must not change. Of one that failed some may be left.
  */
-export function putTogether(space: PackSpace, blobs: readonly SmallBlob[]): readonly (IsenError | undefined)[] {
-  return runsOf(blobs).flatMap((run) => {
+export function beginTogether(space: PackSpace, blobs: readonly SmallBlob[]): () => readonly (IsenError | undefined)[] {
+  if (ends.length < blobs.length * END) ends = Buffer.from(allocatePages(blobs.length * END));
+  let at = 0;
+  const runs = runsOf(blobs).map((run) => {
+    const memory = ends.subarray(at * END);
+    at += run.length;
     try {
-      writeRun(space, run);
-      return run.map(() => undefined);
+      return { run, finish: beginRun(space, run, memory) };
     } catch (thrown) {
-      const error = asIsenError(writeError(thrown));
-      return run.map(() => error);
+      return {
+        run,
+        finish: () => {
+          throw thrown;
+        },
+      };
     }
   });
+  return () =>
+    runs.flatMap(({ run, finish }) => {
+      try {
+        finish();
+        return run.map(() => undefined);
+      } catch (thrown) {
+        const error = asIsenError(writeError(thrown));
+        return run.map(() => error);
+      }
+    });
 }

@@ -123,6 +123,11 @@ export class Packs {
     await this.#making;
   }
 
+  /** Whether there is a pack to add to. */
+  get isReady(): boolean {
+    return this.#current.length > 0 || this.#next !== undefined;
+  }
+
   /** Space for blobs of these sizes, one behind the other; undefined where there is none now. */
   reserve(sizes: readonly number[]): PackedBatch | undefined {
     if (sizes.some((size) => size < 1 || size > LARGEST_PACKED)) return undefined;

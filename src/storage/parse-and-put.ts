@@ -1,8 +1,10 @@
-/** Owns the work of a reception thread: a batch of received files is parsed, and those that are to be stored there are stored together. */
+/** Owns the work of a reception thread: a batch of received files is parsed, and those that are to be stored there are stored meanwhile. */
 
 import { type Answer, errorValue } from '../answer.ts';
+import { mayBeDicom } from '../dicom/part10.ts';
 import { type Parsed, type ParseTask, parseEach } from '../dicom/parsing.ts';
-import { type PackSpace, putTogether, type SmallBlob } from './pack-thread.ts';
+import type { IsenError } from '../errors.ts';
+import { beginTogether, type PackSpace } from './pack-thread.ts';
 
 /** Received files that go to a thread together. */
 export interface Batch {
@@ -19,22 +21,30 @@ export interface ParsedFile extends Parsed {
   readonly blob?: string;
 }
 
-/** An answer for each file. One that cannot be parsed is not stored. */
+/**
+ * An answer for each file. Those that look like DICOM are on their way to the disk while they are parsed: of one that cannot be parsed
+ * all of it may be there.
+ */
 export function parseAndPut({ files, put }: Batch): readonly Answer<ParsedFile>[] {
-  const parsed = parseEach(files);
-  if (put === undefined) return parsed;
-  const blobs: (SmallBlob & { readonly index: number; readonly parsed: Parsed })[] = [];
-  for (const [index, answer] of parsed.entries()) {
-    const [file, blob] = [files[index], put.blobs[index]];
-    if (file !== undefined && blob !== undefined && 'ok' in answer)
-      blobs.push({ ...blob, bytes: file.bytes, index, parsed: answer.ok });
+  if (put === undefined) return parseEach(files);
+  const blobs = files.flatMap(({ bytes }, index) => {
+    const blob = put.blobs[index];
+    const looksRight = mayBeDicom(Buffer.from(bytes.buffer, bytes.byteOffset, bytes.length));
+    return blob === undefined || !looksRight ? [] : [{ ...blob, bytes, index }];
+  });
+  const stored = beginTogether(put.space, blobs);
+  let answers: Answer<ParsedFile>[] = [];
+  let errors: readonly (IsenError | undefined)[];
+  try {
+    answers = parseEach(files);
+  } finally {
+    // Whatever became of the parsing: until then the memory is the disk's.
+    errors = stored();
   }
-  const answers: Answer<ParsedFile>[] = [...parsed];
-  for (const [at, error] of putTogether(put.space, blobs).entries()) {
-    const blob = blobs[at];
-    if (blob === undefined) continue;
-    answers[blob.index] =
-      error === undefined ? { ok: { ...blob.parsed, blob: blob.uuid } } : { error: errorValue(error) };
+  for (const [at, { index, uuid }] of blobs.entries()) {
+    const [answer, error] = [answers[index], errors[at]];
+    if (answer === undefined || !('ok' in answer)) continue;
+    answers[index] = error === undefined ? { ok: { ...answer.ok, blob: uuid } } : { error: errorValue(error) };
   }
   return answers;
 }

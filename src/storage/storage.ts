@@ -45,9 +45,9 @@ export interface PackedBatch {
   release(): void;
 }
 
-/** The way of small blobs to the disk, many with one write. */
+/** The way of small blobs to the disk while they are parsed, many with one write. */
 export interface Packing {
-  /** Bytes of the largest blob that gains by it. */
+  /** Bytes of the largest blob. */
   readonly largest: number;
   /** Space for blobs of these sizes; undefined where there is none now: each is then to be put by itself. */
   reserve(sizes: readonly number[]): PackedBatch | undefined;
@@ -55,7 +55,7 @@ export interface Packing {
 
 /** The port. */
 export interface Storage {
-  /** Where threads can store small blobs together. */
+  /** Where threads can store small blobs together; undefined while there is none. */
   readonly packing?: Packing | undefined;
   /**
    * A new name, for a blob about to be put; one of `size` bytes, and no others, where that is given. Names given one after another lie near

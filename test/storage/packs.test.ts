@@ -33,7 +33,7 @@ import {
   TRAILER,
   writeEnd,
 } from '../../src/storage/pack-format.ts';
-import { putTogether, type SmallBlob } from '../../src/storage/pack-thread.ts';
+import { beginTogether, type PackSpace, type SmallBlob } from '../../src/storage/pack-thread.ts';
 import { allocatePages, PAGE } from '../../src/storage/pages.ts';
 import type { PackedBatch, Storage } from '../../src/storage/storage.ts';
 import { temporaryFolder } from '../peer.ts';
@@ -86,6 +86,9 @@ const packsIn = (root: string): string[] =>
     .filter((name) => name.includes('/'));
 const markersIn = (root: string): string[] =>
   readdirSync(join(root, 'open')).filter((name) => name.startsWith('pack-'));
+
+const putTogether = (space: PackSpace, blobs: readonly SmallBlob[]): ReturnType<ReturnType<typeof beginTogether>> =>
+  beginTogether(space, blobs)();
 
 const open = (root: string): Promise<Storage> => openFilesystem({ root, sync: true });
 
