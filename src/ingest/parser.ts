@@ -122,8 +122,10 @@ export class Parser {
       recordStage('parse', (performance.now() - began) / 1000, (began - (batch[0]?.since ?? began)) / 1000);
       for (const [index, { resolve, reject }] of batch.entries()) {
         const answer = answers[index];
-        if (answer !== undefined && 'ok' in answer) resolve(answer.ok);
-        else {
+        if (answer !== undefined && 'ok' in answer) {
+          if (answer.ok.blob === undefined) this.#revoke(place?.blobs[index]?.uuid);
+          resolve(answer.ok);
+        } else {
           this.#revoke(place?.blobs[index]?.uuid);
           reject(
             answer === undefined

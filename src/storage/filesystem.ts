@@ -95,6 +95,15 @@ export async function openFilesystem({ root, sync, node }: FilesystemOptions): P
     return join(root, uuid.slice(0, 2), uuid.slice(2, 4), uuid);
   };
 
+  /** Step by step: the recursive way of Node says ENOENT of a full disk. */
+  const makeFolders = async (digits: string): Promise<void> => {
+    const folder = folderOf(digits);
+    for (const each of [dirname(folder), folder])
+      await fs.mkdir(each).catch((thrown: unknown) => {
+        if (codeOf(thrown) !== 'EEXIST') throw thrown;
+      });
+  };
+
   /** Folders with provisional blobs, by their digits. */
   const open = new Map<string, OpenFolder>();
 
@@ -102,8 +111,8 @@ export async function openFilesystem({ root, sync, node }: FilesystemOptions): P
     const marker = await fs.open(join(markers, digits), 'w');
     await marker.close();
     await syncFolder(markers);
+    await makeFolders(digits);
     const folder = folderOf(digits);
-    await fs.mkdir(folder, { recursive: true });
     if (sync) for (const made of [folder, dirname(folder), root]) await syncFolder(made);
   };
   const prepared = (folder: OpenFolder): Promise<void> => {
@@ -236,7 +245,7 @@ export async function openFilesystem({ root, sync, node }: FilesystemOptions): P
       const folder = open.get(digits) ?? { digits, ready: undefined, provisional: new Set<string>(), names: 0 };
       folder.provisional.add(uuid);
       open.set(digits, folder);
-      folder.ready ??= fs.mkdir(folderOf(digits), { recursive: true }).then(() => {});
+      folder.ready ??= makeFolders(digits);
     },
     async create(uuid): Promise<BlobWriter> {
       const path = pathOf(uuid);

@@ -24,13 +24,13 @@ const EVENT = 32;
 const EINTR = 4;
 
 interface Kernel {
-  /** 0 where it took the write. */
-  submit(id: number, fd: number, parts: readonly Uint8Array[], at: number): number;
+  /** Whether it took the write. */
+  submit(id: number, fd: number, parts: readonly Uint8Array[], at: number): boolean;
   /** Waits for a write; its id, and the bytes that it wrote or the negated number of its error. */
   next(): { readonly id: number; readonly result: number };
 }
 
-/** The context of this thread, which lives as long as the process. */
+/** The context of this thread. It lives as long as the process: that of a thread that dies is not used again. */
 function openKernel(): Kernel | undefined {
   const calls = CALLS[process.arch];
   if (calls === undefined) return undefined;
@@ -44,13 +44,17 @@ function openKernel(): Kernel | undefined {
   // Refused where a container forbids the call, or all contexts of the system are in use.
   if (setup(calls.setup, MOST, handle) !== 0) return undefined;
   const context = Number(handle.readBigUInt64LE());
+  // Memory that the kernel is told the address of lives as long as this: what only a number refers to, V8 frees.
   const iocb = Buffer.alloc(IOCB);
   const list = Buffer.alloc(8);
   const event = Buffer.alloc(EVENT);
+  let vector = Buffer.alloc(MOST * IOVEC);
+  // A container may allow to begin a write and not to wait for it.
+  if (events(calls.events, context, 0, 0, event, 0) !== 0) return undefined;
   list.writeBigUInt64LE(BigInt(addressOf(same, iocb)));
   return {
     submit(id, fd, parts, at) {
-      const vector = Buffer.alloc(parts.length * IOVEC);
+      if (vector.length < parts.length * IOVEC) vector = Buffer.alloc(parts.length * IOVEC);
       for (const [index, part] of parts.entries()) {
         vector.writeBigUInt64LE(BigInt(addressOf(same, part)), index * IOVEC);
         vector.writeBigUInt64LE(BigInt(part.length), index * IOVEC + 8);
@@ -62,7 +66,7 @@ function openKernel(): Kernel | undefined {
       iocb.writeBigUInt64LE(BigInt(parts.length), 32);
       iocb.writeBigInt64LE(BigInt(at), 40);
       // What it points to is read before the call comes back; the parts themselves stay in use until the write is done.
-      return submit(calls.submit, context, 1, list) === 1 ? 0 : errno();
+      return submit(calls.submit, context, 1, list) === 1;
     },
     next() {
       // As long as the disk takes, as any write: the memory is the kernel's until then.
@@ -94,7 +98,7 @@ export function beginWrite(fd: number, parts: readonly Uint8Array[], at: number)
   const here = kernel;
   last += 1;
   const id = last;
-  if (here === undefined || results.size >= MOST || here.submit(id, fd, parts, at) !== 0)
+  if (here === undefined || results.size >= MOST || !here.submit(id, fd, parts, at))
     return () => writevSync(fd, parts, at);
   results.set(id, undefined);
   return () => {
