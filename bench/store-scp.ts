@@ -13,14 +13,19 @@ import { percentile } from './sender.ts';
 import { type Running, startServer, type Subject } from './servers.ts';
 
 const SIZES = [
-  { name: '512 KB', rows: 512, columns: 512, count: 1200 },
-  { name: '134 KB', rows: 256, columns: 256, count: 3000 },
+  { name: '512 KB', rows: 512, columns: 512, count: 1600 },
+  { name: '134 KB', rows: 256, columns: 256, count: 3400 },
 ];
 const SUBJECTS = ['isen', 'reference', 'storescp'] as const satisfies readonly Subject[];
 const ASSOCIATIONS = [1, 4];
 
-/** Small instances before each measurement, for all: V8 has compiled everything only after some ten thousand. */
-const WARMING = 4000;
+/**
+ * Small instances before each measurement: what counts is a server that has run for a while, and V8 has compiled everything only after
+ * some ten thousand. The others have nothing to compile, and the reference is the slower the more it holds: they get a few. Then all get
+ * some of the size that is measured.
+ */
+const WARMING = { isen: 16_000, reference: 400, storescp: 400 } as const satisfies Partial<Record<Subject, number>>;
+const WARMING_OF_SIZE = 400;
 
 /** Whether the sender leaves Nagle's algorithm on. */
 type Sender = 'nodelay' | 'default';
@@ -53,7 +58,7 @@ export async function run(args: readonly string[]): Promise<void> {
   const senders = (['nodelay', 'default'] as const).filter((sender) => option('sender')?.includes(sender) ?? true);
   const folder = mkdtempSync(join(process.env['ISEN_BENCH_FOLDER'] ?? tmpdir(), 'isen-bench-files-'));
   process.once('exit', () => rmSync(folder, { recursive: true, force: true }));
-  const warming = writeImages(join(folder, 'warming'), 64, 64, WARMING, 1);
+  const warming = writeImages(join(folder, 'warming'), 64, 64, WARMING.isen, 1);
   for (const size of SIZES) {
     if (option('size') !== undefined && option('size')?.includes(size.name) !== true) continue;
     const files = writeImages(join(folder, size.name), size.rows, size.columns, size.count, 2);
@@ -66,7 +71,13 @@ export async function run(args: readonly string[]): Promise<void> {
             // With a sender that stalls 40 ms an instance, fewer tell as much, and one association is the case.
             const stalls = sender === 'default' && subject !== 'isen';
             if (sender === 'default' && (count !== 1 || size.name !== '512 KB')) continue;
-            const sent = await measure(subject, warming, stalls ? files.slice(0, 100) : files, count, sender);
+            const sent = await measure(
+              subject,
+              warming,
+              stalls ? files.slice(0, WARMING_OF_SIZE + 100) : files,
+              count,
+              sender,
+            );
             const row = results.get(key(subject, count, sender)) ?? { rates: [], cpu: [] };
             row.rates.push(sent.rate);
             row.cpu.push(sent.cpu);
@@ -92,7 +103,7 @@ function writeImages(folder: string, rows: number, columns: number, count: numbe
 }
 
 async function measure(
-  subject: Subject,
+  subject: keyof typeof WARMING,
   warming: readonly string[],
   files: readonly string[],
   associations: number,
@@ -100,13 +111,14 @@ async function measure(
 ): Promise<{ rate: number; cpu: number }> {
   const server = await startServer(subject);
   try {
-    if (subject === 'isen') await send(server, warming, 4, 'nodelay');
-    else await send(server, warming.slice(0, 400), 4, 'nodelay');
+    await send(server, warming.slice(0, WARMING[subject]), 4, 'nodelay');
+    await send(server, files.slice(0, WARMING_OF_SIZE), 4, 'nodelay');
     // What came before must not be written to the disk during this.
     execFileSync('sync');
     const before = server.cpu();
-    const rate = await send(server, files, associations, sender);
-    return { rate, cpu: ((server.cpu() - before) / files.length) * 1000 };
+    const measured = files.slice(WARMING_OF_SIZE);
+    const rate = await send(server, measured, associations, sender);
+    return { rate, cpu: ((server.cpu() - before) / measured.length) * 1000 };
   } finally {
     await server.stop();
   }
