@@ -27,10 +27,14 @@ export class PackTouches {
     return this.#others.get(name);
   }
 
-  /** This server has changed it just now, or takes it as it is. */
+  /** This server has changed it just now. */
   note(name: string): void {
+    this.#remember(name, Date.now());
+  }
+
+  #remember(name: string, own: number): void {
     this.#own.delete(name);
-    this.#own.set(name, Date.now());
+    this.#own.set(name, own);
     const [oldest] = this.#own.keys();
     if (this.#own.size > REMEMBERED && oldest !== undefined) this.#own.delete(oldest);
   }
@@ -71,6 +75,7 @@ export class PackTouches {
     const { ctimeMs: changed } = fstatSync(fd);
     if (changed <= own + CLOCKS) return;
     this.#others.set(name, changed);
-    this.note(name);
+    // Of the same clock as the next change: one a moment later is another.
+    this.#remember(name, changed - CLOCKS);
   }
 }

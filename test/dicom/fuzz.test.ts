@@ -7,6 +7,7 @@ import assert from 'node:assert/strict';
 import { readdirSync, readFileSync, statSync } from 'node:fs';
 import { join } from 'node:path';
 import { test } from 'node:test';
+import { setImmediate as turn } from 'node:timers/promises';
 import { gunzipSync } from 'node:zlib';
 import { metaToJson, toJson } from '../../src/dicom/json.ts';
 import { type DataSet, readFile } from '../../src/dicom/read.ts';
@@ -183,6 +184,8 @@ test(`altered instances are answered or refused, in time (${SECONDS} s)`, async 
     }
     const took = performance.now() - started;
     assert.ok(took < DEADLINE, `${again} took ${Math.round(took)} ms`);
+    // Inflaters give their memory back in the next turn of the event loop, which promises alone never let come.
+    if (round % 64 === 0) await turn();
   }
   const grown = (process.resourceUsage().maxRSS - before) / 1024;
   assert.ok(grown < GROWTH, `the process grew by ${Math.round(grown)} MB from ISEN_FUZZ_SEED=${SEED}`);
