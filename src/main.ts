@@ -2,8 +2,8 @@
  * Owns the composition: configuration → backends → ingest → doors, and closing them in reverse order.
  */
 
-import { availableParallelism } from 'node:os';
 import { readFileSync } from 'node:fs';
+import { availableParallelism } from 'node:os';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { setEnvironmentData } from 'node:worker_threads';
 import type { Answer } from './answer.ts';

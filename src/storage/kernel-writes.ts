@@ -72,7 +72,10 @@ function openKernel(): Kernel | undefined {
       // As long as the disk takes, as any write: the memory is the kernel's until then.
       while (events(calls.events, context, 1, 1, event, 0) !== 1) {
         const error = errno();
-        if (error !== EINTR) throw new Error(`waiting for a write failed (errno ${error})`);
+        if (error === EINTR) continue;
+        // Nobody can tell any more what is done: this thread begins no further ones.
+        kernel = undefined;
+        throw new Error(`waiting for a write failed (errno ${error})`);
       }
       return { id: Number(event.readBigUInt64LE(0)), result: Number(event.readBigInt64LE(16)) };
     },
@@ -90,7 +93,7 @@ const results = new Map<number, number | undefined>();
 
 /**
  * Begins a write of some bytes one behind the other to a place in a file; what it answers waits for it, and answers how many bytes were
- * written. Until then the bytes must not change. Both throw as writev(2) does.
+ * written, or throws as writev(2) does. Until then the bytes must not change.
  */
 export function beginWrite(fd: number, parts: readonly Uint8Array[], at: number): () => number {
   if (!opened) kernel = openKernel();
