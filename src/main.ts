@@ -25,6 +25,7 @@ import { createCreator } from './ingest/made.ts';
 import { createPictures } from './ingest/pictures.ts';
 import { createReconstruction } from './ingest/reconstruction.ts';
 import { openIngest } from './ingest/reception.ts';
+import { openInlet } from './inlet.ts';
 import { openBullQueue } from './jobs/bullmq.ts';
 import { createTranscoder } from './ingest/transcoder.ts';
 import { openEmbeddedQueue } from './jobs/embedded.ts';
@@ -284,6 +285,8 @@ export async function start({ config: configured, onEnding = () => {} }: StartOp
       closers.push(() => pictures.close());
       const creator = createCreator();
       closers.push(() => creator.close());
+      const inlet = openInlet();
+      closers.push(async () => inlet?.close());
       const http = await createHttp({
         config,
         database,
@@ -309,6 +312,7 @@ export async function start({ config: configured, onEnding = () => {} }: StartOp
         webhooks,
         outgoing,
         settings,
+        inlet,
         leaving: leaving.signal,
         end: onEnding,
         version: version(),

@@ -22,6 +22,7 @@ import type { Settings } from '../jobs/settings.ts';
 import type { Router } from '../jobs/route.ts';
 import type { Stores } from '../jobs/store.ts';
 import type { Webhooks } from '../jobs/webhooks.ts';
+import type { Inlet } from '../inlet.ts';
 import type { HttpClient } from '../outgoing.ts';
 import type { Storage } from '../storage/storage.ts';
 
@@ -56,6 +57,8 @@ export interface Services {
   readonly webhooks: Webhooks;
   /** Requests to other servers. */
   readonly outgoing: HttpClient;
+  /** Another thread that receives bodies; undefined where there is none. */
+  readonly inlet: Inlet | undefined;
   /** Ends this server, and (`reset`) starts it again with its configuration read anew. */
   readonly end: (how: Ending) => void;
   /** Aborts when the server is about to stop: a balancer is to send requests elsewhere. */

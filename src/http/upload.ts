@@ -16,7 +16,9 @@ import { LEVEL } from '../dicom/levels.ts';
 import { mayBeDicom } from '../dicom/part10.ts';
 import { asError, IsenError } from '../errors.ts';
 import type { Ingest, Reception, Slab, Stored } from '../ingest/ingest.ts';
+import type { Inlet } from '../inlet.ts';
 import type { Storage } from '../storage/storage.ts';
+import { receiveLent } from './lending.ts';
 
 /** What `POST /instances` answers about one image. */
 export interface UploadAnswer {
@@ -33,7 +35,13 @@ export interface UploadServices {
   readonly ingest: Ingest;
   readonly storage: Storage;
   readonly config: Pick<Config, 'MaximumRequestBodySizeMB' | 'MaximumFileSizeInArchiveMB'>;
+  /** Undefined where there is none. */
+  readonly inlet: Inlet | undefined;
 }
+
+/** Bytes of one body at most. */
+const largestBody = ({ config }: UploadServices): number =>
+  config.MaximumRequestBodySizeMB * 2 ** 20 || Number.POSITIVE_INFINITY;
 
 /** Entries of one ZIP, and files of one form, at most. */
 const MOST_FILES = 1_000_000;
@@ -68,8 +76,10 @@ export async function upload(
     // Whoever left while waiting for the turn has no events left to tell so.
     if (request.destroyed) throw new IsenError('BadRequest', 'the client is gone');
     const encoding = request.headers['content-encoding']?.toLowerCase();
-    if (encoding === undefined || encoding === 'identity') await receiveBody(request, slab);
-    else if (encoding === 'gzip' || encoding === 'x-gzip') await receiveGzip(request, slab);
+    if (encoding === undefined || encoding === 'identity') {
+      if (services.inlet !== undefined) await receiveLent(services.inlet, request, slab, largestBody(services));
+      await receiveBody(request, slab);
+    } else if (encoding === 'gzip' || encoding === 'x-gzip') await receiveGzip(request, slab);
     else throw new IsenError('BadRequest', 'this Content-Encoding is not understood', { http: 415 });
     // From here the client waits for us: its silence is none.
     request.socket.setTimeout(0);
@@ -255,7 +265,7 @@ async function uploadZip(
 ): Promise<UploadAnswer[]> {
   const answers: UploadAnswer[] = [];
   // One bound over the whole archive: its entries together may not expand to more than one body may be long.
-  let left = services.config.MaximumRequestBodySizeMB * 2 ** 20 || Number.POSITIVE_INFINITY;
+  let left = largestBody(services);
   const largest = services.config.MaximumFileSizeInArchiveMB * 2 ** 20 || Number.POSITIVE_INFINITY;
   // Bytes of the archive that no entry has claimed yet: entries that share them would make much of little.
   let unclaimed = slab.size;

@@ -18,6 +18,10 @@ export interface Slab {
    * as the storage does; `BadRequest` past the largest body (`MaximumRequestBodySizeMB`).
    */
   append(chunk: Uint8Array): Promise<void> | undefined;
+  /** Shared memory for what comes next, which who fills it in place tells by `filled`; empty where that goes to storage. */
+  room(): Uint8Array;
+  /** Counts bytes at the beginning of `room` as appended. */
+  filled(size: number): void;
   /** Others wait for the memory that this holds: a sender too slow to be worth it should lose it. */
   readonly wanted: boolean;
   /** Bytes appended so far. */

@@ -52,6 +52,8 @@ export function lentSlab(bytes: Uint8Array, parsed: Parsed): PooledSlab {
     append() {
       throw new IsenError('BadSequenceOfCalls', 'this file is whole');
     },
+    room: () => bytes.subarray(bytes.length),
+    filled() {},
     finish: async () => undefined,
     adopt() {},
     release() {},
@@ -199,6 +201,16 @@ class PoolSlab implements PooledSlab {
     if (chunk.length > 0) this.#view.fill(chunk, this.#inMemory, size);
     this.#inMemory = size;
     return undefined;
+  }
+
+  room(): Uint8Array {
+    if (this.#spill === undefined && this.#inMemory === this.#view.length) this.#enlarge(this.#size + 1);
+    return this.#spill === undefined ? this.#view.subarray(this.#inMemory) : this.#view.subarray(this.#view.length);
+  }
+
+  filled(size: number): void {
+    this.#size += size;
+    this.#inMemory += size;
   }
 
   /** A larger buffer, or, when the budget has none or the body is too large for it, the way to storage. Never waits. */

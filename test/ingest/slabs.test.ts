@@ -45,6 +45,28 @@ test('a chunk is copied before append returns', async () => {
   slab.release();
 });
 
+test('what is filled in place counts as appended, grows where it is full, and ends where the rest goes to storage', async () => {
+  const slabs = pool(32 * MB);
+  const bytes = randomBytes(17 * MB);
+  const slab = await slabs.take();
+  await slab.append(bytes.subarray(0, 1000));
+  let at = 1000;
+  for (let room = slab.room(); room.length > 0; room = slab.room()) {
+    const part = bytes.subarray(at, at + Math.min(room.length, 3 * MB));
+    room.set(part);
+    slab.filled(part.length);
+    at += part.length;
+    assert.equal(slab.size, at);
+  }
+  assert.equal(at, 16 * MB);
+  assert.deepEqual(Buffer.from(slab.head), bytes.subarray(0, at));
+  for (; at < bytes.length; at += 65_536) await slab.append(bytes.subarray(at, at + 65_536));
+  assert.equal(slab.size, bytes.length);
+  assert.equal((await slab.finish())?.md5, createHash('md5').update(bytes).digest('hex'));
+  slab.release();
+  while (slabs.held > 0) await sleep(1);
+});
+
 test('a body larger than a slab grows within the budget, into memory that is used again', async () => {
   const slabs = pool(32 * MB);
   const bytes = randomBytes(5 * MB + 17);
