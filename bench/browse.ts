@@ -104,18 +104,43 @@ export async function run(args: readonly string[]): Promise<void> {
   }
 }
 
-/** p95 of a browse request alone, and while 16 clients of another process upload as fast as they can. */
-async function underIngest(server: Running): Promise<string> {
-  const paths = shuffled(await ids(server.port, 'studies')).map((id) => `/studies/${id}`);
-  const idle = percentile((await getPaths(server.port, paths, 1, 2000)).latencies, 0.95);
+/** Milliseconds below which 95 % of requests are answered alone, and while 16 clients of another process upload as fast as they can. */
+interface Waits {
+  readonly idle: number;
+  readonly busy: number;
+  readonly samples: number;
+  /** Uploads a second meanwhile. */
+  readonly rate: number;
+}
+
+/** Asks `asked` for `paths` while `loaded` takes in slices that no other `seed` makes. */
+async function waits(asked: Running, paths: readonly string[], loaded: Running, seed: number): Promise<Waits> {
+  const idle = percentile((await getPaths(asked.port, paths, 1, 2000)).latencies, 0.95);
   let done = false;
-  const load = execute(process.execPath, [LOAD, String(server.port), '16', '4000']).finally(() => {
+  const load = execute(process.execPath, [LOAD, String(loaded.port), '16', '4000', String(seed)]).finally(() => {
     done = true;
   });
   const busy: number[] = [];
   await new Promise((resolve) => setTimeout(resolve, 1000));
-  while (!done) busy.push(...(await getPaths(server.port, paths, 1, 50)).latencies);
-  const rate = Number((await load).stdout);
-  const p95 = percentile(busy, 0.95);
-  return `${server.subject}: p95 of GET /studies/{id} ${idle.toFixed(2)} ms idle, ${p95.toFixed(2)} ms under ingest at ${rate.toFixed(0)} slices/s: ${(p95 / idle).toFixed(1)}× (${busy.length} samples)`;
+  while (!done) busy.push(...(await getPaths(asked.port, paths, 1, 50)).latencies);
+  return { idle, busy: percentile(busy, 0.95), samples: busy.length, rate: Number((await load).stdout) };
+}
+
+/**
+ * p95 of a browse request under ingest, and of a request to a bare node:http server beside, which has nothing else to do: what the load
+ * leaves to any server on this machine.
+ */
+async function underIngest(server: Running): Promise<string> {
+  const paths = shuffled(await ids(server.port, 'studies')).map((id) => `/studies/${id}`);
+  const bystander = await startServer('sink');
+  try {
+    const own = await waits(server, paths, server, 7);
+    await getPaths(bystander.port, paths, 1, 20_000);
+    const bare = await waits(bystander, paths, server, 8);
+    const line = (what: string, { idle, busy, samples, rate }: Waits): string =>
+      `${what} ${idle.toFixed(2)} ms idle, ${busy.toFixed(2)} ms under ingest at ${rate.toFixed(0)} slices/s: ${(busy / idle).toFixed(1)}× (${samples} samples)`;
+    return `${line(`${server.subject}: p95 of GET /studies/{id}`, own)}\n  ${line('a bare node:http server beside it:', bare)}`;
+  } finally {
+    await bystander.stop();
+  }
 }
