@@ -19,7 +19,11 @@ const CAP_SYS_NICE = 1n << 23n;
 const LOOK = 1000;
 const ORDINARY = 60_000;
 
-/** A thread is starved that waited this share of the time for a core and ran for less than a part of that. */
+/**
+ * A thread is starved that at so many looks in a row has waited this share of the time for a core and run for less than a part of that: a
+ * server that starts keeps its own threads waiting.
+ */
+const LOOKS = 2;
 const WAITED = 0.5;
 const PART = 20;
 
@@ -66,14 +70,15 @@ export function giveWay(nice: number): () => void {
   let since = performance.now();
   let before = timesOfThread();
   let ordinaryUntil = 0;
+  let starved = 0;
   const look = (): void => {
     const now = performance.now();
     if (now - since < LOOK / 2) return;
     const times = timesOfThread();
     const [ran, waited] = [times.ran - before.ran, times.waited - before.waited];
-    const isStarved = waited > (now - since) * WAITED && ran < waited / PART;
+    starved = waited > (now - since) * WAITED && ran < waited / PART ? starved + 1 : 0;
     [since, before] = [now, times];
-    if (ordinaryUntil === 0 && isStarved) {
+    if (ordinaryUntil === 0 && starved >= LOOKS) {
       setScheduler(0, SCHED_OTHER, NO_PRIORITY);
       ordinaryUntil = now + ORDINARY;
     } else if (ordinaryUntil !== 0 && now > ordinaryUntil) {
