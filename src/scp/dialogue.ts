@@ -18,13 +18,38 @@ const MOST_REQUESTS = 4;
 export interface Request {
   readonly message: Message;
   readonly association: Association;
+  /** Made for whoever asks: most services never do, and a controller costs more than reading a command. */
   readonly cancelled: AbortSignal;
 }
 
 /** The request that is being answered. */
-interface Current {
-  readonly messageId: number;
-  readonly cancel: AbortController;
+class Current implements Request {
+  readonly message: Message;
+  readonly association: Association;
+  #controller: AbortController | undefined;
+  #isCancelled = false;
+
+  constructor(message: Message, association: Association) {
+    this.message = message;
+    this.association = association;
+  }
+
+  get messageId(): number {
+    return this.message.command.MessageID ?? 0;
+  }
+
+  get cancelled(): AbortSignal {
+    if (this.#controller === undefined) {
+      this.#controller = new AbortController();
+      if (this.#isCancelled) this.#controller.abort();
+    }
+    return this.#controller.signal;
+  }
+
+  cancel(): void {
+    this.#isCancelled = true;
+    this.#controller?.abort();
+  }
 }
 
 interface Waiter {
@@ -49,7 +74,7 @@ export class Dialogue {
   constructor(connection: Connection) {
     this.#connection = connection;
     this.#facade = this.#associationOfServices();
-    connection.ended.addEventListener('abort', () => this.#current?.cancel.abort(), { once: true });
+    connection.ended.addEventListener('abort', () => this.#current?.cancel(), { once: true });
   }
 
   /**
@@ -90,12 +115,12 @@ export class Dialogue {
 
   async #answer(message: Message, serve: (request: Request) => Promise<void>): Promise<void> {
     const connection = this.#connection;
-    const cancel = new AbortController();
-    if (connection.ended.aborted) cancel.abort();
-    this.#current = { messageId: message.command.MessageID ?? 0, cancel };
+    const current = new Current(message, this.#facade);
+    if (connection.ended.aborted) current.cancel();
+    this.#current = current;
     connection.attentive = false;
     try {
-      await serve({ message, association: this.#facade, cancelled: cancel.signal });
+      await serve(current);
     } finally {
       this.#current = undefined;
       this.#responses.length = 0;
@@ -133,12 +158,12 @@ export class Dialogue {
 
   /** The response that is waited for never comes. */
   #unanswered({ resolve }: Pick<Waiter, 'resolve'>): void {
-    this.#current?.cancel.abort();
+    this.#current?.cancel();
     resolve(undefined);
   }
 
   #cancel(command: Command): void {
-    if (command.MessageIDBeingRespondedTo === this.#current?.messageId) this.#current?.cancel.abort();
+    if (command.MessageIDBeingRespondedTo === this.#current?.messageId) this.#current?.cancel();
   }
 
   #respond(message: Message): void {

@@ -122,7 +122,15 @@ export async function createDicomServer(options: DicomServerOptions): Promise<Di
         if (peer === undefined) return;
         state.busy = true;
         try {
-          await serve(byCommand.get(request.message.command.CommandField), { peer, ...request });
+          const { message, association } = request;
+          await serve(byCommand.get(message.command.CommandField), {
+            peer,
+            message,
+            association,
+            get cancelled() {
+              return request.cancelled;
+            },
+          });
         } finally {
           state.busy = false;
           if (closing) connection.abort();

@@ -155,6 +155,33 @@ test('a cancel reaches the request that it names, and no other', async () => {
   });
 });
 
+test('a service that asks only after the cancel whether it is cancelled is told as well', async () => {
+  let exchange: Exchange | undefined;
+  const late: Service = {
+    ...retrieve(0, () => {}),
+    async serve(each) {
+      exchange = each;
+      await each.association.receive();
+      assert.equal(each.cancelled, each.cancelled);
+      await each.association.send(each.message.context, {
+        CommandField: COMMAND['C-GET-RSP'],
+        MessageIDBeingRespondedTo: 7,
+        Status: each.cancelled.aborted ? 0xfe00 : 0,
+      });
+    },
+  };
+  await withServices([late], async (port) => {
+    const peer = await BadPeer.associate(port, ROLES, CONTEXTS.slice(1));
+    peer.send(get(7));
+    while (exchange === undefined) await sleep(5);
+    // In this order: what is answered last was cancelled before.
+    peer.send(cancel(7));
+    peer.send(command(5, { CommandField: 0x8001, MessageIDBeingRespondedTo: 1, Status: 0 }, false));
+    assert.equal((await peer.response()).Status, 0xfe00);
+    peer.destroy();
+  });
+});
+
 test('a service whose peer does not answer, or is gone, is told', async () => {
   const ended: unknown[] = [];
   const service = retrieve(1000, () => {});
