@@ -64,6 +64,8 @@ export interface Ingest {
    * caller bounds how many do.
    */
   receive(options?: { readonly overdraw: boolean }): Promise<Slab>;
+  /** The same without waiting: undefined where there is a wait. */
+  receiveNow(): Slab | undefined;
   /**
    * A whole file in memory of the caller's as if it had been received, and parsed by whoever made it: the memory stays as it is until the
    * slab is stored or released. Throws as `receive` does.

@@ -297,6 +297,10 @@ export async function openIngest(options: IngestOptions): Promise<Ingest> {
       checkOpen();
       return slabs.take(overdraw);
     },
+    receiveNow() {
+      checkOpen();
+      return slabs.takeNow();
+    },
     lend(bytes, parsed) {
       checkOpen();
       return lentSlab(bytes, parsed);

@@ -92,6 +92,15 @@ export class SlabPool {
   async take(overdraw = false): Promise<PooledSlab> {
     if (overdraw) this.#free -= SLAB;
     else if (this.#waiters.length > 0 || !this.#reserve()) await this.#turn();
+    return this.#slab(overdraw);
+  }
+
+  /** A slab if one is free at once. */
+  takeNow(): PooledSlab | undefined {
+    return this.#waiters.length > 0 || !this.#reserve() ? undefined : this.#slab(false);
+  }
+
+  #slab(overdraw: boolean): PooledSlab {
     this.#held += SLAB;
     return new PoolSlab(this.#idle.pop() ?? allocatePages(SLAB), this.#storage, this.#options.largestBody, {
       grow: (from) => {

@@ -21,7 +21,6 @@ export class Reception implements DataSink {
 
   /** `head` is what stands before the data set in the file. */
   constructor(ingest: Ingest, head: Uint8Array) {
-    this.#ready = this.#begin(ingest, head);
     let seen = 0;
     let slow = 0;
     this.#looks = setInterval(() => {
@@ -31,11 +30,13 @@ export class Reception implements DataSink {
       seen = slab.size;
       if (slow >= SLOW_LOOKS && slab.wanted) this.#fail(new IsenError('Busy', 'too slow while others wait'));
     }, LOOK);
+    this.#ready = this.#begin(ingest, head);
   }
 
   async #begin(ingest: Ingest, head: Uint8Array): Promise<void> {
     try {
-      const slab = await ingest.receive();
+      // At once, most often: the first part, which comes with the command, then goes where it belongs without a copy.
+      const slab = ingest.receiveNow() ?? (await ingest.receive());
       if (this.#over) return slab.release();
       this.#slab = slab;
       await slab.append(head);
@@ -53,7 +54,6 @@ export class Reception implements DataSink {
     if (this.#failure !== undefined) throw this.#failure;
     const slab = this.#slab;
     if (slab !== undefined) return this.#append(slab, part);
-    // The first part often comes with the command, before the memory does.
     const copy = Uint8Array.from(part);
     return this.#ready.then(() => {
       if (this.#slab !== undefined) return this.#append(this.#slab, copy);

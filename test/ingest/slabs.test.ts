@@ -147,6 +147,22 @@ test('without memory an upload waits its turn, in order, and is refused when pat
   assert.equal(slabs.held, 0);
 });
 
+test('a slab is had at once while one is free and nobody waits for it', async () => {
+  const slabs = pool(MB);
+  const first = slabs.takeNow();
+  assert.ok(first);
+  assert.equal(slabs.takeNow(), undefined);
+  const second = slabs.take();
+  first.release();
+  assert.equal(slabs.takeNow(), undefined, 'whoever waited has it');
+  (await second).release();
+  const third = slabs.takeNow();
+  assert.ok(third);
+  await fill(third, randomBytes(1000));
+  third.release();
+  assert.equal(slabs.held, 0);
+});
+
 test('a body larger than any may be is refused', async () => {
   const slabs = new SlabPool(storage, { budget: 4 * MB, largestBody: 2 * MB, patience: 50, waiting: 2 });
   const slab = await slabs.take();
