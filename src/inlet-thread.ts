@@ -32,14 +32,8 @@ interface Lent {
   heard: number;
 }
 
-/** What the thread calls: `tell` wakes the main thread, `turn` is called now and then. */
-export interface Calls {
-  tell(): void;
-  turn(): void;
-}
-
-/** Works until it is told to end. Throws where the functions of the system are not to be had. */
-export function receiveUntilEnd(data: InletData, { tell, turn }: Calls): void {
+/** Works until it is told to end. `tell` wakes the main thread. Throws where the functions of the system are not to be had. */
+export function receiveUntilEnd(data: InletData, tell: () => void): void {
   const purpose = 'bodies beside the main thread';
   const recv = libc('int64_t recv(int, uint64_t, uint64_t, int)', purpose);
   const read = libc('int64_t read(int, void *, uint64_t)', purpose);
@@ -97,7 +91,6 @@ export function receiveUntilEnd(data: InletData, { tell, turn }: Calls): void {
     poll(waits, count, order.length === 0 ? IDLE : SILENT);
     if (waits.readInt16LE(6) !== 0) read(data.bell, rung, rung.length);
     now = performance.now();
-    turn();
     for (const [index, one] of order.entries()) {
       if (waits.readInt16LE((1 + index) * POLLFD + 6) !== 0) take(one, now);
       if (lent.has(one.place) && (now - one.heard >= SILENT || now - one.since >= LENT)) back(one.place);

@@ -58,6 +58,8 @@ class ThreadedInlet implements Inlet {
   readonly #ring = Buffer.from([1, 0, 0, 0, 0, 0, 0, 0]);
   /** Takes no more. */
   #over = false;
+  /** The thread is, and the bell with it. */
+  #gone = false;
   #idle: (() => void) | undefined;
 
   constructor(bell: number, system: System) {
@@ -94,6 +96,8 @@ class ThreadedInlet implements Inlet {
   }
 
   #wake(): void {
+    // The number of a descriptor that is closed is somebody else's.
+    if (this.#gone) return;
     this.#system.write(this.#bell, this.#ring, this.#ring.length);
   }
 
@@ -119,6 +123,7 @@ class ThreadedInlet implements Inlet {
   /** The thread is gone. */
   #lost(): void {
     this.#over = true;
+    this.#gone = true;
     for (const [place, waiter] of this.#waiters.entries()) {
       if (waiter === undefined) continue;
       this.#giveUp(place);
@@ -130,13 +135,13 @@ class ThreadedInlet implements Inlet {
 
   async close(): Promise<void> {
     this.#over = true;
+    // Now it is waited for.
+    this.#thread.ref();
     if (this.#free.length < MOST) {
       await new Promise<void>((resolve) => {
         this.#idle = resolve;
       });
     }
-    // Now it is waited for.
-    this.#thread.ref();
     this.#places.raise(FLAG.ending);
     this.#wake();
     await this.#ended;

@@ -43,6 +43,7 @@ import { createModifications } from './jobs/modify.ts';
 import { openSettings } from './jobs/settings.ts';
 import { createHttpClient } from './outgoing.ts';
 import { createPool } from './pool.ts';
+import { watchThreads } from './priority.ts';
 import type { RedisConnection } from './redis.ts';
 import { createDial } from './scu/dial.ts';
 import { requestAssociation } from './scu/requestor.ts';
@@ -135,6 +136,8 @@ export async function start({ config: configured, onEnding = () => {} }: StartOp
     // Before any worker starts: it inherits them.
     setEnvironmentData(DICTIONARY_ADDITIONS, dictionaryAdditions(configured));
     extendDictionary();
+    const unwatch = watchThreads();
+    closers.push(async () => unwatch());
     const database = await openDatabase(configured, closers);
     closers.push(() => database.close());
     if ((await database.property(MIGRATION)) !== undefined)

@@ -1,10 +1,12 @@
 import assert from 'node:assert/strict';
 import { type ChildProcess, spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { readFileSync } from 'node:fs';
+import { readdirSync, readFileSync } from 'node:fs';
 import { availableParallelism, getPriority } from 'node:os';
 import { test } from 'node:test';
+import { setTimeout as sleep } from 'node:timers/promises';
 import { Worker } from 'node:worker_threads';
+import { NICE, watchThreads } from '../src/priority.ts';
 
 const PRIORITY = new URL('../src/priority.js', import.meta.url).href;
 const skip = process.platform === 'linux' ? false : 'threads have no nice value of their own here';
@@ -15,34 +17,31 @@ interface Said {
   readonly policy: number;
 }
 
-/** A thread that gives way and answers every message; `busy`: which works meanwhile. */
-function thread(busy = false): Worker {
+/** A thread that gives way, which works for 5 of every 25 milliseconds and says how. */
+function thread(): Worker {
   const code = `
     import { readFileSync } from 'node:fs';
     import { getPriority } from 'node:os';
-    import { parentPort, threadId } from 'node:worker_threads';
-    import { giveWay } from ${JSON.stringify(PRIORITY)};
-    giveWay(getPriority() + 3);
-    const say = () => {
+    import { parentPort } from 'node:worker_threads';
+    import { beNice, NICE } from ${JSON.stringify(PRIORITY)};
+    beNice(NICE.parse);
+    setInterval(() => {
+      const until = performance.now() + 5;
+      while (performance.now() < until);
       const fields = readFileSync('/proc/thread-self/stat', 'utf8').split(') ')[1].split(' ');
       parentPort.postMessage({ nice: getPriority(), policy: Number(fields[38]) });
-    };
-    say();
-    parentPort.on('message', () => {});
-    if (${busy}) setInterval(() => {
-      const until = performance.now() + 20;
-      while (performance.now() < until);
-      say();
-    });
+    }, 20);
   `;
   return new Worker(new URL(`data:text/javascript,${encodeURIComponent(code)}`));
 }
+
+const [OTHER, IDLE] = [0, 5];
 
 test('a thread that gives way leaves the others as they were', { skip }, async () => {
   const before = getPriority();
   const worker = thread();
   const [said] = (await once(worker, 'message')) as [Said];
-  assert.equal(said.nice, before + 3);
+  assert.deepEqual(said, { nice: NICE.parse, policy: OTHER });
   assert.equal(getPriority(), before);
   await worker.terminate();
 });
@@ -52,26 +51,34 @@ const mayReturn = (): boolean =>
     (1n << 23n)) !==
   0n;
 
-test('where it may come back it runs only when nobody else would, and is an ordinary one when others never let it', async (context) => {
+test('watched, it runs only when nobody else would, and is an ordinary one when others never let it', async (context) => {
   if (skip !== false) return context.skip(skip);
   if (!mayReturn()) return context.skip('this user may not take a thread back from SCHED_IDLE');
-  const [OTHER, IDLE] = [0, 5];
-  const worker = thread(true);
+  const unwatch = watchThreads();
+  const worker = thread();
   let last: Said | undefined;
   worker.on('message', (said: Said) => {
     last = said;
   });
-  await once(worker, 'message');
+  const until = async (policy: number, milliseconds: number): Promise<void> => {
+    const end = performance.now() + milliseconds;
+    while (last?.policy !== policy && performance.now() < end) await sleep(10);
+    assert.deepEqual(last, { nice: NICE.parse, policy });
+  };
+  await until(IDLE, 20_000);
+  // Working while nobody is in its way changes nothing.
+  await sleep(1000);
   assert.equal(last?.policy, IDLE);
   const hogs: ChildProcess[] = Array.from({ length: availableParallelism() * 2 }, () =>
     spawn(process.execPath, ['-e', 'for (;;);'], { stdio: 'ignore' }),
   );
   try {
-    const until = performance.now() + 60_000;
-    while (last?.policy !== OTHER && performance.now() < until) await once(worker, 'message');
-    assert.equal(last?.policy, OTHER);
+    await until(OTHER, 30_000);
   } finally {
     for (const hog of hogs) hog.kill('SIGKILL');
   }
   await worker.terminate();
+  const descriptors = readdirSync('/proc/self/fd').length;
+  unwatch();
+  assert.ok(readdirSync('/proc/self/fd').length <= descriptors);
 });

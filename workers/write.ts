@@ -5,9 +5,9 @@ import { answering } from '../src/answer.ts';
 import { asDatabaseError } from '../src/database/sqlite/connection.ts';
 import { decodeOperations, type WriterData, type WriteTask } from '../src/database/sqlite/task.ts';
 import { Writer } from '../src/database/sqlite/writer.ts';
-import { giveWay, NICE } from '../src/priority.ts';
+import { beNice, NICE } from '../src/priority.ts';
 
-giveWay(NICE.commit);
+beNice(NICE.commit);
 
 let writer: Writer | undefined;
 

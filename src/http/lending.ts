@@ -4,7 +4,6 @@
  */
 
 import type { IncomingMessage } from 'node:http';
-import type { Socket } from 'node:net';
 import { nextTick } from 'node:process';
 import { IsenError } from '../errors.ts';
 import type { Slab } from '../ingest/ingest.ts';
@@ -31,13 +30,23 @@ interface Lendable {
   readonly handle: { readonly fd: number; reading: boolean; readStop(): void };
 }
 
-/** Undefined for one under TLS too, whose bytes are not the body's. */
-function lendable(socket: Socket): Lendable | undefined {
+/**
+ * Undefined for one under TLS too, whose bytes are not the body's, and while an earlier request of the connection has not got all of its
+ * answer: Node goes on reading when that was taken.
+ */
+function lendable(request: IncomingMessage): Lendable | undefined {
+  const { socket } = request;
   if ('encrypted' in socket) return undefined;
-  const { parser, _handle: handle } = socket as unknown as {
+  const {
+    parser,
+    _handle: handle,
+    _httpMessage: answering,
+  } = socket as unknown as {
     readonly parser?: Parser | null;
     readonly _handle?: Lendable['handle'] | null;
+    readonly _httpMessage?: { readonly req?: unknown } | null;
   };
+  if (answering?.req !== request) return undefined;
   const onBody = parser?.constructor.kOnBody;
   if (!parser || !handle || typeof onBody !== 'number') return undefined;
   const isKnown =
@@ -59,7 +68,7 @@ export async function receiveLent(inlet: Inlet, request: IncomingMessage, slab: 
   const length = Number(request.headers['content-length'] ?? 0);
   if (length < LEAST || length > largest || request.readableFlowing !== null) return;
   if (request.headers['transfer-encoding'] !== undefined) return;
-  const lent = lendable(socket);
+  const lent = lendable(request);
   if (lent === undefined) return;
   const { handle } = lent;
   const came = request.read() as Buffer | null;

@@ -44,7 +44,14 @@ const inlet: Inlet = {
 let slabs: SlabPool;
 const failures: string[] = [];
 
+/** Bytes of an answer that no socket takes at once. */
+const LONG = 24 * MB;
+
 async function handle(request: IncomingMessage, response: ServerResponse): Promise<void> {
+  if (request.method === 'GET') {
+    response.end(Buffer.alloc(LONG));
+    return;
+  }
   const slab = await slabs.take();
   try {
     await receiveLent(inlet, request, slab, LARGEST);
@@ -156,6 +163,31 @@ test('a body that stops now and then, and one that drips, come whole', { skip, t
     assert.equal((await got(2)).at(-1), answerOf(body));
     again.destroy();
   }
+});
+
+test('behind a request whose long answer is taken slowly it is not lent, and the answer is whole', {
+  skip,
+  timeout: 60_000,
+}, async () => {
+  const body = randomBytes(400_000);
+  const { socket } = client();
+  let came = 0;
+  let text = '';
+  socket.removeAllListeners('data').on('data', (part: string) => {
+    came += part.length;
+    text = (text + part).slice(-200);
+  });
+  socket.write('GET /long HTTP/1.1\r\nHost: x\r\n\r\n');
+  await sleep(100);
+  socket.pause();
+  await sleep(100);
+  socket.write(Buffer.concat([Buffer.from(head(body)), body]));
+  await sleep(200);
+  socket.resume();
+  while (!text.endsWith(answerOf(body)) && !socket.closed) await sleep(5);
+  assert.ok(text.endsWith(answerOf(body)));
+  assert.ok(came > LONG);
+  socket.destroy();
 });
 
 test('when no place is free the rest comes as ever', { skip }, async () => {
