@@ -8,8 +8,8 @@ import { FLAG, type InletData, MOST, Places, STATE } from './inlet-shared.ts';
 import { errno, libc } from './libc.ts';
 
 /** Milliseconds of silence, and of being lent at all, after which a connection goes back. */
-const SILENT = 100;
-const LENT = 250;
+const SILENT = 50;
+const LENT = 100;
 
 /** Milliseconds of a wait for nothing in particular: so long the end of the process may be held up. */
 const IDLE = 1000;

@@ -17,12 +17,12 @@ const F_DUPFD_CLOEXEC = 1030;
 export interface Inlet {
   /**
    * Reads from a TCP connection by its descriptor, that nobody else reads from meanwhile, until `bytes` (of shared memory) are full. Answers
-   * how many came, fewer when the connection ended, was silent for a tenth of a second or took a quarter of one: how it goes on is the caller's to find
+   * how many came, fewer when the connection ended, was silent for 50 ms or took 100: how it goes on is the caller's to find
    * out. Undefined when as many connections as possible are lent already. Until then the memory is the thread's, and the connection
    * stays open even where its descriptor is closed. Throws InternalError when the thread is gone: what came is not known then.
    */
   receive(descriptor: number, bytes: Uint8Array): Promise<number> | undefined;
-  /** Takes no more, and waits for what is lent: a quarter of a second at most. */
+  /** Takes no more, and waits for what is lent: a tenth of a second at most. */
   close(): Promise<void>;
 }
 
