@@ -39,6 +39,9 @@ const LOOK = 5000;
 /** Jobs that are looked at then, the oldest first. */
 const LOOKED_AT = 1000;
 
+/** Jobs that ended last, for who begins to wait for one only then: the history may have forgotten it. */
+const ENDED = 200;
+
 export interface EngineOptions {
   readonly queue: Queue;
   readonly storage: Storage;
@@ -58,6 +61,7 @@ export function createEngine({ queue, storage, ...options }: EngineOptions): Job
   const history = new History(queue, storage, options.history, options.outputs, (id) => followings.moved(id));
   /** Who waits for the end of a job. */
   const waiters = new Map<string, Set<(entry: Entry) => void>>();
+  const lately = new Map<string, Entry>();
   const closing = new AbortController();
 
   const followings = new Followings(queue, (type): FollowingKind | undefined => {
@@ -80,6 +84,11 @@ export function createEngine({ queue, storage, ...options }: EngineOptions): Job
     if (entry.state !== 'active') slots.of(entry.id)?.giveUp();
     if (!FINISHED.includes(entry.state)) return;
     for (const waiter of waiters.get(entry.id) ?? []) waiter(entry);
+    lately.set(entry.id, entry);
+    for (const id of lately.keys()) {
+      if (lately.size <= ENDED) break;
+      lately.delete(id);
+    }
     history.trim(Object.keys(storedJob(entry).outputs).length > 0);
   });
 
@@ -204,6 +213,8 @@ export function createEngine({ queue, storage, ...options }: EngineOptions): Job
             if (FINISHED.includes(entry.state) && there.has(ended)) ended(entry);
           },
           (thrown: unknown) => {
+            const entry = lately.get(id);
+            if (entry !== undefined && there.has(ended)) return ended(entry);
             leave();
             reject(thrown instanceof IsenError ? thrown : new IsenError('InternalError', undefined, { cause: thrown }));
           },

@@ -218,7 +218,7 @@ test('many requests at once share one association', async () => {
   );
   const before = receiver.associations;
   const answers = await Promise.all(ids.map((id) => ask('POST', '/modalities/sample/store', id)));
-  assert.ok(answers.every(({ status }) => status === 200));
+  for (const { status, body } of answers) assert.equal(status, 200, JSON.stringify(body));
   assert.ok(receiver.associations - before <= 1, `${receiver.associations - before} associations`);
 });
 

@@ -308,6 +308,26 @@ test('so many ended jobs are remembered, and lists are filtered', { timeout: 30_
   await assert.rejects(jobs.remove(ids[7] ?? ''), { code: 'InexistentItem' });
 });
 
+test('the end of a job that the history has forgotten already is heard by who waits only then', {
+  timeout: 30_000,
+}, async (context) => {
+  const other: WorkingKind = { ...kindOf(() => Promise.reject(new IsenError('Database', 'lost'))), type: 'Other' };
+  const { jobs } = await open(context, [kindOf(async () => ({ done: true })), other], { history: 1 });
+  const [good, bad] = [
+    await jobs.submit({ type: 'Test', content: {} }),
+    await jobs.submit({ type: 'Other', content: {} }),
+  ];
+  const last = await jobs.submit({ type: 'Test', content: {} });
+  await jobs.wait(last, NEVER);
+  while ((await jobs.get(good)) !== undefined || (await jobs.get(bad)) !== undefined) {
+    // Whichever ended last is remembered.
+    await jobs.wait(await jobs.submit({ type: 'Test', content: {} }), NEVER);
+  }
+  await jobs.wait(good, NEVER);
+  await assert.rejects(jobs.wait(bad, NEVER), { code: 'Database', details: 'lost' });
+  await assert.rejects(jobs.wait('nobody', NEVER), { code: 'UnknownResource' });
+});
+
 test('outputs are there once the job has succeeded, few of them, and go with it', {
   timeout: 30_000,
 }, async (context) => {
