@@ -15,7 +15,7 @@ const LEAST = 64 << 10;
 /** What the parser is fed instead of a body, as often as needed. */
 const NOTHING = Buffer.alloc(64 << 10);
 
-/** Node's parser of requests. Under {@link BodyHeard} it has who hears of a body. */
+/** Node's parser of requests. Under the number `kOnBody` of its class it has who hears of a body. */
 interface Parser {
   [hearer: number]: unknown;
   /** Bytes that it took, or what is wrong with them. */

@@ -61,6 +61,7 @@ export function createEngine({ queue, storage, ...options }: EngineOptions): Job
   const history = new History(queue, storage, options.history, options.outputs, (id) => followings.moved(id));
   /** Who waits for the end of a job. */
   const waiters = new Map<string, Set<(entry: Entry) => void>>();
+  /** The jobs that ended last. */
   const lately = new Map<string, Entry>();
   const closing = new AbortController();
 
