@@ -22,7 +22,16 @@ export interface Parent {
   readonly level: Level;
   /** Of a series that says how many instances it expects: how many there are. */
   completeness: { readonly expected: number; present: number } | undefined;
+  /** Its times as {@link Parents.flush} wrote them last: seconds, milliseconds, and a patient's place in the order of recycling. */
+  times?: { readonly lastUpdate: number; readonly stableAt: number; readonly recycling: number };
 }
+
+/**
+ * How much longer than asked for a resource may wait to become stable, as a part of that and in milliseconds: what gets many instances has
+ * its times written a few times a second then, not with each, which is half of what a commit of one instance writes.
+ */
+const SLACK = 0.1;
+const MOST_SLACK = 1000;
 
 export class Parents {
   readonly #tx: Transaction;
@@ -96,27 +105,35 @@ export class Parents {
     this.#touched.add(parent);
   }
 
-  /** Writes the times of the parents that were touched, once for all their instances. */
+  /** Writes the times of the parents that were touched, once for all their instances, where they are not near enough as they are. */
   flush(): void {
-    const deadline = this.#tx.now + this.#limits.stableAge;
-    for (const { level, id } of this.#touched) {
+    const { stableAge } = this.#limits;
+    const deadline = this.#tx.now + stableAge;
+    const lastUpdate = this.#tx.seconds;
+    const stableAt = Math.floor(deadline + Math.min(MOST_SLACK, stableAge * SLACK));
+    for (const parent of this.#touched) {
+      const { level, id, times } = parent;
+      // The last in the order of recycling stays it.
+      const isLast = level !== 'Patient' || times?.recycling === this.#tx.counters.recycling;
+      if (times !== undefined && times.lastUpdate === lastUpdate && times.stableAt >= deadline && isLast) continue;
       if (level === 'Patient') {
         this.#tx.run(
           `UPDATE patients SET last_update = ?, stable_at = ?, recycling = CASE WHEN recycling IS NOT NULL THEN ? END
            WHERE id = ?`,
-          this.#tx.seconds,
-          deadline,
+          lastUpdate,
+          stableAt,
           ++this.#tx.counters.recycling,
           id,
         );
       } else {
         this.#tx.run(
           `UPDATE ${TABLE[level]} SET last_update = ?, stable_at = ? WHERE id = ?`,
-          this.#tx.seconds,
-          deadline,
+          lastUpdate,
+          stableAt,
           id,
         );
       }
+      parent.times = { lastUpdate, stableAt, recycling: this.#tx.counters.recycling };
     }
     this.#touched.clear();
   }
