@@ -12,6 +12,7 @@ import { postgresRows } from './database/postgres/copy.ts';
 import { lockFile } from './database/sqlite/connection.ts';
 import { sqliteRows } from './database/sqlite/copy.ts';
 import { openSqlite } from './database/sqlite.ts';
+import type { Level } from './dicom/levels.ts';
 import { asError, IsenError } from './errors.ts';
 import { makeFolder } from './folder.ts';
 import { connectRedis, type RedisConnection } from './redis.ts';
@@ -42,8 +43,12 @@ function postgresOf(to: NonNullable<Config['PostgreSQL']>): {
   };
 }
 
-/** The index, on the engine that the configuration names. */
-export async function openDatabase(config: Config, closers: (() => Promise<void>)[]): Promise<Database> {
+/** The index, on the engine that the configuration names; `kept` are the main tags besides the built-in ones. */
+export async function openDatabase(
+  config: Config,
+  closers: (() => Promise<void>)[],
+  kept: Partial<Record<Level, readonly string[]>> = {},
+): Promise<Database> {
   const limits: DatabaseLimits = {
     maximumStorageSize: config.MaximumStorageSize * MB,
     maximumPatientCount: config.MaximumPatientCount,
@@ -61,7 +66,7 @@ export async function openDatabase(config: Config, closers: (() => Promise<void>
     throw new IsenError('CannotWriteFile', details, { cause: thrown });
   }
   closers.push(lockFile(join(config.IndexDirectory, 'lock'), 'the index'));
-  return openSqlite({ path: join(config.IndexDirectory, 'index'), limits });
+  return openSqlite({ path: join(config.IndexDirectory, 'index'), limits, kept });
 }
 
 /** The index as rows, to be copied. */

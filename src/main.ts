@@ -138,7 +138,7 @@ export async function start({ config: configured, onEnding = () => {} }: StartOp
     extendDictionary();
     const unwatch = watchThreads();
     closers.push(async () => unwatch());
-    const database = await openDatabase(configured, closers);
+    const database = await openDatabase(configured, closers, extra);
     closers.push(() => database.close());
     if ((await database.property(MIGRATION)) !== undefined)
       throw new IsenError('Database', 'the index is half of a migration: let isen migrate finish it');

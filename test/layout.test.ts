@@ -13,7 +13,7 @@ const ALLOWED: Readonly<Record<string, readonly string[]>> = {
   dicom: [''],
   imaging: ['', 'dicom'],
   storage: ['', 'dicom', 'imaging'],
-  database: ['', 'dicom', 'imaging'],
+  database: ['', 'dicom', 'imaging', 'storage'],
   scu: ['', 'dicom', 'imaging'],
   changes: base,
   ingest: [...base, 'changes'],

@@ -3,26 +3,36 @@
 import Piscina from 'piscina';
 import { answering } from '../src/answer.ts';
 import { asDatabaseError } from '../src/database/sqlite/connection.ts';
-import { decodeOperations, type WriterData, type WriteTask } from '../src/database/sqlite/task.ts';
+import { takeIn } from '../src/database/sqlite/intake.ts';
+import { decodeOperations, type WriteAnswer, type WriterData, type WriteTask } from '../src/database/sqlite/task.ts';
+import { keepBesides } from '../src/dicom/levels.ts';
 import { Writer } from '../src/database/sqlite/writer.ts';
 import { beNice, NICE } from '../src/priority.ts';
 
 beNice(NICE.commit);
 
+const data = Piscina.workerData as WriterData;
+keepBesides(data.kept);
+
 let writer: Writer | undefined;
 
 function open(): Writer {
-  writer ??= new Writer(Piscina.workerData as WriterData);
+  writer ??= new Writer(data);
   return writer;
 }
 
-function write(task: WriteTask): ReturnType<Writer['commit']> | undefined {
+function write(task: WriteTask): WriteAnswer {
   switch (task.kind) {
     case 'open':
       open();
       return undefined;
     case 'commit':
       return open().commit(decodeOperations(task.operations));
+    case 'take-in':
+      return takeIn(open(), task.batch, task.arrivals);
+    case 'distrust':
+      writer?.distrust();
+      return undefined;
     case 'checkpoint':
       open().checkpoint();
       return undefined;

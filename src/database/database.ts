@@ -5,6 +5,7 @@
 
 import type { Level } from '../dicom/levels.ts';
 import type { Identifiers, Summary, Tags } from '../dicom/summary.ts';
+import type { Batch, ParsedFile } from '../storage/parse-and-put.ts';
 
 /** One stored file of a resource. Sizes in bytes, MD5 in lower-case hex ('' when not computed); storage/content reads it. */
 export interface Attachment {
@@ -22,6 +23,17 @@ export interface Attachment {
 
 /** Content type of the DICOM file itself. */
 export const DICOM_ATTACHMENT = 1;
+
+/** The attachment of a DICOM file of `size` bytes that is stored as it came. */
+export const asItCame = (uuid: string, size: number, md5: string): Attachment => ({
+  uuid,
+  contentType: DICOM_ATTACHMENT,
+  uncompressedSize: size,
+  uncompressedMD5: md5,
+  compressedSize: size,
+  compressedMD5: md5,
+  compression: 'none',
+});
 
 /** Change types of the log, spelt as the REST API spells them. */
 export const CHANGE_TYPES = [
@@ -291,6 +303,25 @@ export interface Committed {
   readonly removals: readonly string[];
 }
 
+/** What the bytes of a received file do not say of how it is to be stored. */
+export type Arrival = Pick<StoreOperation, 'metadata' | 'overwrite'>;
+
+/** A received file that is durable, with what its commit did. */
+export interface TakenFile extends ParsedFile {
+  readonly blob: string;
+  readonly outcome: Outcome;
+}
+
+/** What was taken in, at the places of a batch; what is missing there was neither stored nor committed. */
+export interface Taken extends Omit<Committed, 'outcomes'> {
+  readonly files: readonly (TakenFile | undefined)[];
+}
+
+/** The same in the index, and durable as soon as `durable` resolves; it rejects as a commit does whose outcome is unknown. */
+export interface Taking extends Taken {
+  readonly durable: Promise<void>;
+}
+
 /** What a value is compared with. None that is absent matches. */
 export type Match =
   | { readonly match: 'equal'; readonly value: string }
@@ -507,6 +538,13 @@ export interface DatabaseLimits {
 export interface Database {
   /** Applies the operations in order in one durable transaction. */
   commit(operations: readonly Operation[]): Promise<Committed>;
+  /**
+   * Parses received files, makes them durable at their places and commits them in one transaction, in the one thread that commits: few at a
+   * time would pass three threads in turn and wait longer for these than for the disk. Of a stored one the answer has no summary. What cannot
+   * be parsed quickly or not at all, or not stored, is left out: the usual way tells what is wrong with it. Absent where the index is
+   * committed to by no thread of this process.
+   */
+  takeIn?(batch: Batch, arrivals: readonly Arrival[]): Promise<Taking>;
   /**
    * In ascending order of public id, or as `orderBy` says. An unknown `id` or `of` gives an empty list. Throws ParameterOutOfRange for a
    * tag that is no main DICOM tag of any level.

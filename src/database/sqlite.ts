@@ -5,12 +5,15 @@
 
 import { asIsenError, IsenError } from '../errors.ts';
 import { createPool, type Pool } from '../pool.ts';
-import type { Committed, Database, DatabaseLimits, Operation } from './database.ts';
+import type { Arrival, Committed, Database, DatabaseLimits, Operation, Taking } from './database.ts';
+import type { Batch } from '../storage/parse-and-put.ts';
 import { DICOM_ATTACHMENT } from './database.ts';
 import { countOf, newCommits } from './sqlite/commits.ts';
 import { readExports } from './sqlite/exports.ts';
+import { unwritten } from './sqlite/log-file.ts';
+import { LogSync } from './sqlite/log-sync.ts';
 import { Reader } from './sqlite/reader.ts';
-import { encodeOperations, type WriterData, type WriteTask } from './sqlite/task.ts';
+import { encodeOperations, type WriteAnswer, type WriterData, type WriteTask } from './sqlite/task.ts';
 import { WorkReader } from './sqlite/work.ts';
 
 /** Commits that may wait; the caller of the port gathers operations into few large ones. */
@@ -24,23 +27,25 @@ export interface SqliteOptions {
   /** Of the file; `-wal` and `-shm` lie beside it. */
   readonly path: string;
   readonly limits: DatabaseLimits;
+  /** Main tags that are kept besides the built-in ones. */
+  readonly kept?: WriterData['kept'];
 }
 
 /** Opens (creating or migrating) the index. Throws `IncompatibleDatabaseVersion` when a newer program wrote it. */
-export async function openSqlite({ path, limits }: SqliteOptions): Promise<Database> {
+export async function openSqlite({ path, limits, kept = {} }: SqliteOptions): Promise<Database> {
   const commits = newCommits();
   // A thread that dies rejects its task; the pool starts another, which opens the file again.
-  const thread = (): Pool<WriteTask, Committed | undefined> =>
+  const thread = (): Pool<WriteTask, WriteAnswer> =>
     createPool({
       file: 'write',
       threads: 1,
       queue: WAITING_COMMITS,
       deadline: DEADLINE,
-      workerData: { path, limits, commits } satisfies WriterData,
+      workerData: { path, limits, commits, kept } satisfies WriterData,
     });
   const writer = thread();
   const checkpointer = thread();
-  const run = async (pool: typeof writer, task: WriteTask): Promise<Committed | undefined> => {
+  const run = async (pool: typeof writer, task: WriteTask): Promise<WriteAnswer> => {
     try {
       return await pool.run(task);
     } catch (thrown) {
@@ -54,9 +59,11 @@ export async function openSqlite({ path, limits }: SqliteOptions): Promise<Datab
     await Promise.all([writer.close(), checkpointer.close()]);
   };
   let reader: Reader;
+  let log: LogSync;
   try {
     await run(writer, { kind: 'open' });
     reader = new Reader(path);
+    log = new LogSync(path, () => void run(writer, { kind: 'distrust' }).catch(() => {}));
   } catch (error) {
     await end();
     throw error;
@@ -75,6 +82,15 @@ export async function openSqlite({ path, limits }: SqliteOptions): Promise<Datab
     }
     checkpointing = undefined;
   };
+  const written = (count: number): void => {
+    rows += count;
+    if (rows >= CHECKPOINT_ROWS) checkpointing ??= checkpoint();
+  };
+
+  /** Throws where a sync has failed since `failures` were counted: what was committed since then comes behind what may be lost. */
+  const check = (failures: number): void => {
+    if (log.failures !== failures) throw unwritten();
+  };
 
   return {
     shared: false,
@@ -84,11 +100,19 @@ export async function openSqlite({ path, limits }: SqliteOptions): Promise<Datab
           throw new IsenError('ForbiddenAccess', 'The DICOM file goes with its instance only');
         }
       }
+      const { failures } = log;
       const committed = await run(writer, { kind: 'commit', operations: encodeOperations(operations) });
-      if (committed === undefined) throw new IsenError('InternalError');
-      rows += operations.length + committed.changes.length;
-      if (rows >= CHECKPOINT_ROWS) checkpointing ??= checkpoint();
+      check(failures);
+      if (committed === undefined || !('outcomes' in committed)) throw new IsenError('InternalError');
+      written(operations.length + committed.changes.length);
       return committed;
+    },
+    async takeIn(batch: Batch, arrivals: readonly Arrival[]): Promise<Taking> {
+      const { failures } = log;
+      const taken = await run(writer, { kind: 'take-in', batch, arrivals });
+      if (taken === undefined || !('files' in taken)) throw new IsenError('InternalError');
+      written(batch.files.length + taken.changes.length);
+      return { ...taken, durable: log.synced().then(() => check(failures)) };
     },
     find: async (request) => reader.find(request),
     count: async (request) => reader.count(request),
@@ -109,6 +133,7 @@ export async function openSqlite({ path, limits }: SqliteOptions): Promise<Datab
     async close(): Promise<void> {
       await reader.close();
       await checkpointing;
+      await log.close();
       try {
         await run(checkpointer, { kind: 'close' });
         await run(writer, { kind: 'close' });

@@ -3,7 +3,7 @@
 import { createHash } from 'node:crypto';
 import { type Answer, answering } from '../answer.ts';
 import { md5Each } from '../md5.ts';
-import { type Identifiers, summarize } from './summary.ts';
+import { type Identifiers, summarize, type Summary } from './summary.ts';
 
 export interface ParseTask {
   /** The file, or as much of its beginning as is in memory. Shared memory is read in place. */
@@ -16,6 +16,8 @@ export interface ParseTask {
   readonly hash: boolean;
   /** MD5 of the whole file, where it is known: then the header alone is hashed. */
   readonly md5?: string;
+  /** Bytes that a deflated data set may expand to, instead of what is usual. */
+  readonly maximumInflated?: number;
 }
 
 /** Bytes of the smallest file that is hashed beside another. */
@@ -35,20 +37,33 @@ export interface Parsed {
   readonly md5: string;
 }
 
+/** What is {@link Parsed} for who goes on with it in the same thread. */
+export interface Survey {
+  readonly summary: Summary;
+  /** As that of {@link Parsed}. */
+  readonly md5: string;
+}
+
+export const parsedOf = ({ summary, md5 }: Survey): Parsed => ({
+  ids: summary.ids,
+  summary: JSON.stringify(summary),
+  md5,
+});
+
 /**
  * Several at once, because waking a thread costs more than parsing a small file, and two large ones are hashed faster side by side; each has
  * its own answer.
  */
-export function parseEach(tasks: readonly ParseTask[]): Answer<Parsed>[] {
-  if (tasks.filter(isPaired).length < 2) return tasks.map(answering(parse));
+export function surveyEach(tasks: readonly ParseTask[]): Answer<Survey>[] {
+  if (tasks.filter(isPaired).length < 2) return tasks.map(answering(survey));
   // What is not DICOM is not worth hashing: that is seen first.
-  const answers = tasks.map((task) => answering(parse)(isPaired(task) ? { ...task, md5: '' } : task));
+  const answers = tasks.map((task) => answering(survey)(isPaired(task) ? { ...task, md5: '' } : task));
   const left = tasks.flatMap((task, index) => {
     const answer = answers[index];
-    return isPaired(task) && answer !== undefined && 'ok' in answer ? [{ index, task, parsed: answer.ok }] : [];
+    return isPaired(task) && answer !== undefined && 'ok' in answer ? [{ index, task, seen: answer.ok }] : [];
   });
   const digests = md5Each(left.map(({ task }) => task.bytes));
-  for (const [at, { index, parsed }] of left.entries()) answers[index] = { ok: { ...parsed, md5: digests[at] ?? '' } };
+  for (const [at, { index, seen }] of left.entries()) answers[index] = { ok: { ...seen, md5: digests[at] ?? '' } };
   return answers;
 }
 
@@ -56,10 +71,13 @@ export function parseEach(tasks: readonly ParseTask[]): Answer<Parsed>[] {
 const isPaired = ({ bytes, size, hash, md5 }: ParseTask): boolean =>
   hash && md5 === undefined && bytes.length === size && size >= LEAST_PAIRED;
 
-/** One of them. Throws BadFileFormat for what is not DICOM. */
-export function parse({ bytes, size, hash, md5: known, cut = false }: ParseTask): Parsed {
+/** One file. Throws BadFileFormat for what is not DICOM. */
+export const parse = (task: ParseTask): Parsed => parsedOf(survey(task));
+
+/** The same as {@link surveyEach}, of one. Throws as `parse` does. */
+export function survey({ bytes, size, hash, md5: known, cut = false, maximumInflated }: ParseTask): Survey {
   // The summary first: what is not DICOM is not worth hashing.
-  const summary = summarize(bytes, size, cut);
+  const summary = summarize(bytes, { size, cut, ...(maximumInflated !== undefined && { maximumInflated }) });
   const { Instance: metadata } = summary.metadata;
   let md5 = known ?? '';
   if (hash) {
@@ -73,5 +91,5 @@ export function parse({ bytes, size, hash, md5: known, cut = false }: ParseTask)
     }
     if (known === undefined && bytes.length === size) md5 = whole.update(bytes.subarray(header)).digest('hex');
   }
-  return { ids: summary.ids, summary: JSON.stringify(summary), md5 };
+  return { summary, md5 };
 }

@@ -8,7 +8,7 @@ import { lookup, tagNumber } from './dictionary.ts';
 import { identifiers } from './ids.ts';
 import { MAXIMUM_LENGTH, toJson } from './json.ts';
 import { hasMore, LEVEL, LEVELS, type Level } from './levels.ts';
-import { type DataSet, type DicomFile, readFile } from './read.ts';
+import { type DataSet, type DicomFile, readFile, type ReadOptions } from './read.ts';
 import { transferSyntax } from './transfer-syntaxes.ts';
 import { numbersOf, valueOf } from './value.ts';
 
@@ -98,9 +98,12 @@ function expectedInstances(series: Tags): number | undefined {
  * Reads a DICOM file for the index. Throws BadFileFormat where {@link readFile} does, and for a file without the UIDs that place
  * it; BadParameterType where an identifying value is longer than the index takes.
  */
-export function summarize(bytes: Uint8Array, size = bytes.length, cut = false): Summary {
+export function summarize(
+  bytes: Uint8Array,
+  options: Pick<ReadOptions, 'size' | 'cut' | 'maximumInflated'> = {},
+): Summary {
   const { read, sequences: known } = wantedNow();
-  const file = readFile(bytes, { only: read, size, cut });
+  const file = readFile(bytes, { ...options, only: read });
   const { dataSet } = file;
   const tags: Record<Level, Tags> = { Patient: {}, Study: {}, Series: {}, Instance: {} };
   const metadata: Record<Level, Record<string, string>> = { Patient: {}, Study: {}, Series: {}, Instance: {} };

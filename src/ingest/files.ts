@@ -1,6 +1,7 @@
 /** Owns how received bytes become durable files: as they came, or compressed (`StorageCompression`). */
 
 import { createHash } from 'node:crypto';
+import { asItCame } from '../database/database.ts';
 import { recordStage } from '../metrics.ts';
 import { compressed, rewrite, type StoredContent } from '../storage/content.ts';
 import type { Storage } from '../storage/storage.ts';
@@ -21,8 +22,6 @@ export type Durable = (md5: string) => StoredContent;
 export interface Files {
   /** Makes bytes durable as a new blob. */
   write(bytes: Uint8Array): Promise<Durable>;
-  /** What was stored as it came, by whoever parsed it. */
-  written(uuid: string, size: number): Durable;
   /** Makes a body durable that went to storage as it came: its own blob, which `slab` has, or a compressed one in its place. */
   settle(slab: PooledSlab): Promise<Durable>;
   /** MD5 of bytes as the index keeps it: '' where none is wanted. */
@@ -40,7 +39,7 @@ export function createFiles({ storage, compress, hash }: FilesOptions): Files {
       await storage.put(uuid, stored);
       recordStage('write', (performance.now() - began) / 1000);
       const size = bytes.length;
-      if (!compress) return (md5) => plain(uuid, size, md5);
+      if (!compress) return (md5) => asItCame(uuid, size, md5);
       return (md5) => ({
         uuid,
         compression: 'zlib',
@@ -50,21 +49,11 @@ export function createFiles({ storage, compress, hash }: FilesOptions): Files {
         compressedMD5: digest(stored),
       });
     },
-    written: (uuid, size) => (md5) => plain(uuid, size, md5),
     async settle(slab) {
       const spilled = await slab.finish();
-      const content = plain(spilled?.uuid ?? '', slab.size, hash ? (spilled?.md5 ?? '') : '');
+      const content = asItCame(spilled?.uuid ?? '', slab.size, hash ? (spilled?.md5 ?? '') : '');
       const made = compress ? await rewrite(storage, content, 'zlib', hash) : content;
       return () => made;
     },
   };
 }
-
-const plain = (uuid: string, size: number, md5: string): StoredContent => ({
-  uuid,
-  compression: 'none',
-  uncompressedSize: size,
-  uncompressedMD5: md5,
-  compressedSize: size,
-  compressedMD5: md5,
-});

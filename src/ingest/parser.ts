@@ -1,10 +1,12 @@
 /**
- * Owns the way of received files to the reception threads: small ones that come together go together, because under load
- * waking a thread for each would cost more than its parsing, and they are stored there together as well where the storage packs small ones.
+ * Owns the way of received files to the threads: small ones that come together go together, because under load waking a thread for each
+ * would cost more than its parsing, and they are stored there together as well where the storage packs small ones. As long as few come, the
+ * thread that commits does all of it.
  */
 
 import { type Answer, errorOf } from '../answer.ts';
 import type { Parsed, ParseTask } from '../dicom/parsing.ts';
+import type { Arrival, TakenFile, Taking } from '../database/database.ts';
 import { asIsenError, IsenError } from '../errors.ts';
 import { log } from '../log.ts';
 import { recordStage } from '../metrics.ts';
@@ -12,6 +14,7 @@ import type { Pool } from '../pool.ts';
 import { isPageAligned } from '../storage/pages.ts';
 import type { Batch, ParsedFile } from '../storage/parse-and-put.ts';
 import type { PackedBatch, Storage } from '../storage/storage.ts';
+import { isOutcomeUnknown } from './outcome.ts';
 
 /** Files, and bytes, that go to a thread together; of larger files four do, up to a size. */
 const MOST_FILES = 16;
@@ -21,6 +24,9 @@ const LARGEST_OF_MANY = 2 << 20;
 
 /** Files for which a further thread is woken: while one waits for the disk, another can go on. */
 const WORTH_A_THREAD = 4;
+
+/** Files that one thread takes in; while it does, the next as many wait for it: no more of them come then than it can keep up with. */
+const MOST_TAKEN = 4;
 
 /** Files that may wait; one more is refused. Memory bounds them far below. */
 const CAPACITY = 10_000;
@@ -32,20 +38,35 @@ interface Waiting {
   readonly task: ParseTask;
   /** Whether it is to be stored as well. */
   readonly put: boolean;
-  readonly resolve: (parsed: ParsedFile) => void;
+  /** Of one that may be taken in. */
+  readonly arrival?: Arrival | undefined;
+  readonly resolve: (parsed: ParsedFile | TakenFile) => void;
   readonly reject: (error: IsenError) => void;
 }
+
+/** Has received files taken in when nothing else is committed; `files` tells then which, if any are left. */
+export type TakeIn = (
+  files: () => { readonly batch: Batch; readonly arrivals: readonly Arrival[] } | undefined,
+) => Promise<Taking | undefined>;
 
 export class Parser {
   readonly #pool: Pool<Batch, readonly Answer<ParsedFile>[]>;
   readonly #storage: Pick<Storage, 'packing' | 'remove'>;
+  readonly #takeIn: TakeIn | undefined;
   readonly #queue: Waiting[] = [];
   #running = 0;
   #gathering = false;
+  #taking = false;
 
-  constructor(pool: Pool<Batch, readonly Answer<ParsedFile>[]>, storage: Pick<Storage, 'packing' | 'remove'>) {
+  /** Without `takeIn` nothing is. */
+  constructor(
+    pool: Pool<Batch, readonly Answer<ParsedFile>[]>,
+    storage: Pick<Storage, 'packing' | 'remove'>,
+    takeIn?: TakeIn,
+  ) {
     this.#pool = pool;
     this.#storage = storage;
+    this.#takeIn = takeIn;
   }
 
   /** Files waiting for a thread. */
@@ -55,22 +76,24 @@ export class Parser {
 
   /** Throws BadFileFormat for what is not DICOM, Busy, Timeout. */
   parse(task: ParseTask): Promise<Parsed> {
-    return this.#add(task, false);
+    return this.#add({ task, put: false });
   }
 
   /**
    * The same, and stores the file as it is (whole, uncompressed) where the storage packs small ones, it is one, and there is space: the answer
-   * then has its blob, provisional. Throws as `parse` and the storage do, leaving nothing behind.
+   * then has its blob, provisional. It may be committed as well, as `arrival` says: then the answer has the outcome. Throws as `parse`, the
+   * storage and the index do, leaving nothing behind.
    */
-  parseAndPut(task: ParseTask): Promise<ParsedFile> {
+  parseAndPut(task: ParseTask, arrival: Arrival): Promise<ParsedFile | TakenFile> {
     const { packing } = this.#storage;
-    return this.#add(task, packing !== undefined && task.size <= packing.largest && isPageAligned(task.bytes));
+    const put = packing !== undefined && task.size <= packing.largest && isPageAligned(task.bytes);
+    return this.#add({ task, put, arrival: put ? arrival : undefined });
   }
 
-  #add(task: ParseTask, put: boolean): Promise<ParsedFile> {
+  #add(file: Pick<Waiting, 'task' | 'put' | 'arrival'>): Promise<ParsedFile | TakenFile> {
     if (this.#queue.length >= CAPACITY) return Promise.reject(new IsenError('Busy', 'too many files wait for parsing'));
     return new Promise((resolve, reject) => {
-      this.#queue.push({ since: performance.now(), task, put, resolve, reject });
+      this.#queue.push({ since: performance.now(), ...file, resolve, reject });
       if (this.#gathering) return;
       this.#gathering = true;
       // Files whose last bytes came in the same turn of the event loop go together.
@@ -83,11 +106,61 @@ export class Parser {
 
   /** A second thread is woken for what is worth it only: while the first works, the next batch gathers. */
   #dispatch(): void {
+    if (this.#queue.length > 0 && this.#areForOne()) {
+      if (!this.#taking) void this.#take();
+      return;
+    }
     while (this.#running < this.#pool.threads) {
       const { count, full } = this.#batch();
       if (count === 0 || (this.#running > 0 && !full && count < WORTH_A_THREAD)) return;
       void this.#run(this.#queue.splice(0, count));
     }
+  }
+
+  /** Whether the thread that commits takes in what waits. */
+  #areForOne(): boolean {
+    return (
+      this.#takeIn !== undefined &&
+      this.#running === 0 &&
+      this.#queue.length <= MOST_TAKEN &&
+      this.#queue.every(({ arrival }) => arrival !== undefined)
+    );
+  }
+
+  async #take(): Promise<void> {
+    this.#taking = true;
+    let files: readonly Waiting[] = [];
+    let place: Place | undefined;
+    let failure: IsenError | undefined;
+    let taken: Taking | undefined;
+    try {
+      taken = await this.#takeIn?.(() => {
+        // What comes from now on has a turn of its own.
+        this.#taking = false;
+        if (!this.#areForOne()) return undefined;
+        files = this.#queue.splice(0);
+        place = this.#reserve(files);
+        if (place === undefined) return undefined;
+        const batch = { files: files.map(({ task }) => task), put: { space: place.space, blobs: place.blobs } };
+        return { batch, arrivals: files.flatMap(({ arrival }) => arrival ?? []) };
+      });
+    } catch (thrown) {
+      failure = asIsenError(thrown);
+    }
+    place?.release();
+    for (const [index, waiting] of files.entries()) {
+      const file = taken?.files[index];
+      if (file !== undefined) {
+        waiting.resolve(file);
+        continue;
+      }
+      // Of a commit that may turn out durable the next start keeps or removes the files.
+      if (!isOutcomeUnknown(failure)) this.#revoke(place?.blobs[index]?.uuid);
+      if (failure?.code === 'DatabaseUnavailable') waiting.reject(failure);
+      // The usual way says what is wrong with it.
+      else this.#queue.unshift({ ...waiting, arrival: undefined });
+    }
+    this.#dispatch();
   }
 
   /** How many of the files that wait go together, and whether no more could. */

@@ -6,6 +6,8 @@
 import type { Answer } from '../answer.ts';
 import type { Changes } from '../changes/changes.ts';
 import {
+  type Arrival,
+  asItCame,
   type Attachment,
   type Database,
   DICOM_ATTACHMENT,
@@ -81,13 +83,14 @@ interface Written {
   readonly attachment: Attachment;
   /** Why it is not in the transfer syntax that it should be in. */
   readonly problem?: string;
+  /** What committing it did, where that is done. */
+  readonly outcome?: Outcome;
 }
 
 /** Opens the room: finishes what an earlier run left half done, then takes images. */
 export async function openIngest(options: IngestOptions): Promise<Ingest> {
   await recover(options);
   const { database, storage, changes } = options;
-  const parser = new Parser(options.parsers, storage);
   const files = createFiles({ storage, compress: options.compress === true, hash: options.hash });
   const isStoredAsItComes = options.compress !== true && options.transcoding === undefined;
   const slabs = new SlabPool(storage, {
@@ -102,6 +105,17 @@ export async function openIngest(options: IngestOptions): Promise<Ingest> {
     await changes.announce(committed.changes);
     stability.wake();
   });
+  const takeIn = database.takeIn?.bind(database);
+  const parser = new Parser(
+    options.parsers,
+    storage,
+    takeIn &&
+      ((files) =>
+        writer.inTurn(async () => {
+          const given = files();
+          return given && takeIn(given.batch, given.arrivals);
+        })),
+  );
   const removal = createRemoval(database, storage, async (uuids) => {
     await writer.submit({ kind: 'forget', uuids });
   });
@@ -143,11 +157,7 @@ export async function openIngest(options: IngestOptions): Promise<Ingest> {
     background.add(tracked);
   };
 
-  const commit = async (operation: Operation): Promise<Exclude<Outcome, { kind: 'refused' }>> => {
-    const outcome = await writer.submit(operation);
-    if (outcome.kind === 'refused') throw new IsenError(outcome.error);
-    return outcome;
-  };
+  const commit = async (operation: Operation): Promise<Accepted> => accepted(await writer.submit(operation));
 
   /**
    * Whether the file of a stored instance is gone, has not the size that it had, or holds other bytes: a modality that sends a whole
@@ -176,22 +186,25 @@ export async function openIngest(options: IngestOptions): Promise<Ingest> {
       : { ...operation, overwrite: 'Always' };
   };
 
-  /** Has a small file parsed and made durable by one thread, with others that come at the same time. */
-  const putTogether = async (bytes: Uint8Array): Promise<Written> => {
-    const { blob, ...parsed } = await parser.parseAndPut({ bytes, size: bytes.length, hash: options.hash });
-    const durable = blob === undefined ? await files.write(bytes) : files.written(blob, bytes.length);
-    return { parsed, attachment: attachmentOf(durable(parsed.md5)) };
+  /** Has a small file parsed and made durable (and committed, when few come) by one thread, with others that come at the same time. */
+  const putTogether = async (bytes: Uint8Array, arrival: () => Arrival): Promise<Written> => {
+    const file = await parser.parseAndPut({ bytes, size: bytes.length, hash: options.hash }, arrival());
+    if (file.blob === undefined)
+      return { parsed: file, attachment: attachmentOf((await files.write(bytes))(file.md5)) };
+    const attachment = asItCame(file.blob, bytes.length, file.md5);
+    return { parsed: file, attachment, ...('outcome' in file && { outcome: file.outcome }) };
   };
 
   /** Parses and makes durable, at the same time (unless `doubtful`); when either fails the blob is gone. */
-  const parseAndWrite = async (slab: PooledSlab, doubtful: boolean): Promise<Written> => {
+  const parseAndWrite = async (slab: PooledSlab, doubtful: boolean, arrival: () => Arrival): Promise<Written> => {
     const spilled = slab.blob !== undefined;
     const bytes = slab.head;
     if (slab.parsed !== undefined)
       return { parsed: slab.parsed, attachment: attachmentOf((await files.write(bytes))(slab.parsed.md5)) };
     if (doubtful && !mayBeDicom(Buffer.from(bytes.buffer, bytes.byteOffset, bytes.length)))
       throw new IsenError('BadFileFormat', 'this is not DICOM');
-    if (isStoredAsItComes && !spilled && slab.size <= (storage.packing?.largest ?? 0)) return putTogether(bytes);
+    if (isStoredAsItComes && !spilled && slab.size <= (storage.packing?.largest ?? 0))
+      return putTogether(bytes, arrival);
     if (doubtful && !spilled && slab.size <= LARGEST_DOUBTFUL) {
       const parsed = await parse(bytes, slab);
       return { parsed, attachment: attachmentOf((await files.write(bytes))(parsed.md5)) };
@@ -221,6 +234,7 @@ export async function openIngest(options: IngestOptions): Promise<Ingest> {
   const transcodeAndWrite = async (
     slab: PooledSlab,
     doubtful: boolean,
+    arrival: () => Arrival,
     transcoding: IngestTranscoding,
   ): Promise<Written> => {
     const read = async (): Promise<Uint8Array> => {
@@ -230,7 +244,7 @@ export async function openIngest(options: IngestOptions): Promise<Ingest> {
     const answer = await transcoding.received(slab.size, read, async ({ bytes, parsed }) => {
       return { parsed, attachment: attachmentOf((await files.write(bytes))(parsed.md5)) };
     });
-    return 'written' in answer ? answer.written : { ...(await parseAndWrite(slab, doubtful)), ...answer };
+    return 'written' in answer ? answer.written : { ...(await parseAndWrite(slab, doubtful, arrival)), ...answer };
   };
 
   /** The fragments of a body that was never whole in memory; what is in memory the parser walks itself. */
@@ -309,9 +323,11 @@ export async function openIngest(options: IngestOptions): Promise<Ingest> {
       const slab = given as PooledSlab;
       storing += 1;
       try {
-        const { parsed, attachment, problem } = await (options.transcoding === undefined
-          ? parseAndWrite(slab, doubtful)
-          : transcodeAndWrite(slab, doubtful, options.transcoding));
+        const overwrite = reception.overwrite === true ? 'Always' : options.overwrite;
+        const arrival = (): Arrival => ({ metadata: metadataOf(reception), overwrite });
+        const { parsed, attachment, problem, ...written } = await (options.transcoding === undefined
+          ? parseAndWrite(slab, doubtful, arrival)
+          : transcodeAndWrite(slab, doubtful, arrival, options.transcoding));
         const isOfSlab = attachment.uuid === slab.blob;
         let outcome: Outcome;
         try {
@@ -320,10 +336,10 @@ export async function openIngest(options: IngestOptions): Promise<Ingest> {
             ids: parsed.ids,
             summary: parsed.summary,
             attachment,
-            metadata: metadataOf(reception),
-            overwrite: reception.overwrite === true ? 'Always' : options.overwrite,
+            // The date of reception is to be that of the file or later.
+            ...arrival(),
           };
-          outcome = await commit(operation);
+          outcome = written.outcome === undefined ? await commit(operation) : accepted(written.outcome);
           const isThere = outcome.kind === 'stored' && outcome.status === 'AlreadyStored';
           const heal = isThere ? await healing(operation) : undefined;
           if (heal !== undefined) {
@@ -371,6 +387,13 @@ export async function openIngest(options: IngestOptions): Promise<Ingest> {
       while (background.size > 0) await Promise.all(background);
     },
   };
+}
+
+type Accepted = Exclude<Outcome, { kind: 'refused' }>;
+
+function accepted(outcome: Outcome): Accepted {
+  if (outcome.kind === 'refused') throw new IsenError(outcome.error);
+  return outcome;
 }
 
 const attachmentOf = (content: StoredContent): Attachment => ({ ...content, contentType: DICOM_ATTACHMENT });

@@ -10,6 +10,15 @@ import { recordStage } from '../metrics.ts';
 /** Operations of one transaction at most: bounds the time that a reader or a shutdown waits behind it. */
 const LARGEST_BATCH = 256;
 
+/** What a commit did besides its outcomes. */
+type Effects = Omit<Committed, 'outcomes'>;
+
+/** A commit that somebody else makes, in its turn. */
+interface Turn {
+  readonly since: number;
+  readonly work: () => Promise<void>;
+}
+
 interface Pending {
   readonly since: number;
   /** Of one transaction, whatever happens. */
@@ -29,21 +38,25 @@ function weigh(operations: readonly Operation[]): number {
   return weight;
 }
 
+const isTurn = (waiting: Pending | Turn | undefined): waiting is Turn => waiting !== undefined && 'work' in waiting;
+
 export class Writer {
   readonly #database: Database;
-  readonly #committed: (result: Committed) => Promise<void>;
+  readonly #committed: (result: Effects) => Promise<void>;
   readonly #capacity: number;
-  readonly #queue: Pending[] = [];
+  readonly #queue: (Pending | Turn)[] = [];
   #running: Promise<void> | undefined;
+  /** Resolves when every commit made in turn was heard of. */
+  #heard: Promise<void> = Promise.resolve();
 
   /** `committed` hears of every commit, in order, before its callers are answered. */
-  constructor(database: Database, capacity: number, committed: (result: Committed) => Promise<void>) {
+  constructor(database: Database, capacity: number, committed: (result: Effects) => Promise<void>) {
     this.#database = database;
     this.#capacity = capacity;
     this.#committed = committed;
   }
 
-  /** Operations waiting for their transaction. */
+  /** Operations, and turns, that wait. */
   get waiting(): number {
     return this.#queue.length;
   }
@@ -60,6 +73,35 @@ export class Writer {
     return new Promise((resolve, reject) => this.#push(operations, resolve, reject));
   }
 
+  /**
+   * Has `work` make a commit of its own, none else meanwhile, which is durable when `durable` resolves: until then others are made. What
+   * `work` answers is answered once its commit is durable and was heard of.
+   */
+  inTurn<Result extends Effects & { readonly durable: Promise<void> }>(
+    work: () => Promise<Result | undefined>,
+  ): Promise<Result | undefined> {
+    return new Promise((resolve, reject) => {
+      const turn = async (): Promise<void> => {
+        try {
+          const result = await work();
+          if (result === undefined) return resolve(undefined);
+          result.durable.catch(() => {});
+          this.#heard = this.#heard
+            .then(() => result.durable)
+            .then(() => this.#committed(result).catch(() => {}))
+            .then(
+              () => resolve(result),
+              (thrown: unknown) => reject(asIsenError(thrown)),
+            );
+        } catch (thrown) {
+          reject(asIsenError(thrown));
+        }
+      };
+      this.#queue.push({ since: performance.now(), work: turn });
+      this.#running ??= this.#run();
+    });
+  }
+
   #push(operations: readonly Operation[], resolve: Pending['resolve'], reject: Pending['reject']): void {
     if (this.#queue.length >= this.#capacity) {
       reject(new IsenError('Busy', 'too many changes are waiting'));
@@ -72,25 +114,37 @@ export class Writer {
   /** Resolves when nothing waits any more. */
   async drain(): Promise<void> {
     while (this.#running !== undefined) await this.#running;
+    await this.#heard;
   }
 
   async #run(): Promise<void> {
     // Uploads that end in the same turn of the event loop belong in the first batch as well.
-    await new Promise(setImmediate);
-    while (this.#queue.length > 0) await this.#commit(this.#next());
+    if (!isTurn(this.#queue[0])) await new Promise(setImmediate);
+    for (let first = this.#queue[0]; first !== undefined; first = this.#queue[0]) {
+      if (!isTurn(first)) {
+        await this.#commit(this.#next());
+        continue;
+      }
+      this.#queue.shift();
+      const began = performance.now();
+      await first.work();
+      recordStage('commit', (performance.now() - began) / 1000, (began - first.since) / 1000);
+    }
     this.#running = undefined;
   }
 
   /** The next of those that wait, up to a batch. */
   #next(): readonly Pending[] {
     let weight = 0;
-    let count = 0;
-    for (const { operations } of this.#queue) {
-      weight += weigh(operations);
-      if (count > 0 && weight > LARGEST_BATCH) break;
-      count += 1;
+    const batch: Pending[] = [];
+    for (const pending of this.#queue) {
+      if (isTurn(pending)) break;
+      weight += weigh(pending.operations);
+      if (batch.length > 0 && weight > LARGEST_BATCH) break;
+      batch.push(pending);
     }
-    return this.#queue.splice(0, count);
+    this.#queue.splice(0, batch.length);
+    return batch;
   }
 
   async #commit(batch: readonly Pending[]): Promise<void> {
@@ -109,6 +163,7 @@ export class Writer {
       return;
     }
     recordStage('commit', (performance.now() - began) / 1000, (began - (batch[0]?.since ?? began)) / 1000);
+    await this.#heard;
     await this.#committed(result).catch(() => {});
     let at = 0;
     for (const { operations, resolve, reject } of batch) {

@@ -1,8 +1,8 @@
-/** Owns the work of a reception thread: a batch of received files is parsed, and those that are to be stored there are stored meanwhile. */
+/** Owns the work of a thread on received files: a batch is parsed, and those that are to be stored there are stored meanwhile. */
 
 import { type Answer, errorValue } from '../answer.ts';
 import { mayBeDicom } from '../dicom/part10.ts';
-import { type Parsed, type ParseTask, parseEach } from '../dicom/parsing.ts';
+import { type Parsed, type ParseTask, parsedOf, type Survey, surveyEach } from '../dicom/parsing.ts';
 import type { IsenError } from '../errors.ts';
 import { beginTogether, type PackSpace } from './pack-thread.ts';
 
@@ -16,35 +16,65 @@ export interface Batch {
   };
 }
 
-/** A parsed file, with the UUID of its blob where that was stored. */
-export interface ParsedFile extends Parsed {
+/** The UUID of the blob of a file, where it was stored. */
+interface Put {
   readonly blob?: string;
 }
 
+/** A parsed file. */
+export type ParsedFile = Parsed & Put;
+
+/** What is known of a batch while it is on its way to the disk. */
+export interface Underway {
+  /** What parsing each file has shown, with the name of its blob, which may yet fail. */
+  readonly answers: readonly Answer<Survey & Put>[];
+  /**
+   * Waits for the disk, and answers for each file what was wrong, or undefined. To be called in any case: until then the memory is the
+   * disk's.
+   */
+  readonly stored: () => readonly (IsenError | undefined)[];
+}
+
 /**
- * An answer for each file. Those that look like DICOM are on their way to the disk while they are parsed: of one that cannot be parsed
- * all of it may be there.
+ * Parses a batch, for who goes on with it in the same thread. What looks like DICOM is on its way to the disk meanwhile: of a file that
+ * cannot be parsed all may be there.
  */
-export function parseAndPut({ files, put }: Batch): readonly Answer<ParsedFile>[] {
-  if (put === undefined) return parseEach(files);
+export function beginBatch({ files, put }: Batch): Underway {
   const blobs = files.flatMap(({ bytes }, index) => {
-    const blob = put.blobs[index];
+    const blob = put?.blobs[index];
     const looksRight = mayBeDicom(Buffer.from(bytes.buffer, bytes.byteOffset, bytes.length));
     return blob === undefined || !looksRight ? [] : [{ ...blob, bytes, index }];
   });
-  const stored = beginTogether(put.space, blobs);
-  let answers: Answer<ParsedFile>[] = [];
-  let errors: readonly (IsenError | undefined)[];
+  const wait = put === undefined ? () => [] : beginTogether(put.space, blobs);
+  const stored = (): (IsenError | undefined)[] => {
+    const errors: (IsenError | undefined)[] = files.map(() => undefined);
+    for (const [at, error] of wait().entries()) errors[blobs[at]?.index ?? 0] = error;
+    return errors;
+  };
   try {
-    answers = parseEach(files);
-  } finally {
-    // Whatever became of the parsing: until then the memory is the disk's.
-    errors = stored();
+    const answers: Answer<Survey & Put>[] = surveyEach(files);
+    for (const { index, uuid } of blobs) {
+      const answer = answers[index];
+      if (answer !== undefined && 'ok' in answer) answers[index] = { ok: { ...answer.ok, blob: uuid } };
+    }
+    return { answers, stored };
+  } catch (thrown) {
+    stored();
+    throw thrown;
   }
-  for (const [at, { index, uuid }] of blobs.entries()) {
-    const [answer, error] = [answers[index], errors[at]];
-    if (answer === undefined || !('ok' in answer)) continue;
-    answers[index] = error === undefined ? { ok: { ...answer.ok, blob: uuid } } : { error: errorValue(error) };
-  }
-  return answers;
+}
+
+/** An answer for each file: parsed, and durable where it has a blob. */
+export function parseAndPut(batch: Batch): readonly Answer<ParsedFile>[] {
+  const { answers, stored } = beginBatch(batch);
+  const parsed = answers.map((answer) => {
+    if ('error' in answer) return answer;
+    const { blob, ...survey } = answer.ok;
+    return { ok: { ...parsedOf(survey), ...(blob !== undefined && { blob }) } };
+  });
+  const errors = stored();
+  return parsed.map((answer, index) => {
+    const error = errors[index];
+    return 'error' in answer || error === undefined ? answer : { error: errorValue(error) };
+  });
 }

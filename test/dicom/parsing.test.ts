@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { createHash, randomBytes } from 'node:crypto';
 import { test } from 'node:test';
-import { parse, parseEach, type ParseTask } from '../../src/dicom/parsing.ts';
+import { type ParseTask, survey, surveyEach } from '../../src/dicom/parsing.ts';
 import { make } from './made.ts';
 
 /** A file of so many bytes of pixels. */
@@ -19,20 +19,20 @@ test('several at once are what each is by itself, and what is no DICOM fails alo
   const known = { ...whole(files[2] ?? Buffer.alloc(0)), md5: 'ab'.repeat(16) };
   const all = [...tasks, whole(randomBytes(150_000)), cut, unhashed, known];
   for (const some of [all, [...all].reverse(), all.slice(0, 2), all.slice(1, 3), all.slice(2, 3)]) {
-    const answers = parseEach(some);
+    const answers = surveyEach(some);
     assert.equal(answers.length, some.length);
     for (const [index, task] of some.entries()) {
       const answer = answers[index];
       assert.ok(answer);
       if ('error' in answer) {
         assert.equal(answer.error.code, 'BadFileFormat');
-        assert.throws(() => parse(task), { code: 'BadFileFormat' });
+        assert.throws(() => survey(task), { code: 'BadFileFormat' });
         continue;
       }
-      assert.deepEqual(answer.ok, parse(task));
+      assert.deepEqual(answer.ok, survey(task));
       const md5 = createHash('md5').update(task.bytes).digest('hex');
       assert.equal(answer.ok.md5, task.md5 ?? (task.hash && task.bytes.length === task.size ? md5 : ''));
     }
   }
-  assert.equal(parseEach(all).filter((answer) => 'error' in answer).length, 1);
+  assert.equal(surveyEach(all).filter((answer) => 'error' in answer).length, 1);
 });

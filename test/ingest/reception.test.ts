@@ -47,18 +47,25 @@ interface RoomOptions {
   readonly threads?: number;
   /** Hears of what is parsed. */
   readonly parsing?: (tasks: readonly ParseTask[], put: Batch['put']) => void;
-  /** Replaces verbs of the index, to make it fail. */
+  /** Replaces verbs of the index, to make it fail: then it takes nothing in, unless that is among them. */
   readonly database?: Partial<Database>;
+  /** Whether the thread of the index takes files in. */
+  readonly takesIn?: boolean;
 }
+
+const openSqliteOf = async (folder: string, stableAge = 60_000): Promise<Database> =>
+  openSqlite({
+    path: join(folder, 'index'),
+    limits: { maximumStorageSize: 0, maximumPatientCount: 0, mode: 'Recycle', stableAge },
+  });
 
 async function openRoom(folder: string, options: RoomOptions = {}): Promise<Room> {
   mkdirSync(folder, { recursive: true });
   const storage = await openFilesystem({ root: join(folder, 'storage'), sync: true });
-  const index = await openSqlite({
-    path: join(folder, 'index'),
-    limits: { maximumStorageSize: 0, maximumPatientCount: 0, mode: 'Recycle', stableAge: options.stableAge ?? 60_000 },
-  });
-  const database: Database = { ...index, ...options.database };
+  const index = await openSqliteOf(folder, options.stableAge);
+  const { takeIn, ...verbs } = index;
+  const takesIn = options.takesIn ?? options.database === undefined;
+  const database: Database = { ...verbs, ...(takesIn && takeIn && { takeIn }), ...options.database };
   const threads = options.threads ?? 1;
   const pool = createPool<Batch, readonly Answer<ParsedFile>[]>({ file: 'parse', threads });
   const parsers: typeof pool = {
@@ -135,7 +142,11 @@ test('large bodies that wait for a thread go there together, and those that need
   );
   const largestTask = async (threads: number, count: number): Promise<number> => {
     const sizes: number[] = [];
-    const room = await openRoom(temporaryFolder(), { threads, parsing: (tasks) => sizes.push(tasks.length) });
+    const room = await openRoom(temporaryFolder(), {
+      threads,
+      takesIn: false,
+      parsing: (tasks) => sizes.push(tasks.length),
+    });
     await Promise.all(
       bodies.slice(0, count).map(async (bytes) => {
         const { ids } = await put(room, bytes);
@@ -266,6 +277,80 @@ test('when the commit fails the client hears of it, and the next start settles t
   const next = await openRoom(folder);
   assert.equal(blobs(folder).length, 0);
   await next.close();
+});
+
+test('as long as few files come the thread of the index takes them in, and no other is woken', async () => {
+  const folder = temporaryFolder();
+  const sizes: number[] = [];
+  const parsed: number[] = [];
+  const real = await openSqliteOf(folder);
+  const takeIn: Database['takeIn'] = async (batch, arrivals) => {
+    assert.ok(real.takeIn);
+    sizes.push(batch.files.length);
+    return real.takeIn(batch, arrivals);
+  };
+  const room = await openRoom(folder, {
+    database: { ...real, takeIn },
+    parsing: (tasks) => parsed.push(tasks.length),
+  });
+  for (let round = 0; round < 5; round++) {
+    const bodies = Array.from({ length: 3 }, (_, at) => make({ sopUid: `1.2.${round}.${at}` }));
+    const stored = await Promise.all(bodies.map(async (bytes) => put(room, bytes)));
+    for (const [at, { status, ids }] of stored.entries()) {
+      assert.equal(status, 'Success');
+      const [found] = await room.database.find({ level: 'Instance', id: ids.Instance });
+      assert.deepEqual(Buffer.from(await room.storage.read(found?.attachments[0]?.uuid ?? '')), bodies[at]);
+      assert.equal(found?.metadata['Origin']?.value, 'RestApi');
+    }
+  }
+  assert.deepEqual([sizes.reduce((sum, size) => sum + size, 0), Math.max(...sizes) <= 4, parsed], [15, true, []]);
+  // What it leaves out goes the usual way, which says what is wrong.
+  await assert.rejects(put(room, Buffer.concat([make().subarray(0, 200), randomBytes(900)])), refuses('BadFileFormat'));
+  const deflated = make({ sopUid: '1.3', transferSyntax: '1.2.840.10008.1.2.1.99' });
+  assert.equal((await put(room, deflated)).status, 'Success');
+  assert.equal(parsed.length, 2);
+  assert.equal((await put(room, make({ sopUid: '1.2.0.0' }))).status, 'AlreadyStored');
+  await soon(() => blobs(folder).length === 16);
+  await room.close();
+});
+
+test('when taking in fails the file goes the usual way, or the client hears of it and the next start settles it', async () => {
+  for (const [code, usual, ...when] of [
+    ['FullStorage', true, false],
+    ['Database', true, false, true],
+    ['DatabaseUnavailable', false, false, true],
+  ] as const) {
+    for (const late of when) {
+      const folder = temporaryFolder();
+      const real = await openSqliteOf(folder);
+      let failing = true;
+      const takeIn: Database['takeIn'] = async (batch, arrivals) => {
+        assert.ok(real.takeIn);
+        const error = new IsenError(code, 'broken on purpose');
+        if (!failing) return real.takeIn(batch, arrivals);
+        failing = false;
+        if (!late) throw error;
+        // It is in the index, and nobody knows whether it is durable.
+        return { ...(await real.takeIn(batch, arrivals)), durable: Promise.reject(error) };
+      };
+      const room = await openRoom(folder, { database: { ...real, takeIn } });
+      const bytes = make({ sopUid: '1.2.3' });
+      if (usual) assert.equal((await put(room, bytes)).status, late ? 'AlreadyStored' : 'Success');
+      else await assert.rejects(put(room, bytes), refuses(code));
+      assert.equal((await put(room, make({ sopUid: '1.2.4' }))).status, 'Success');
+      await room.close();
+      const next = await openRoom(folder);
+      const isThere = usual || late;
+      assert.equal((await next.database.statistics())?.instances, isThere ? 2 : 1);
+      await soon(() => blobs(folder).length === (isThere ? 2 : 1));
+      const again = await put(next, bytes);
+      assert.equal(again.status, isThere ? 'AlreadyStored' : 'Success', `${code} ${late}`);
+      await soon(() => blobs(folder).length === 2);
+      const [found] = await next.database.find({ level: 'Instance', id: again.ids.Instance });
+      assert.deepEqual(Buffer.from(await next.storage.read(found?.attachments[0]?.uuid ?? '')), bytes);
+      await next.close();
+    }
+  }
 });
 
 test('one operation that the engine cannot take does not fail those committed with it', async () => {

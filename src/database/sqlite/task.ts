@@ -3,8 +3,10 @@
  * thread least, because the summaries are text already.
  */
 
+import type { Level } from '../../dicom/levels.ts';
 import type { Summary } from '../../dicom/summary.ts';
-import type { DatabaseLimits, Operation, StoreOperation } from '../database.ts';
+import type { Batch } from '../../storage/parse-and-put.ts';
+import type { Arrival, Committed, DatabaseLimits, Operation, StoreOperation, Taken } from '../database.ts';
 import type { Commits } from './commits.ts';
 
 /** What the thread is given when it starts. */
@@ -12,14 +14,22 @@ export interface WriterData {
   readonly path: string;
   readonly limits: DatabaseLimits;
   readonly commits: Commits;
+  /** Main tags that are kept besides the built-in ones. */
+  readonly kept: Partial<Record<Level, readonly string[]>>;
 }
 
 export type WriteTask =
   | { readonly kind: 'open' }
   /** `operations` is what {@link encodeOperations} makes. */
   | { readonly kind: 'commit'; readonly operations: string }
+  | { readonly kind: 'take-in'; readonly batch: Batch; readonly arrivals: readonly Arrival[] }
+  /** The log may not be durable up to its end. */
+  | { readonly kind: 'distrust' }
   | { readonly kind: 'checkpoint' }
   | { readonly kind: 'close' };
+
+/** What a task answers. */
+export type WriteAnswer = Committed | Taken | undefined;
 
 /** A {@link StoreOperation} with its summary read. */
 export interface ReadStore extends Omit<StoreOperation, 'summary' | 'ids'> {

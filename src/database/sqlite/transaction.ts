@@ -80,9 +80,13 @@ export class Transaction {
     this.#db.exec('BEGIN IMMEDIATE');
   }
 
-  commit(): void {
+  /** `durable` waits for the disk, where somebody is to. */
+  commit(durable: () => void): void {
     this.#writeCounters();
-    counted(this.#commits, () => this.#db.exec('COMMIT'));
+    counted(this.#commits, () => {
+      this.#db.exec('COMMIT');
+      durable();
+    });
   }
 
   rollback(): void {

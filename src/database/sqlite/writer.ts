@@ -7,7 +7,7 @@ import type { Database as Connection } from 'better-sqlite3';
 import type { Committed, DatabaseLimits, Outcome, StabilizeOperation } from '../database.ts';
 import { protect, setAttachment, setLabel, setMetadata } from './additions.ts';
 import { LIMIT, isFull, openWriter } from './connection.ts';
-import { LogRoom } from './log-room.ts';
+import { LogFile } from './log-file.ts';
 import { PARENT_LEVELS, Parents } from './parents.ts';
 import { reconstruct } from './reconstruction.ts';
 import { deleteResource, deleteSome } from './removal.ts';
@@ -15,7 +15,7 @@ import { TABLE } from '../rows.ts';
 import { Reserve } from './reserve.ts';
 import { uuidBytes } from './rows.ts';
 import { storeInstance } from './storing.ts';
-import type { ReadOperation, WriterData } from './task.ts';
+import type { ReadOperation, ReadStore, WriterData } from './task.ts';
 import { Transaction } from './transaction.ts';
 import { addWork, settleWork, takeWork } from './work.ts';
 import { logExport } from './exports.ts';
@@ -34,7 +34,7 @@ export class Writer {
   readonly #db: Connection;
   readonly #limits: DatabaseLimits;
   readonly #reserve: Reserve;
-  readonly #room: LogRoom;
+  readonly #log: LogFile;
   readonly #tx: Transaction;
   readonly #parents: Parents;
   #dataVersion: number;
@@ -43,31 +43,50 @@ export class Writer {
     this.#db = openWriter(path);
     this.#limits = limits;
     this.#reserve = new Reserve(path);
-    this.#room = new LogRoom(this.#db);
+    this.#log = new LogFile(this.#db);
     this.#tx = new Transaction(this.#db, commits);
     this.#parents = new Parents(this.#tx, limits);
     this.#dataVersion = this.#readDataVersion();
   }
 
-  /** Applies all, or throws having changed nothing. On a full disk what makes room may use the reserve. */
+  /**
+   * Applies all, or throws having changed nothing, unless the disk failed at the very end. On a full disk what makes room may use the
+   * reserve.
+   */
   commit(operations: readonly ReadOperation[]): Committed {
     let committed: Committed;
     try {
-      committed = this.#commit(operations);
+      committed = this.#commit(operations, () => this.#log.sync());
     } catch (thrown) {
       if (!isFull(thrown) || !operations.every(({ kind }) => MAKES_ROOM.has(kind)) || !this.#reserve.release())
         throw thrown;
-      committed = this.#commit(operations);
+      committed = this.#commit(operations, () => this.#log.sync());
     }
     this.#reserve.fill();
     return committed;
   }
 
-  #commit(operations: readonly ReadOperation[]): Committed {
-    const used = this.#room.used();
+  /**
+   * The same for instances, but durable only once somebody has synced the log. `before` is called when all but the commit itself is done; if
+   * it throws nothing is changed.
+   */
+  commitUnsynced(operations: readonly ReadStore[], before: () => void): Committed {
+    const committed = this.#commit(operations, () => {}, before);
+    this.#reserve.fill();
+    return committed;
+  }
+
+  /** Somebody's sync of the log has failed. */
+  distrust(): void {
+    this.#log.distrust();
+  }
+
+  #commit(operations: readonly ReadOperation[], durable: () => void, before?: () => void): Committed {
+    this.#log.mend();
+    const used = this.#log.used();
     this.#tx.begin();
     try {
-      if (used !== undefined) this.#room.ensure(used);
+      if (used !== undefined) this.#log.ensure(used);
       const version = this.#readDataVersion();
       if (version !== this.#dataVersion) {
         this.#tx.reload();
@@ -76,7 +95,9 @@ export class Writer {
       }
       const outcomes = operations.map((operation) => this.#apply(operation));
       this.#parents.flush();
-      this.#tx.commit();
+      this.#log.open();
+      before?.();
+      this.#tx.commit(durable);
       return { outcomes, changes: this.#tx.changes, removals: this.#tx.removals };
     } catch (error) {
       this.#parents.forget();
@@ -91,7 +112,7 @@ export class Writer {
   }
 
   close(): void {
-    this.#room.close();
+    this.#log.close();
     this.#db.close();
   }
 

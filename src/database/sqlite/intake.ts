@@ -1,0 +1,69 @@
+/** Owns taking in received files in the thread that commits: parsed, durable and in the index within one task, while the disk writes. */
+
+import { parsedOf, type Survey } from '../../dicom/parsing.ts';
+import { type Batch, beginBatch } from '../../storage/parse-and-put.ts';
+import { type Arrival, asItCame, type Committed, type Outcome, type Taken, type TakenFile } from '../database.ts';
+import type { ReadStore } from './task.ts';
+import type { Writer } from './writer.ts';
+
+/** What is parsed here holds up everything that is committed: a deflated data set is for others. */
+const NOTHING_INFLATED = 1;
+
+/** A file on its way to the disk. */
+interface Leaving extends Survey {
+  readonly blob: string;
+  /** Its place in the batch. */
+  readonly at: number;
+}
+
+/** Thrown to undo a transaction of which not every file got to the disk. */
+const NOT_DURABLE = new Error('a file is not durable');
+
+const isStored = (outcome: Outcome): boolean => outcome.kind === 'stored' && outcome.status === 'Success';
+
+/** As the port promises, but that the log is not synced. Throws as `writer` does: then nothing is in the index. */
+export function takeIn(writer: Writer, { files, put }: Batch, arrivals: readonly Arrival[]): Taken {
+  const quick = files.map((file) => ({ ...file, maximumInflated: NOTHING_INFLATED }));
+  const { answers, stored } = beginBatch({ files: quick, ...(put && { put }) });
+  const operationOf = ({ summary, md5, blob, at }: Leaving): ReadStore => ({
+    kind: 'store',
+    summary,
+    attachment: asItCame(blob, files[at]?.size ?? 0, md5),
+    metadata: arrivals[at]?.metadata ?? {},
+    overwrite: arrivals[at]?.overwrite ?? 'Never',
+  });
+  let leaving = answers.flatMap((answer, at): Leaving[] => {
+    const blob = 'ok' in answer ? answer.ok.blob : undefined;
+    return 'ok' in answer && blob !== undefined ? [{ ...answer.ok, blob, at }] : [];
+  });
+  let errors: ReturnType<typeof stored> | undefined;
+  /** The rows are written while the disk writes the files. */
+  const durable = (): void => {
+    errors ??= stored();
+    if (leaving.some(({ at }) => errors?.[at] !== undefined)) throw NOT_DURABLE;
+  };
+  const commit = (): Committed =>
+    leaving.length === 0
+      ? { outcomes: [], changes: [], removals: [] }
+      : writer.commitUnsynced(leaving.map(operationOf), durable);
+  let committed: Committed;
+  try {
+    committed = commit();
+  } catch (thrown) {
+    if (thrown !== NOT_DURABLE) throw thrown;
+    leaving = leaving.filter(({ at }) => errors?.[at] === undefined);
+    committed = commit();
+  } finally {
+    errors ??= stored();
+  }
+  const { outcomes, changes, removals } = committed;
+  const taken: (TakenFile | undefined)[] = files.map(() => undefined);
+  for (const [index, { summary, md5, blob, at }] of leaving.entries()) {
+    const outcome = outcomes[index];
+    if (outcome === undefined) continue;
+    // Nobody looks into the summary of what is stored: the text costs as much as the row.
+    const parsed = isStored(outcome) ? { ids: summary.ids, summary: '', md5 } : parsedOf({ summary, md5 });
+    taken[at] = { ...parsed, blob, outcome };
+  }
+  return { files: taken, changes, removals };
+}
