@@ -28,6 +28,9 @@ const WORTH_A_THREAD = 4;
 /** Files that one thread takes in; while it does, the next as many wait for it: no more of them come then than it can keep up with. */
 const MOST_TAKEN = 4;
 
+/** Files that are being stored at the same time up to which they are few: of more, threads beside each other do more. */
+const QUIET = 4;
+
 /** Files that may wait; one more is refused. Memory bounds them far below. */
 const CAPACITY = 10_000;
 
@@ -53,20 +56,23 @@ export class Parser {
   readonly #pool: Pool<Batch, readonly Answer<ParsedFile>[]>;
   readonly #storage: Pick<Storage, 'packing' | 'remove'>;
   readonly #takeIn: TakeIn | undefined;
+  readonly #storing: () => number;
   readonly #queue: Waiting[] = [];
   #running = 0;
   #gathering = false;
   #taking = false;
 
-  /** Without `takeIn` nothing is. */
+  /** `storing`: files between their last byte and their answer. Without `takeIn` nothing is. */
   constructor(
     pool: Pool<Batch, readonly Answer<ParsedFile>[]>,
     storage: Pick<Storage, 'packing' | 'remove'>,
+    storing: () => number,
     takeIn?: TakeIn,
   ) {
     this.#pool = pool;
     this.#storage = storage;
     this.#takeIn = takeIn;
+    this.#storing = storing;
   }
 
   /** Files waiting for a thread. */
@@ -122,6 +128,7 @@ export class Parser {
     return (
       this.#takeIn !== undefined &&
       this.#running === 0 &&
+      this.#storing() <= QUIET &&
       this.#queue.length <= MOST_TAKEN &&
       this.#queue.every(({ arrival }) => arrival !== undefined)
     );

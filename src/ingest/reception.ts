@@ -109,6 +109,7 @@ export async function openIngest(options: IngestOptions): Promise<Ingest> {
   const parser = new Parser(
     options.parsers,
     storage,
+    () => storing,
     takeIn &&
       ((files) =>
         writer.inTurn(async () => {
