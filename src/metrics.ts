@@ -5,7 +5,10 @@
 
 import { Counter, collectDefaultMetrics, Gauge, Histogram, Registry } from 'prom-client';
 
-/** The stages of an upload. Parsing and committing take several uploads in one turn. */
+/**
+ * The stages of an upload. Parsing and committing take several uploads in one turn; where the thread that commits takes files in, all of it
+ * is committing.
+ */
 export type IngestStage = 'parse' | 'write' | 'commit';
 
 const registry = new Registry();

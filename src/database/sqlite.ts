@@ -8,7 +8,7 @@ import { createPool, type Pool } from '../pool.ts';
 import type { Arrival, Committed, Database, DatabaseLimits, Operation, Taking } from './database.ts';
 import type { Batch } from '../storage/parse-and-put.ts';
 import { DICOM_ATTACHMENT } from './database.ts';
-import { countOf, newCommits } from './sqlite/commits.ts';
+import { countOf, newCommits, unsyncedOf } from './sqlite/commits.ts';
 import { readExports } from './sqlite/exports.ts';
 import { unwritten } from './sqlite/log-file.ts';
 import { LogSync } from './sqlite/log-sync.ts';
@@ -87,6 +87,14 @@ export async function openSqlite({ path, limits, kept = {} }: SqliteOptions): Pr
     if (rows >= CHECKPOINT_ROWS) checkpointing ??= checkpoint();
   };
 
+  let durable = 0;
+  /** Resolves when what was committed, and what anybody has read, is durable. */
+  const synced = async (): Promise<void> => {
+    const made = unsyncedOf(commits);
+    if (made === durable) return;
+    await log.synced();
+    durable = Math.max(durable, made);
+  };
   /** Throws where a sync has failed since `failures` were counted: what was committed since then comes behind what may be lost. */
   const check = (failures: number): void => {
     if (log.failures !== failures) throw unwritten();
@@ -112,14 +120,23 @@ export async function openSqlite({ path, limits, kept = {} }: SqliteOptions): Pr
       const taken = await run(writer, { kind: 'take-in', batch, arrivals });
       if (taken === undefined || !('files' in taken)) throw new IsenError('InternalError');
       written(batch.files.length + taken.changes.length);
-      return { ...taken, durable: log.synced().then(() => check(failures)) };
+      return { ...taken, durable: synced().then(() => check(failures)) };
     },
     find: async (request) => reader.find(request),
     count: async (request) => reader.count(request),
     lookup: async (value) => reader.lookup(value),
     statistics: async (of) => reader.statistics(of),
-    changes: async (request) => reader.changes(request),
-    lastSeq: async () => reader.lastSeq(),
+    // A number of the log that somebody has seen is never given again, not even after a power cut.
+    async changes(request) {
+      const found = await reader.changes(request);
+      await synced();
+      return found;
+    },
+    async lastSeq() {
+      const last = reader.lastSeq();
+      await synced();
+      return last;
+    },
     property: async (name) => reader.property(name),
     work: async (request) => work.list(request),
     workCounts: async (of) => work.counts(of),

@@ -8,7 +8,7 @@ import { join } from 'node:path';
 import { test } from 'node:test';
 import Sqlite from 'better-sqlite3';
 import type { Arrival, Database, Taking } from '../../src/database/database.ts';
-import { newCommits } from '../../src/database/sqlite/commits.ts';
+import { newCommits, unsyncedOf } from '../../src/database/sqlite/commits.ts';
 import { LogSync } from '../../src/database/sqlite/log-sync.ts';
 import { Writer } from '../../src/database/sqlite/writer.ts';
 import { openSqlite } from '../../src/database/sqlite.ts';
@@ -148,6 +148,26 @@ test('what is durable is in the files, whatever becomes of the process', async (
     assert.equal((await reopened.find({ level: 'Instance', id: file?.ids.Instance ?? '' })).length, 1);
   }
   await reopened.close();
+});
+
+test('nobody reads a number of the log that is not durable', async () => {
+  const room = await openRoom();
+  const commits = newCommits();
+  const writer = new Writer({ path: join(temporaryFolder(), 'index'), limits: UNLIMITED, commits, kept: {} });
+  const operation = storing({ patient: 'P', study: '1', series: '2', instance: '3' });
+  writer.commitUnsynced([{ ...operation, summary: summaryOf(operation) }], () => assert.equal(unsyncedOf(commits), 0));
+  assert.equal(unsyncedOf(commits), 1, 'counted before anybody can read it');
+  writer.commit([]);
+  assert.equal(unsyncedOf(commits), 1, 'this one was synced');
+  writer.close();
+  // Asked while files are being taken in, the log answers all the same.
+  const taking = room.takeIn(['1.2.1', '1.2.2'].map(image));
+  for (let last = 0; last < 5; last = await room.database.lastSeq()) {
+    const { changes } = await room.database.changes({ since: last, limit: 10 });
+    assert.ok(changes.every(({ seq }) => seq > last));
+  }
+  await taking;
+  await room.close();
 });
 
 test('syncs are shared by the commits that end meanwhile, and one that fails is told to all', async () => {

@@ -3,14 +3,15 @@
  * (`PRAGMA data_version`), for two locks of the file each time.
  */
 
-/** Whether a commit is under way, and how many have ended. */
+/** Whether a commit is under way, how many have ended, and how many were begun without a sync of the log. */
 export type Commits = Int32Array<SharedArrayBuffer>;
 
 const UNDER_WAY = 0;
 const ENDED = 1;
+const UNSYNCED = 2;
 
 export function newCommits(): Commits {
-  return new Int32Array(new SharedArrayBuffer(2 * Int32Array.BYTES_PER_ELEMENT));
+  return new Int32Array(new SharedArrayBuffer(3 * Int32Array.BYTES_PER_ELEMENT));
 }
 
 /** Counts what `commit` does. Of a thread that dies in it nobody knows what it has done: it is under way until the next one has ended. */
@@ -28,3 +29,11 @@ export function counted(commits: Commits, commit: () => void): void {
 export function countOf(commits: Commits): number | undefined {
   return Atomics.load(commits, UNDER_WAY) === 1 ? undefined : Atomics.load(commits, ENDED);
 }
+
+/** Counts a commit that is about to be made without a sync of the log. */
+export function countUnsynced(commits: Commits): void {
+  Atomics.add(commits, UNSYNCED, 1);
+}
+
+/** How many were counted: what can be read of them may not be durable until a sync that begins now has ended. */
+export const unsyncedOf = (commits: Commits): number => Atomics.load(commits, UNSYNCED);

@@ -71,7 +71,7 @@ export class Writer {
    * it throws nothing is changed.
    */
   commitUnsynced(operations: readonly ReadStore[], before: () => void): Committed {
-    const committed = this.#commit(operations, () => {}, before);
+    const committed = this.#commit(operations, undefined, before);
     this.#reserve.fill();
     return committed;
   }
@@ -81,7 +81,7 @@ export class Writer {
     this.#log.distrust();
   }
 
-  #commit(operations: readonly ReadOperation[], durable: () => void, before?: () => void): Committed {
+  #commit(operations: readonly ReadOperation[], durable: (() => void) | undefined, before?: () => void): Committed {
     this.#log.mend();
     const used = this.#log.used();
     this.#tx.begin();
