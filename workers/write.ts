@@ -30,9 +30,6 @@ function write(task: WriteTask): WriteAnswer {
       return open().commit(decodeOperations(task.operations));
     case 'take-in':
       return takeIn(open(), task.batch, task.arrivals);
-    case 'distrust':
-      writer?.distrust();
-      return undefined;
     case 'checkpoint':
       open().checkpoint();
       return undefined;

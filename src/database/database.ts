@@ -536,7 +536,7 @@ export interface DatabaseLimits {
  * can fill between its last write and its answer.
  */
 export interface Database {
-  /** Applies the operations in order in one durable transaction. */
+  /** Applies the operations in order in one durable transaction. Others may find what it did a moment before it is durable. */
   commit(operations: readonly Operation[]): Promise<Committed>;
   /**
    * Parses received files, makes them durable at their places and commits them in one transaction, in the one thread that commits: few at a
@@ -561,6 +561,8 @@ export interface Database {
    * limit cut the list.
    */
   changes(request: ChangesRequest): Promise<{ readonly changes: readonly Change[]; readonly more: boolean }>;
+  /** Resolves when whatever could be found by now is durable; what the log, and {@link removals}, answer is. Throws DatabaseUnavailable. */
+  settled(): Promise<void>;
   /** The last Seq ever given, 0 at the beginning; survives clear-changes. */
   lastSeq(): Promise<number>;
   property(name: string): Promise<string | undefined>;

@@ -61,6 +61,7 @@ export async function openPostgres({ connection, limits, connections, patience }
     lookup: (value) => reader.lookup(value),
     statistics: (of) => reader.statistics(of),
     changes: (request) => readChanges(reader.query, request),
+    settled: async () => {},
     lastSeq: () => reader.lastSeq(),
     property: (name) => reader.property(name),
     work: (request) => listWork(reader.query, request),

@@ -8,7 +8,7 @@ import { createPool, type Pool } from '../pool.ts';
 import type { Arrival, Committed, Database, DatabaseLimits, Operation, Taking } from './database.ts';
 import type { Batch } from '../storage/parse-and-put.ts';
 import { DICOM_ATTACHMENT } from './database.ts';
-import { countOf, newCommits, unsyncedOf } from './sqlite/commits.ts';
+import { countOf, distrust, isDoubtful, newCommits, unsyncedOf } from './sqlite/commits.ts';
 import { readExports } from './sqlite/exports.ts';
 import { unwritten } from './sqlite/log-file.ts';
 import { LogSync } from './sqlite/log-sync.ts';
@@ -63,7 +63,7 @@ export async function openSqlite({ path, limits, kept = {} }: SqliteOptions): Pr
   try {
     await run(writer, { kind: 'open' });
     reader = new Reader(path);
-    log = new LogSync(path, () => void run(writer, { kind: 'distrust' }).catch(() => {}));
+    log = new LogSync(path, () => distrust(commits));
   } catch (error) {
     await end();
     throw error;
@@ -91,9 +91,12 @@ export async function openSqlite({ path, limits, kept = {} }: SqliteOptions): Pr
   /** Resolves when what was committed, and what anybody has read, is durable. */
   const synced = async (): Promise<void> => {
     const made = unsyncedOf(commits);
-    if (made === durable) return;
-    await log.synced();
-    durable = Math.max(durable, made);
+    if (made !== durable) {
+      await log.synced();
+      durable = Math.max(durable, made);
+    }
+    // A commit, though of nothing, mends the log or says that it cannot.
+    if (isDoubtful(commits)) await run(writer, { kind: 'commit', operations: encodeOperations([]) });
   };
   /** Throws where a sync has failed since `failures` were counted: what was committed since then comes behind what may be lost. */
   const check = (failures: number): void => {
@@ -144,7 +147,13 @@ export async function openSqlite({ path, limits, kept = {} }: SqliteOptions): Pr
     exports: async (request) => readExports(reader, request),
     version: () => countOf(commits),
     labels: async () => reader.labels(),
-    removals: async (limit) => reader.removals(limit),
+    // What they were replaced by must outlive them.
+    async removals(limit) {
+      const found = reader.removals(limit);
+      await synced();
+      return found;
+    },
+    settled: synced,
     attached: async (uuids) => reader.attached(uuids),
     nextStable: async () => reader.nextStable(),
     async close(): Promise<void> {

@@ -125,7 +125,7 @@ export function need(at: number, size: number, end: number): void {
 /** Spends one element or item of the budget. */
 function spend(source: Source): void {
   source.budget -= 1;
-  if (source.budget < 0) throw new Malformed(`more than ${MAXIMUM_ELEMENTS} elements`);
+  if (source.budget < 0) throw new Malformed('too many elements');
 }
 
 /**

@@ -17,6 +17,9 @@ export interface JsonOptions {
 /** Orthanc's limit of a shown value. */
 export const MAXIMUM_LENGTH = 256;
 
+/** Bytes of a private creator, which has 64 characters at most (PS3.5 §6.2, LO). A longer one would be repeated with each of its elements. */
+const LONGEST_CREATOR = 256;
+
 /** Creator of a private element's block (PS3.5 §7.8.1), or undefined. */
 export function privateCreator(dataSet: DataSet, tag: string): string | undefined {
   if (!isPrivate(tag)) return undefined;
@@ -24,7 +27,7 @@ export function privateCreator(dataSet: DataSet, tag: string): string | undefine
   const element = number % 0x10000;
   if (element < 0x1000) return undefined;
   const creator = dataSet.elements.get(tagText(number - element + (element >> 8)));
-  return creator === undefined ? undefined : textOf(dataSet, creator);
+  return creator === undefined || creator.length > LONGEST_CREATOR ? undefined : textOf(dataSet, creator);
 }
 
 interface Leaf {

@@ -16,9 +16,12 @@ export interface ParseTask {
   readonly hash: boolean;
   /** MD5 of the whole file, where it is known: then the header alone is hashed. */
   readonly md5?: string;
-  /** Bytes that a deflated data set may expand to, instead of what is usual. */
-  readonly maximumInflated?: number;
+  /** Others wait for what is parsed: what takes long, as a deflated data set or one of many elements may, throws BadFileFormat. */
+  readonly quick?: boolean;
 }
+
+/** What is parsed quickly: about a millisecond. */
+const QUICK = { maximumInflated: 1, maximumElements: 4096 };
 
 /** Bytes of the smallest file that is hashed beside another. */
 const LEAST_PAIRED = 128 << 10;
@@ -75,9 +78,9 @@ const isPaired = ({ bytes, size, hash, md5 }: ParseTask): boolean =>
 export const parse = (task: ParseTask): Parsed => parsedOf(survey(task));
 
 /** The same as {@link surveyEach}, of one. Throws as `parse` does. */
-export function survey({ bytes, size, hash, md5: known, cut = false, maximumInflated }: ParseTask): Survey {
+export function survey({ bytes, size, hash, md5: known, cut = false, quick = false }: ParseTask): Survey {
   // The summary first: what is not DICOM is not worth hashing.
-  const summary = summarize(bytes, { size, cut, ...(maximumInflated !== undefined && { maximumInflated }) });
+  const summary = summarize(bytes, { size, cut, ...(quick && QUICK) });
   const { Instance: metadata } = summary.metadata;
   let md5 = known ?? '';
   if (hash) {

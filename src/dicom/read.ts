@@ -53,6 +53,8 @@ export interface ReadOptions {
   readonly cut?: boolean;
   /** Bytes that a deflated data set may expand to. */
   readonly maximumInflated?: number;
+  /** Elements and items that it may have, those in sequences included. */
+  readonly maximumElements?: number;
   /** The bytes end on purpose where Pixel Data begins; it is added as an empty element. */
   readonly truncated?: boolean;
   /**
@@ -106,7 +108,7 @@ function read(bytes: Buffer, options: ReadOptions): DicomFile {
     bytes: body,
     littleEndian: syntax.littleEndian,
     explicit: syntax.explicit,
-    budget: MAXIMUM_ELEMENTS,
+    budget: options.maximumElements ?? MAXIMUM_ELEMENTS,
   };
   const scope = wholeScope(body.length, {
     keep: options.only === undefined ? 'all' : 'only',

@@ -58,10 +58,13 @@ function wantedNow(): Wanted {
   return wanted;
 }
 
+/** Bytes of a value from which on it is too long for the index whatever its encoding: it need not be decoded. */
+const LONGEST_ENCODED = 64 << 10;
+
 /** The value of a main tag as the index keeps it, or undefined where it is absent, binary or too long. */
 function mainTag(dataSet: DataSet, tag: string): string | undefined {
   const element = dataSet.elements.get(tag);
-  if (element === undefined || element.items !== undefined) return undefined;
+  if (element === undefined || element.items !== undefined || element.length > LONGEST_ENCODED) return undefined;
   const value = valueOf(dataSet, element);
   return value === null || Buffer.byteLength(value) > MAXIMUM_LENGTH ? undefined : value;
 }
@@ -100,7 +103,7 @@ function expectedInstances(series: Tags): number | undefined {
  */
 export function summarize(
   bytes: Uint8Array,
-  options: Pick<ReadOptions, 'size' | 'cut' | 'maximumInflated'> = {},
+  options: Pick<ReadOptions, 'size' | 'cut' | 'maximumInflated' | 'maximumElements'> = {},
 ): Summary {
   const { read, sequences: known } = wantedNow();
   const file = readFile(bytes, { ...options, only: read });

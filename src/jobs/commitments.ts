@@ -121,7 +121,7 @@ const StateSchema = z.object({
 export type CommitmentState = z.output<typeof StateSchema>;
 
 export interface CommitmentRoom {
-  readonly database: Pick<Database, 'find'>;
+  readonly database: Pick<Database, 'find' | 'settled'>;
   readonly storage: Pick<Storage, 'size'>;
   readonly dial: Dial;
   readonly modalities: Pick<Modalities, 'get'>;
@@ -141,6 +141,8 @@ export async function verify(
       level: 'Instance',
       where: [{ tag: '0008,0018', caseSensitive: false, match: 'list', values }],
     });
+    // Who hears that they are stored may delete them.
+    await database.settled();
     const reasons = new Map<string, number>();
     for (const { tags, metadata, attachments } of found) {
       const uid = tags['0008,0018']?.trim() ?? '';

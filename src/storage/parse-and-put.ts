@@ -1,6 +1,6 @@
 /** Owns the work of a thread on received files: a batch is parsed, and those that are to be stored there are stored meanwhile. */
 
-import { type Answer, errorValue } from '../answer.ts';
+import { type Answer, answering, errorValue } from '../answer.ts';
 import { mayBeDicom } from '../dicom/part10.ts';
 import { type Parsed, type ParseTask, parsedOf, type Survey, surveyEach } from '../dicom/parsing.ts';
 import type { IsenError } from '../errors.ts';
@@ -67,12 +67,16 @@ export function beginBatch({ files, put }: Batch): Underway {
 /** An answer for each file: parsed, and durable where it has a blob. */
 export function parseAndPut(batch: Batch): readonly Answer<ParsedFile>[] {
   const { answers, stored } = beginBatch(batch);
-  const parsed = answers.map((answer) => {
-    if ('error' in answer) return answer;
-    const { blob, ...survey } = answer.ok;
-    return { ok: { ...parsedOf(survey), ...(blob !== undefined && { blob }) } };
+  const text = answering(({ blob, ...survey }: Survey & Put): ParsedFile => {
+    return { ...parsedOf(survey), ...(blob !== undefined && { blob }) };
   });
-  const errors = stored();
+  let parsed: readonly Answer<ParsedFile>[] = [];
+  let errors: readonly (IsenError | undefined)[];
+  try {
+    parsed = answers.map((answer) => ('error' in answer ? answer : text(answer.ok)));
+  } finally {
+    errors = stored();
+  }
   return parsed.map((answer, index) => {
     const error = errors[index];
     return 'error' in answer || error === undefined ? answer : { error: errorValue(error) };

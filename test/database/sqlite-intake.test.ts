@@ -8,7 +8,7 @@ import { join } from 'node:path';
 import { test } from 'node:test';
 import Sqlite from 'better-sqlite3';
 import type { Arrival, Database, Taking } from '../../src/database/database.ts';
-import { newCommits, unsyncedOf } from '../../src/database/sqlite/commits.ts';
+import { distrust, newCommits, unsyncedOf } from '../../src/database/sqlite/commits.ts';
 import { LogSync } from '../../src/database/sqlite/log-sync.ts';
 import { Writer } from '../../src/database/sqlite/writer.ts';
 import { openSqlite } from '../../src/database/sqlite.ts';
@@ -117,6 +117,35 @@ test('what cannot be parsed here is left out, and the others stand', async () =>
   await room.close();
 });
 
+/** A file with so many empty elements, in an item of Request Attributes Sequence, which is a main tag. */
+const crowded = (elements: number): Buffer =>
+  make({
+    sopUid: '1.2.8',
+    extra: [
+      {
+        tag: '0040,0275',
+        vr: 'SQ',
+        value: {
+          items: [
+            Array.from({ length: elements }, (_, at) => {
+              const tag = `0041,${(0x1000 + at).toString(16)}`;
+              return { tag, vr: 'LO', value: '' };
+            }),
+          ],
+        },
+      },
+    ],
+  });
+
+test('what takes long to be parsed is left to others', async () => {
+  const room = await openRoom();
+  const { files: few } = await room.takeIn([crowded(3000)]);
+  assert.equal(few[0]?.outcome.kind, 'stored');
+  const { files: many } = await room.takeIn([crowded(5000)]);
+  assert.deepEqual(many, [undefined]);
+  await room.close();
+});
+
 test('what did not get to the disk is not in the index, and the others are', async () => {
   const room = await openRoom();
   // Behind the largest file that there can be.
@@ -170,6 +199,24 @@ test('nobody reads a number of the log that is not durable', async () => {
   await room.close();
 });
 
+test('what became stable waits anew when more comes within the same moment', () => {
+  const commits = newCommits();
+  const limits = { ...UNLIMITED, stableAge: 0 };
+  const path = join(temporaryFolder(), 'index');
+  const writer = new Writer({ path, limits, commits, kept: {} });
+  const reader = new Sqlite(path, { readonly: true });
+  const waiting = (): unknown => reader.prepare('SELECT count(stable_at) FROM series').pluck().get();
+  for (let instance = 0; instance < 50; instance++) {
+    const operation = storing({ patient: 'P', study: '1', series: '2', instance: `${instance}` });
+    writer.commit([{ ...operation, summary: summaryOf(operation) }]);
+    assert.equal(waiting(), 1);
+    writer.commit([{ kind: 'stabilize', now: Date.now() + 1, limit: 10 }]);
+    assert.equal(waiting(), 0);
+  }
+  reader.close();
+  writer.close();
+});
+
 test('syncs are shared by the commits that end meanwhile, and one that fails is told to all', async () => {
   const folder = temporaryFolder();
   execFileSync('touch', [join(folder, 'index-wal')]);
@@ -194,7 +241,8 @@ test('syncs are shared by the commits that end meanwhile, and one that fails is 
 
 test('nothing is committed behind a log in doubt: what is in it goes into the index first', () => {
   const path = join(temporaryFolder(), 'index');
-  const writer = new Writer({ path, limits: UNLIMITED, commits: newCommits(), kept: {} });
+  const commits = newCommits();
+  const writer = new Writer({ path, limits: UNLIMITED, commits, kept: {} });
   const store = (instance: string): void => {
     const operation = storing({ patient: 'P', study: '1', series: '2', instance });
     writer.commit([{ ...operation, summary: summaryOf(operation) }]);
@@ -204,7 +252,7 @@ test('nothing is committed behind a log in doubt: what is in it goes into the in
   const instances = (): unknown => reader.prepare('SELECT count(*) FROM instances').pluck().get();
   reader.exec('BEGIN');
   assert.equal(instances(), 1);
-  writer.distrust();
+  distrust(commits);
   // Whoever still reads of the log keeps it from being left.
   assert.throws(() => store('2'), { code: 'DatabaseUnavailable' });
   reader.exec('COMMIT');

@@ -68,6 +68,15 @@ test('metadata: index, pixel data, expected count and sequences', () => {
   );
 });
 
+test('a private creator that is longer than one can be is not repeated with each of its elements', () => {
+  const creator = (size: number): Buffer =>
+    file(LE, instance(EXPLICIT, element('0009,0010', 'LO', 'A'.repeat(size)), element('0009,1001', 'LO', 'x')));
+  const shown = (size: number): unknown => toJson(readFile(creator(size)).dataSet, 'Full')['0009,1001'];
+  const known = { Name: 'Unknown Tag & Data', Type: 'String', Value: 'x' };
+  assert.deepEqual(shown(64), { ...known, PrivateCreator: 'A'.repeat(64) });
+  assert.deepEqual(shown(300), known);
+});
+
 test('the JSON forms: types, numbers, tags, names and limits', () => {
   const long = 'x'.repeat(257);
   const bytes = file(

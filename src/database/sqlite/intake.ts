@@ -6,9 +6,6 @@ import { type Arrival, asItCame, type Committed, type Outcome, type Taken, type 
 import type { ReadStore } from './task.ts';
 import type { Writer } from './writer.ts';
 
-/** What is parsed here holds up everything that is committed: a deflated data set is for others. */
-const NOTHING_INFLATED = 1;
-
 /** A file on its way to the disk. */
 interface Leaving extends Survey {
   readonly blob: string;
@@ -21,9 +18,10 @@ const NOT_DURABLE = new Error('a file is not durable');
 
 const isStored = (outcome: Outcome): boolean => outcome.kind === 'stored' && outcome.status === 'Success';
 
-/** As the port promises, but that the log is not synced. Throws as `writer` does: then nothing is in the index. */
+/** As the port promises, but that the log is not synced. Throws as `writer` does where the commit itself failed. */
 export function takeIn(writer: Writer, { files, put }: Batch, arrivals: readonly Arrival[]): Taken {
-  const quick = files.map((file) => ({ ...file, maximumInflated: NOTHING_INFLATED }));
+  // What is parsed here holds up everything that is committed.
+  const quick = files.map((file) => ({ ...file, quick: true }));
   const { answers, stored } = beginBatch({ files: quick, ...(put && { put }) });
   const operationOf = ({ summary, md5, blob, at }: Leaving): ReadStore => ({
     kind: 'store',
@@ -37,10 +35,12 @@ export function takeIn(writer: Writer, { files, put }: Batch, arrivals: readonly
     return 'ok' in answer && blob !== undefined ? [{ ...answer.ok, blob, at }] : [];
   });
   let errors: ReturnType<typeof stored> | undefined;
+  let isEnding = false;
   /** The rows are written while the disk writes the files. */
   const durable = (): void => {
     errors ??= stored();
     if (leaving.some(({ at }) => errors?.[at] !== undefined)) throw NOT_DURABLE;
+    isEnding = true;
   };
   const commit = (): Committed =>
     leaving.length === 0
@@ -48,11 +48,17 @@ export function takeIn(writer: Writer, { files, put }: Batch, arrivals: readonly
       : writer.commitUnsynced(leaving.map(operationOf), durable);
   let committed: Committed;
   try {
-    committed = commit();
+    try {
+      committed = commit();
+    } catch (thrown) {
+      if (thrown !== NOT_DURABLE) throw thrown;
+      leaving = leaving.filter(({ at }) => errors?.[at] === undefined);
+      committed = commit();
+    }
   } catch (thrown) {
-    if (thrown !== NOT_DURABLE) throw thrown;
-    leaving = leaving.filter(({ at }) => errors?.[at] === undefined);
-    committed = commit();
+    // Before the commit itself nothing can have become durable: the usual way says what is wrong.
+    if (isEnding) throw thrown;
+    return { files: files.map(() => undefined), changes: [], removals: [] };
   } finally {
     errors ??= stored();
   }

@@ -7,6 +7,7 @@
 import { closeSync, fdatasyncSync, fstatSync, ftruncateSync, openSync, writeSync } from 'node:fs';
 import type { Database as Connection } from 'better-sqlite3';
 import { IsenError } from '../../errors.ts';
+import { type Commits, distrust, isDoubtful, trust } from './commits.ts';
 
 /** Bytes that are added at once, and those below which they are. */
 const STEP = 4 << 20;
@@ -26,14 +27,15 @@ export const unwritten = (cause?: unknown): IsenError =>
 export class LogFile {
   readonly #db: Connection;
   readonly #frame: number;
+  readonly #shared: Commits;
   readonly #zeros = Buffer.alloc(STEP / 4);
   #fd: number | undefined;
   #commits = 0;
-  #isDoubtful = false;
 
   /** From now on a commit of `db` is durable once {@link sync} has returned. */
-  constructor(db: Connection) {
+  constructor(db: Connection, commits: Commits) {
     this.#db = db;
+    this.#shared = commits;
     db.pragma('synchronous = NORMAL');
     this.#frame = FRAME_HEADER + Number(db.pragma('page_size', { simple: true }));
   }
@@ -76,22 +78,17 @@ export class LogFile {
     try {
       fdatasyncSync(this.open());
     } catch (thrown) {
-      this.distrust();
+      distrust(this.#shared);
       throw unwritten(thrown);
     }
   }
 
-  /** A sync has failed: what the system took for written may be lost, and with it all that would come behind. */
-  distrust(): void {
-    this.#isDoubtful = true;
-  }
-
   /** Has what is in doubt, and is still in memory, written into the file of the index, and a new log begun. Throws DatabaseUnavailable where that fails. */
   mend(): void {
-    if (!this.#isDoubtful) return;
+    if (!isDoubtful(this.#shared)) return;
     const [state] = this.#db.pragma('wal_checkpoint = TRUNCATE') as { readonly busy: number }[];
     if (state?.busy !== 0) throw unwritten();
-    this.#isDoubtful = false;
+    trust(this.#shared);
   }
 
   close(): void {

@@ -29,9 +29,9 @@ export class LogSync {
 
   /** Resolves when every commit that had ended by now would survive a power cut. Rejects with DatabaseUnavailable when nobody knows. */
   synced(): Promise<void> {
-    if (this.#running === undefined) return this.#begin();
+    if (this.#running === undefined && this.#next === undefined) return this.#begin();
     // The one that runs may have begun before the last commit ended.
-    this.#next ??= this.#running
+    this.#next ??= (this.#running ?? Promise.resolve())
       .catch(() => {})
       .then(() => {
         this.#next = undefined;

@@ -23,8 +23,6 @@ export type WriteTask =
   /** `operations` is what {@link encodeOperations} makes. */
   | { readonly kind: 'commit'; readonly operations: string }
   | { readonly kind: 'take-in'; readonly batch: Batch; readonly arrivals: readonly Arrival[] }
-  /** The log may not be durable up to its end. */
-  | { readonly kind: 'distrust' }
   | { readonly kind: 'checkpoint' }
   | { readonly kind: 'close' };
 

@@ -43,7 +43,7 @@ export class Writer {
     this.#db = openWriter(path);
     this.#limits = limits;
     this.#reserve = new Reserve(path);
-    this.#log = new LogFile(this.#db);
+    this.#log = new LogFile(this.#db, commits);
     this.#tx = new Transaction(this.#db, commits);
     this.#parents = new Parents(this.#tx, limits);
     this.#dataVersion = this.#readDataVersion();
@@ -74,11 +74,6 @@ export class Writer {
     const committed = this.#commit(operations, undefined, before);
     this.#reserve.fill();
     return committed;
-  }
-
-  /** Somebody's sync of the log has failed. */
-  distrust(): void {
-    this.#log.distrust();
   }
 
   #commit(operations: readonly ReadOperation[], durable: (() => void) | undefined, before?: () => void): Committed {
@@ -190,6 +185,8 @@ export class Writer {
       }
       count += due.length;
     }
+    // What is held of their times is not what is written any more.
+    if (count > 0) this.#parents.forget();
     return count;
   }
 }
