@@ -8,7 +8,7 @@ import { createPool, type Pool } from '../pool.ts';
 import type { Arrival, Committed, Database, DatabaseLimits, Operation, Taking } from './database.ts';
 import type { Batch } from '../storage/parse-and-put.ts';
 import { DICOM_ATTACHMENT } from './database.ts';
-import { countOf, distrust, isDoubtful, newCommits, unsyncedOf } from './sqlite/commits.ts';
+import { areDurable, countOf, distrust, isDoubtful, newCommits, readableOf, tellDurable } from './sqlite/commits.ts';
 import { readExports } from './sqlite/exports.ts';
 import { unwritten } from './sqlite/log-file.ts';
 import { LogSync } from './sqlite/log-sync.ts';
@@ -87,13 +87,12 @@ export async function openSqlite({ path, limits, kept = {} }: SqliteOptions): Pr
     if (rows >= CHECKPOINT_ROWS) checkpointing ??= checkpoint();
   };
 
-  let durable = 0;
   /** Resolves when what was committed, and what anybody has read, is durable. */
   const synced = async (): Promise<void> => {
-    const made = unsyncedOf(commits);
-    if (made !== durable) {
+    if (!areDurable(commits)) {
+      const readable = readableOf(commits);
       await log.synced();
-      durable = Math.max(durable, made);
+      tellDurable(commits, readable);
     }
     // A commit, though of nothing, mends the log or says that it cannot.
     if (isDoubtful(commits)) await run(writer, { kind: 'commit', operations: encodeOperations([]) });

@@ -3,17 +3,21 @@
  * (`PRAGMA data_version`), for two locks of the file each time.
  */
 
-/** Whether a commit is under way, how many have ended, how many were begun without a sync of the log, and whether
- * a sync has failed. */
+/**
+ * Whether a commit is under way and how many have ended; how many began to be readable, how many surely are, and how many are durable;
+ * whether a sync of the log has failed. Numbers wrap.
+ */
 export type Commits = Int32Array<SharedArrayBuffer>;
 
 const UNDER_WAY = 0;
 const ENDED = 1;
-const UNSYNCED = 2;
-const DOUBTFUL = 3;
+const BEGUN = 2;
+const READABLE = 3;
+const DURABLE = 4;
+const DOUBTFUL = 5;
 
 export function newCommits(): Commits {
-  return new Int32Array(new SharedArrayBuffer(4 * Int32Array.BYTES_PER_ELEMENT));
+  return new Int32Array(new SharedArrayBuffer(6 * Int32Array.BYTES_PER_ELEMENT));
 }
 
 /** Counts what `commit` does. Of a thread that dies in it nobody knows what it has done: it is under way until the next one has ended. */
@@ -32,13 +36,27 @@ export function countOf(commits: Commits): number | undefined {
   return Atomics.load(commits, UNDER_WAY) === 1 ? undefined : Atomics.load(commits, ENDED);
 }
 
-/** Counts a commit that is about to be made without a sync of the log. */
-export function countUnsynced(commits: Commits): void {
-  Atomics.add(commits, UNSYNCED, 1);
+/** Counts a commit that others can read from now on, or soon: before it is made. Each is followed by {@link countReadable}. */
+export function countBegun(commits: Commits): void {
+  Atomics.add(commits, BEGUN, 1);
 }
 
-/** How many were counted: what can be read of them may not be durable until a sync that begins now has ended. */
-export const unsyncedOf = (commits: Commits): number => Atomics.load(commits, UNSYNCED);
+/** Counts one that was made, or has failed. */
+export function countReadable(commits: Commits): void {
+  Atomics.add(commits, READABLE, 1);
+}
+
+/** How many commits a sync of the log that begins now makes durable at least. */
+export const readableOf = (commits: Commits): number => Atomics.load(commits, READABLE);
+
+/** Tells that they are, by what {@link readableOf} was before the sync began. */
+export function tellDurable(commits: Commits, readable: number): void {
+  if (((readable - Atomics.load(commits, DURABLE)) | 0) > 0) Atomics.store(commits, DURABLE, readable);
+}
+
+/** Whether everything that can be read by now is durable. */
+export const areDurable = (commits: Commits): boolean =>
+  Atomics.load(commits, BEGUN) === Atomics.load(commits, DURABLE);
 
 /** A sync has failed: what the system took for written may be lost, and with it all that would come behind. No thread may forget it. */
 export function distrust(commits: Commits): void {

@@ -7,7 +7,7 @@ import type { Database as Connection, Statement } from 'better-sqlite3';
 import type { Level } from '../../dicom/levels.ts';
 import { IsenError } from '../../errors.ts';
 import { CHANGE_TYPES, type Change, type ChangeType } from '../database.ts';
-import { type Commits, counted, countUnsynced } from './commits.ts';
+import { type Commits, countBegun, counted, countReadable, readableOf, tellDurable } from './commits.ts';
 import { dateText, levelNumber, publicId, publicIdBytes, TABLE, uuidText } from '../rows.ts';
 
 /** The counters row. Sizes in bytes. */
@@ -83,10 +83,18 @@ export class Transaction {
   /** `durable` waits for the disk; without it somebody else is to. */
   commit(durable?: () => void): void {
     this.#writeCounters();
-    if (durable === undefined) countUnsynced(this.#commits);
-    counted(this.#commits, () => {
-      this.#db.exec('COMMIT');
-      durable?.();
+    const commits = this.#commits;
+    countBegun(commits);
+    counted(commits, () => {
+      try {
+        this.#db.exec('COMMIT');
+      } finally {
+        countReadable(commits);
+      }
+      if (durable === undefined) return;
+      const readable = readableOf(commits);
+      durable();
+      tellDurable(commits, readable);
     });
   }
 
