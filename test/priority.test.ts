@@ -54,7 +54,7 @@ const mayReturn = (): boolean =>
 test('watched, it runs only when nobody else would, and is an ordinary one when others never let it', async (context) => {
   if (skip !== false) return context.skip(skip);
   if (!mayReturn()) return context.skip('this user may not take a thread back from SCHED_IDLE');
-  const unwatch = watchThreads();
+  let unwatch = watchThreads();
   const worker = thread();
   let last: Said | undefined;
   worker.on('message', (said: Said) => {
@@ -65,9 +65,14 @@ test('watched, it runs only when nobody else would, and is an ordinary one when 
     while (last?.policy !== policy && performance.now() < end) await sleep(10);
     assert.deepEqual(last, { nice: NICE.parse, policy });
   };
-  await until(IDLE, 20_000);
-  // Working while nobody is in its way changes nothing.
-  await sleep(1000);
+  // Working while nobody is in its way changes nothing. Other suites may be: then another second is looked at.
+  for (let tries = 0; tries < 10; tries++) {
+    await until(IDLE, 20_000);
+    await sleep(1000);
+    if (last?.policy === IDLE) break;
+    unwatch();
+    unwatch = watchThreads();
+  }
   assert.equal(last?.policy, IDLE);
   // Nice, so that other suites hardly notice.
   const hogs: ChildProcess[] = Array.from({ length: availableParallelism() * 2 }, () =>
