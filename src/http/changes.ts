@@ -191,8 +191,8 @@ export function addChanges(routes: Routes, ended: AbortSignal): void {
       answers: { 200: { description: 'Done', type: 'text/plain' } },
     },
     async () => {
-      // What the rules have not seen yet would never be sent.
-      await services.router.caughtUp();
+      // What the rules and webhooks have not seen yet would never be sent.
+      await Promise.all([services.router.caughtUp(), services.webhooks.caughtUp()]);
       await services.ingest.apply({ kind: 'clear-changes' });
       await services.changes.cleared();
       return text('');

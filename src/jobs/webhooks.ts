@@ -76,6 +76,8 @@ export interface Webhooks {
   test(name: string): Promise<HttpAnswer>;
   /** A webhook as its queue sees it. */
   target(name: string): Promise<Target | undefined>;
+  /** Resolves when all that is in the log now was looked at. Throws Busy where that takes long. */
+  caughtUp(): Promise<void>;
   close(): Promise<void>;
 }
 
@@ -217,6 +219,7 @@ export async function openWebhooks(options: WebhooksOptions): Promise<Webhooks> 
         open: () => openWebhookLine(webhook, client, allowed),
       };
     },
+    caughtUp: () => follower.caughtUp(),
     close: () => follower.close(),
   };
 }
