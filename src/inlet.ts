@@ -7,7 +7,7 @@
 import { Worker } from 'node:worker_threads';
 import { IsenError } from './errors.ts';
 import { FLAG, type InletData, MOST, Places, STATE } from './inlet-shared.ts';
-import { libc, type Native } from './libc.ts';
+import { addresses, libc, type Native } from './libc.ts';
 import { log } from './log.ts';
 
 const EFD_NONBLOCK_CLOEXEC = 0x800 | 0x80000;
@@ -33,14 +33,16 @@ export function openInlet(): Inlet | undefined {
   const write = libc('int64_t write(int, const void *, uint64_t)', purpose);
   const duplicate = libc('int fcntl(int, int, int)', purpose);
   const close = libc('int close(int)', purpose);
-  const memcpy = libc('uint64_t memcpy(void *, void *, uint64_t)', purpose);
-  if (!eventfd || !write || !duplicate || !close || !memcpy) return undefined;
+  const addressOf = addresses(purpose);
+  if (!eventfd || !write || !duplicate || !close || !addressOf) return undefined;
   const bell = eventfd(0, EFD_NONBLOCK_CLOEXEC);
   if (bell < 0) return undefined;
-  return new ThreadedInlet(bell, { write, duplicate, close, memcpy });
+  return new ThreadedInlet(bell, { write, duplicate, close, addressOf });
 }
 
-type System = Readonly<Record<'write' | 'duplicate' | 'close' | 'memcpy', Native>>;
+interface System extends Readonly<Record<'write' | 'duplicate' | 'close', Native>> {
+  readonly addressOf: (bytes: Uint8Array) => number;
+}
 
 interface Waiter {
   readonly resolve: (come: number) => void;
@@ -87,7 +89,7 @@ class ThreadedInlet implements Inlet {
       this.#free.push(place);
       return undefined;
     }
-    this.#places.fill(place, own, this.#system.memcpy(bytes, bytes, 0), bytes.length);
+    this.#places.fill(place, own, this.#system.addressOf(bytes), bytes.length);
     return new Promise((resolve, reject) => {
       this.#waiters[place] = { resolve, reject };
       this.#places.pass(place, STATE.lent);

@@ -25,11 +25,11 @@ const LARGEST_OF_MANY = 2 << 20;
 /** Files for which a further thread is woken: while one waits for the disk, another can go on. */
 const WORTH_A_THREAD = 4;
 
-/** Files that one thread takes in; while it does, the next as many wait for it: no more of them come then than it can keep up with. */
-const MOST_TAKEN = 4;
-
-/** Files that are being stored at the same time up to which they are few: of more, threads beside each other do more. */
-const QUIET = 4;
+/**
+ * Files that are being stored at the same time up to which they are few: the thread that commits keeps up with them, and takes in together
+ * what came while it was busy. Of more, threads beside each other do more.
+ */
+const FEW = 4;
 
 /** Files that may wait; one more is refused. Memory bounds them far below. */
 const CAPACITY = 10_000;
@@ -128,8 +128,7 @@ export class Parser {
     return (
       this.#takeIn !== undefined &&
       this.#running === 0 &&
-      this.#storing() <= QUIET &&
-      this.#queue.length <= MOST_TAKEN &&
+      this.#storing() <= FEW &&
       this.#queue.every(({ arrival }) => arrival !== undefined)
     );
   }

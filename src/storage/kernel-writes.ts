@@ -4,7 +4,7 @@
  */
 
 import { writevSync } from 'node:fs';
-import { errno, libc, type Native } from '../libc.ts';
+import { addresses, errno, libc } from '../libc.ts';
 
 /** Writes of a thread that are under way at most; more are done when they are waited for. */
 const MOST = 64;
@@ -38,8 +38,8 @@ function openKernel(): Kernel | undefined {
   const setup = libc('int64_t syscall(int64_t, int64_t, void *)', purpose);
   const submit = libc('int64_t syscall(int64_t, uint64_t, int64_t, void *)', purpose);
   const events = libc('int64_t syscall(int64_t, uint64_t, int64_t, int64_t, void *, uint64_t)', purpose);
-  const same = libc('uint64_t memcpy(void *, void *, uint64_t)', purpose);
-  if (setup === undefined || submit === undefined || events === undefined || same === undefined) return undefined;
+  const addressOf = addresses(purpose);
+  if (setup === undefined || submit === undefined || events === undefined || addressOf === undefined) return undefined;
   const handle = Buffer.alloc(8);
   // Refused where a container forbids the call, or all contexts of the system are in use.
   if (setup(calls.setup, MOST, handle) !== 0) return undefined;
@@ -51,18 +51,18 @@ function openKernel(): Kernel | undefined {
   let vector = Buffer.alloc(MOST * IOVEC);
   // A container may allow to begin a write and not to wait for it.
   if (events(calls.events, context, 0, 0, event, 0) !== 0) return undefined;
-  list.writeBigUInt64LE(BigInt(addressOf(same, iocb)));
+  list.writeBigUInt64LE(BigInt(addressOf(iocb)));
   return {
     submit(id, fd, parts, at) {
       if (vector.length < parts.length * IOVEC) vector = Buffer.alloc(parts.length * IOVEC);
       for (const [index, part] of parts.entries()) {
-        vector.writeBigUInt64LE(BigInt(addressOf(same, part)), index * IOVEC);
+        vector.writeBigUInt64LE(BigInt(addressOf(part)), index * IOVEC);
         vector.writeBigUInt64LE(BigInt(part.length), index * IOVEC + 8);
       }
       iocb.writeBigUInt64LE(BigInt(id), 0);
       iocb.writeUInt16LE(PWRITEV, 16);
       iocb.writeUInt32LE(fd, 20);
-      iocb.writeBigUInt64LE(BigInt(addressOf(same, vector)), 24);
+      iocb.writeBigUInt64LE(BigInt(addressOf(vector)), 24);
       iocb.writeBigUInt64LE(BigInt(parts.length), 32);
       iocb.writeBigInt64LE(BigInt(at), 40);
       // What it points to is read before the call comes back; the parts themselves stay in use until the write is done.
@@ -81,9 +81,6 @@ function openKernel(): Kernel | undefined {
     },
   };
 }
-
-/** Node tells no addresses: memcpy(3) of nothing answers where it would have written to. */
-const addressOf = (same: Native, bytes: Uint8Array): number => same(bytes, bytes, 0);
 
 let kernel: Kernel | undefined;
 let opened = false;

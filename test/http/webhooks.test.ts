@@ -105,6 +105,16 @@ test('a change is told once to who wants it, signed, and again until it is taken
   assert.equal(deliveries.size, told.length, 'each has a name of its own');
 });
 
+test('what the log is emptied of right after is told all the same', async () => {
+  assert.equal((await ask('PUT', '/webhooks/emptied', { Url: `${url}/emptied`, Events: ['NewStudy'] })).status, 200);
+  for (let round = 0; round < 5; round++) {
+    await upload(`2.25.7.${round}`);
+    assert.equal((await ask('DELETE', '/changes')).status, 200);
+  }
+  await until('all five are told', () => told.filter(({ path }) => path === '/emptied').length === 5);
+  assert.equal((await ask('DELETE', '/webhooks/emptied')).status, 200);
+});
+
 test('a secret stays with the server that it was made for', async () => {
   assert.equal((await ask('PUT', '/webhooks/moving', { Url: `${url}/one`, Enabled: false, Secret: 's' })).status, 200);
   for (const [Url, isSigned] of [
