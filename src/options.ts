@@ -268,7 +268,7 @@ export const OPTIONS = {
   StableAge: whole(
     'read',
     60,
-    'Seconds without a new instance after which a patient, study or series counts as stable.',
+    'Seconds without a new instance after which a patient, study or series counts as stable; up to a tenth more while many come, one at most.',
   ),
   SyncStorageArea: flag(
     'read',
