@@ -178,6 +178,8 @@ export async function start({ config: configured, onEnding = () => {} }: StartOp
       budget: configured.MaximumInFlightMB * MB,
       largestBody: configured.MaximumRequestBodySizeMB * MB || Number.POSITIVE_INFINITY,
       minimumFree: configured.MinimumFreeDiskMB * MB,
+      // The log of Redis has what was announced only.
+      announcesLater: redis === undefined,
       ...(transcoding && { transcoding }),
     });
     closers.push(() => ingest.close());

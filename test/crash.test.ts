@@ -1,6 +1,6 @@
 /**
  * Owns the proof that an acknowledged image is never lost: the server is killed with SIGKILL at random moments under 16
- * uploading clients, again and again. After each restart every acknowledged instance is there with the right MD5, no file
+ * uploading clients, or four modalities, again and again. After each restart every acknowledged instance is there with the right MD5, no file
  * is an orphan, no row dangles, and the log of changes has neither gap nor double.
  */
 
@@ -11,6 +11,10 @@ import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { test } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
+import { COMMAND } from '../src/dicom/command.ts';
+import { parse } from '../src/dicom/parsing.ts';
+import { headOf } from '../src/dicom/received-file.ts';
+import { requestAssociation } from '../src/scu/requestor.ts';
 import { make } from './dicom/made.ts';
 import { freePort, ROOT, temporaryFolder } from './peer.ts';
 import { blobsBelow } from './storage/blobs.ts';
@@ -18,6 +22,9 @@ import { blobsBelow } from './storage/blobs.ts';
 /** Kills; ISEN_CRASHES=50 for the long form. */
 const CRASHES = Number(process.env['ISEN_CRASHES'] ?? (process.env['CI'] === 'true' ? 50 : 8));
 const CLIENTS = 16;
+/** Associations, and kills under them. */
+const MODALITIES = 4;
+const ASSOCIATION_CRASHES = Math.ceil(CRASHES / 4);
 
 /** Starts the server of the command line and waits until it answers. */
 async function serve(config: string, url: string): Promise<ChildProcess> {
@@ -69,6 +76,51 @@ async function uploadUntilDeath(url: string, acknowledged: Map<string, string>, 
   }
 }
 
+const CT = '1.2.840.10008.5.1.4.1.1.2';
+
+/** Sends distinct instances over one association until the server dies; notes what was acknowledged. */
+async function sendUntilDeath(port: number, acknowledged: Map<string, string>, client: number): Promise<void> {
+  const association = await requestAssociation({
+    host: '127.0.0.1',
+    port,
+    callingAet: 'CT1',
+    calledAet: 'ISEN',
+    contexts: [{ abstractSyntax: CT, transferSyntaxes: ['1.2.840.10008.1.2.1'] }],
+    patience: 10_000,
+    maximumPdu: 16_384,
+  });
+  const [context] = association.contexts;
+  assert.ok(context);
+  try {
+    for (;;) {
+      const uid = `1.2.4.${client}.1.${randomInt(2 ** 40)}`;
+      const dataSet = make({
+        patientId: `M${client % 2}`,
+        studyUid: `1.2.4.${client % 2}`,
+        seriesUid: `1.2.4.${client}.1`,
+        sopUid: uid,
+        pixels: randomBytes(2 * randomInt(100, 100_000)),
+        part10: false,
+      });
+      const command = {
+        CommandField: COMMAND['C-STORE-RQ'],
+        MessageID: association.nextMessageId(),
+        Priority: 0,
+        AffectedSOPClassUID: CT,
+        AffectedSOPInstanceUID: uid,
+      };
+      await association.send(context, command, [dataSet]);
+      const answer = await association.receive();
+      assert.equal(answer?.command.Status, 0);
+      const bytes = Buffer.concat([headOf(context, command, 'CT1'), dataSet]);
+      const { ids } = parse({ bytes, size: bytes.length, hash: false });
+      acknowledged.set(ids.Instance, createHash('md5').update(bytes).digest('hex'));
+    }
+  } catch (thrown) {
+    if (thrown instanceof assert.AssertionError) throw thrown;
+  }
+}
+
 async function verify(
   url: string,
   storage: string,
@@ -111,21 +163,31 @@ async function verify(
   for (const [id, times] of created) assert.ok(times === 1 && instances.has(id), `NewInstance ${id} ${times} times`);
 }
 
-test(`${CRASHES} kills under ${CLIENTS} uploading clients lose nothing that was acknowledged`, async (context) => {
+interface Crashes {
+  readonly crashes: number;
+  readonly clients: number;
+  readonly until: (
+    server: { url: string; dicomPort: number },
+    acknowledged: Map<string, string>,
+    client: number,
+  ) => Promise<void>;
+}
+
+async function survive({ crashes, clients: count, until }: Crashes): Promise<Map<string, string>> {
   const folder = temporaryFolder();
   const storage = join(folder, 'storage');
-  const port = await freePort();
+  const [port, dicomPort] = [await freePort(), await freePort()];
   const url = `http://127.0.0.1:${port}`;
   const config = join(folder, 'config.json');
   writeFileSync(
     config,
-    JSON.stringify({ HttpPort: port, StorageDirectory: storage, DicomServerEnabled: false, StableAge: 1 }),
+    JSON.stringify({ HttpPort: port, StorageDirectory: storage, DicomPort: dicomPort, StableAge: 1 }),
   );
   const acknowledged = new Map<string, string>();
   let server = await serve(config, url);
   try {
-    for (let crash = 0; crash < CRASHES; crash++) {
-      const clients = Array.from({ length: CLIENTS }, (_, client) => uploadUntilDeath(url, acknowledged, client));
+    for (let crash = 0; crash < crashes; crash++) {
+      const clients = Array.from({ length: count }, (_, client) => until({ url, dicomPort }, acknowledged, client));
       // Some are on their way to the disk by then, however slow that is.
       const before = acknowledged.size;
       for (const deadline = Date.now() + 30_000; Date.now() < deadline && acknowledged.size < before + CLIENTS; )
@@ -143,6 +205,19 @@ test(`${CRASHES} kills under ${CLIENTS} uploading clients lose nothing that was 
     await ended;
   }
   assert.equal(server.exitCode, 0, 'a graceful end exits with 0');
-  assert.ok(acknowledged.size >= CRASHES * CLIENTS, 'something was uploaded');
-  context.diagnostic(`${acknowledged.size} acknowledged`);
+  assert.ok(acknowledged.size >= crashes * CLIENTS, 'something was stored');
+  return acknowledged;
+}
+
+test(`${CRASHES} kills under ${CLIENTS} uploading clients lose nothing that was acknowledged`, async (context) => {
+  const until: Crashes['until'] = ({ url }, acknowledged, client) => uploadUntilDeath(url, acknowledged, client);
+  const { size } = await survive({ crashes: CRASHES, clients: CLIENTS, until });
+  context.diagnostic(`${size} acknowledged`);
+});
+
+test(`${ASSOCIATION_CRASHES} kills under ${MODALITIES} associations lose nothing that was answered`, async (context) => {
+  const until: Crashes['until'] = ({ dicomPort }, acknowledged, client) =>
+    sendUntilDeath(dicomPort, acknowledged, client);
+  const { size } = await survive({ crashes: ASSOCIATION_CRASHES, clients: MODALITIES, until });
+  context.diagnostic(`${size} acknowledged`);
 });

@@ -2,6 +2,7 @@
 
 import Piscina from 'piscina';
 import { answering } from '../src/answer.ts';
+import { AttendingThread } from '../src/database/sqlite/attendance.ts';
 import { asDatabaseError } from '../src/database/sqlite/connection.ts';
 import { takeIn } from '../src/database/sqlite/intake.ts';
 import { decodeOperations, type WriteAnswer, type WriterData, type WriteTask } from '../src/database/sqlite/task.ts';
@@ -15,6 +16,7 @@ const data = Piscina.workerData as WriterData;
 keepBesides(data.kept);
 
 let writer: Writer | undefined;
+let attending: AttendingThread | undefined;
 
 function open(): Writer {
   writer ??= new Writer(data);
@@ -30,6 +32,9 @@ function write(task: WriteTask): WriteAnswer {
       return open().commit(decodeOperations(task.operations));
     case 'take-in':
       return takeIn(open(), task.batch, task.arrivals);
+    case 'attend':
+      attending ??= new AttendingThread(data.bell ?? -1);
+      return attending.attend(open(), task);
     case 'checkpoint':
       open().checkpoint();
       return undefined;

@@ -6,6 +6,7 @@
 import type { Level } from '../dicom/levels.ts';
 import type { Identifiers, Summary, Tags } from '../dicom/summary.ts';
 import type { Batch, ParsedFile } from '../storage/parse-and-put.ts';
+import type { Attendance, Attending } from './attending.ts';
 
 /** One stored file of a resource. Sizes in bytes, MD5 in lower-case hex ('' when not computed); storage/content reads it. */
 export interface Attachment {
@@ -545,6 +546,12 @@ export interface Database {
    * committed to by no thread of this process.
    */
   takeIn?(batch: Batch, arrivals: readonly Arrival[]): Promise<Taking>;
+  /**
+   * Has the thread that commits serve associations on which instances come (plain C-STORE requests, answered with success once the instance is
+   * durable and committed), as long as nothing else is to be committed. What it does not store at once comes back with its association, as if nobody
+   * had read it. To be called again and again, while any is lent. Absent as `takeIn` is, and where the system has no such sockets.
+   */
+  attend?(attending: Attending): Attendance;
   /**
    * In ascending order of public id, or as `orderBy` says. An unknown `id` or `of` gives an empty list. Throws ParameterOutOfRange for a
    * tag that is no main DICOM tag of any level.

@@ -4,7 +4,9 @@
  */
 
 import { asIsenError, IsenError } from '../errors.ts';
+import { newBell } from '../polling.ts';
 import { createPool, type Pool } from '../pool.ts';
+import type { Attendance, Attending } from './attending.ts';
 import type { Arrival, Committed, Database, DatabaseLimits, Operation, Taking } from './database.ts';
 import type { Batch } from '../storage/parse-and-put.ts';
 import { DICOM_ATTACHMENT } from './database.ts';
@@ -34,6 +36,7 @@ export interface SqliteOptions {
 /** Opens (creating or migrating) the index. Throws `IncompatibleDatabaseVersion` when a newer program wrote it. */
 export async function openSqlite({ path, limits, kept = {} }: SqliteOptions): Promise<Database> {
   const commits = newCommits();
+  const bell = newBell();
   // A thread that dies rejects its task; the pool starts another, which opens the file again.
   const thread = (): Pool<WriteTask, WriteAnswer> =>
     createPool({
@@ -41,11 +44,18 @@ export async function openSqlite({ path, limits, kept = {} }: SqliteOptions): Pr
       threads: 1,
       queue: WAITING_COMMITS,
       deadline: DEADLINE,
-      workerData: { path, limits, commits, kept } satisfies WriterData,
+      workerData: { path, limits, commits, kept, bell: bell?.descriptor } satisfies WriterData,
     });
   const writer = thread();
   const checkpointer = thread();
+  /** The thread attends to associations, and has not been asked to end that. */
+  let isAttending = false;
+  const endAttending = (): void => {
+    if (isAttending) bell?.ring();
+    isAttending = false;
+  };
   const run = async (pool: typeof writer, task: WriteTask): Promise<WriteAnswer> => {
+    if (pool === writer && task.kind !== 'attend') endAttending();
     try {
       return await pool.run(task);
     } catch (thrown) {
@@ -57,6 +67,7 @@ export async function openSqlite({ path, limits, kept = {} }: SqliteOptions): Pr
   };
   const end = async (): Promise<void> => {
     await Promise.all([writer.close(), checkpointer.close()]);
+    bell?.close();
   };
   let reader: Reader;
   let log: LogSync;
@@ -102,8 +113,23 @@ export async function openSqlite({ path, limits, kept = {} }: SqliteOptions): Pr
     if (log.failures !== failures) throw unwritten();
   };
 
+  const attend = (attending: Attending): Attendance => {
+    isAttending = true;
+    const ended = run(writer, { kind: 'attend', ...attending }).then((attended) => {
+      if (attended === undefined || !('returned' in attended)) throw new IsenError('InternalError');
+      written(attended.files.length + attended.changes.length);
+      return attended;
+    });
+    const over = (): void => {
+      isAttending = false;
+    };
+    ended.then(over, over);
+    return { ended, end: endAttending };
+  };
+
   return {
     shared: false,
+    ...(bell && { attend }),
     async commit(operations: readonly Operation[]): Promise<Committed> {
       for (const operation of operations) {
         if (operation.kind === 'attachment' && operation.contentType === DICOM_ATTACHMENT && !operation.attachment) {
@@ -120,7 +146,7 @@ export async function openSqlite({ path, limits, kept = {} }: SqliteOptions): Pr
     async takeIn(batch: Batch, arrivals: readonly Arrival[]): Promise<Taking> {
       const { failures } = log;
       const taken = await run(writer, { kind: 'take-in', batch, arrivals });
-      if (taken === undefined || !('files' in taken)) throw new IsenError('InternalError');
+      if (taken === undefined || !('files' in taken) || 'returned' in taken) throw new IsenError('InternalError');
       written(batch.files.length + taken.changes.length);
       return { ...taken, durable: synced().then(() => check(failures)) };
     },

@@ -92,6 +92,11 @@ export class PduReader {
     this.#receiver = receiver;
   }
 
+  /** Nothing of a PDU has come. */
+  get idle(): boolean {
+    return this.#headerRead === 0 && this.#whole === undefined && this.#pduLeft === 0 && !this.#inFragment;
+  }
+
   /** Reads from `at` on until the bytes end or the receiver pauses; answers where to go on. Throws PduFault; nothing may be read after that. */
   read(bytes: Buffer, at: number): number {
     let position = at;

@@ -4,7 +4,9 @@
  */
 
 import type { AttachmentOperation, Operation, Outcome, RevisedAttachment } from '../database/database.ts';
+import type { ReturnedAssociation } from '../database/attending.ts';
 import type { Parsed } from '../dicom/parsing.ts';
+import type { StoreContext } from '../dicom/store-requests.ts';
 import type { Identifiers } from '../dicom/summary.ts';
 import type { Compression } from '../storage/content.ts';
 
@@ -57,6 +59,20 @@ export interface Stored {
   readonly ids: Identifiers;
 }
 
+/** An association over which instances come, to be lent. */
+export interface Borrowable {
+  /** Of its TCP connection, which is not read from until it comes back. */
+  readonly descriptor: number;
+  /** Those on which instances may come. */
+  readonly contexts: readonly StoreContext[];
+  readonly callingAet: string;
+  /** Largest PDU that was announced to the peer. */
+  readonly maximumPdu: number;
+}
+
+/** One that has come back. */
+export type Returned = Omit<ReturnedAssociation, 'id'>;
+
 export interface Ingest {
   /**
    * Waits for a turn and memory for one upload. Throws Busy when none came free in time, FullStorage (503) below the
@@ -71,6 +87,14 @@ export interface Ingest {
    * slab is stored or released. Throws as `receive` does.
    */
   lend(bytes: Uint8Array, parsed: Parsed): Slab;
+  /**
+   * Has what comes over an association, on which nothing is under way, received, stored and answered without further ado, until something else
+   * comes, or nothing, or other work has to be done: then it comes back. Undefined where nobody takes it. Rejects when nobody knows how far
+   * it is.
+   */
+  borrow(association: Borrowable, reception: Reception): Promise<Returned> | undefined;
+  /** Has everything that is borrowed come back soon; resolves when it has. */
+  recall(): Promise<void>;
   /**
    * Stores a received image and releases its slab, whatever happens. Of one that is there already the stored file is replaced all
    * the same when it is gone, cut short or altered. `doubtful` is for what may well be something else than an image: a small one is

@@ -23,7 +23,7 @@ import { transferSyntax } from '../dicom/transfer-syntaxes.ts';
 import { asError, IsenError } from '../errors.ts';
 import { checkFragments } from '../imaging/frames.ts';
 import { log } from '../log.ts';
-import { recordDepth, recordInstance } from '../metrics.ts';
+import { recordDepth, recordInstance, recordStage } from '../metrics.ts';
 import type { Pool } from '../pool.ts';
 import type { StoredContent } from '../storage/content.ts';
 import { isIntact } from '../storage/intact.ts';
@@ -35,7 +35,8 @@ import { createFiles, type Durable } from './files.ts';
 import { receivedAt, type StoredFile } from './header.ts';
 import type { Ingest, Reception, Stored } from './ingest.ts';
 import { isOutcomeUnknown } from './outcome.ts';
-import { Parser } from './parser.ts';
+import { Lending } from './lending.ts';
+import { FEW, Parser } from './parser.ts';
 import { createRemoval } from './removal.ts';
 import { lentSlab, type PooledSlab, SlabPool } from './slabs.ts';
 import { createStability } from './stability.ts';
@@ -75,6 +76,8 @@ export interface IngestOptions {
   readonly minimumFree: number;
   /** Undefined: everything is stored as it comes. */
   readonly transcoding?: IngestTranscoding;
+  /** Whether instances may be answered a moment before their changes are announced, since who asks for changes sees them all the same. */
+  readonly announcesLater?: boolean;
 }
 
 /** What is to be committed of a received file, whose blob is durable. */
@@ -117,6 +120,24 @@ export async function openIngest(options: IngestOptions): Promise<Ingest> {
           return given && takeIn(given.batch, given.arrivals);
         })),
   );
+  const lending =
+    database.attend && isStoredAsItComes && options.announcesLater === true
+      ? new Lending({
+          attend: database.attend.bind(database),
+          storage,
+          hash: options.hash,
+          hear({ files: those, changes: made, removals, commits }) {
+            for (const { blob, size, state } of those) {
+              if (state === 'stored') {
+                track('keeping a stored file', storage.keep(blob));
+                recordInstance('Success', size);
+              } else if (state === 'unwanted') track('removing a refused file', storage.remove(blob));
+            }
+            for (const seconds of commits) recordStage('commit', seconds, 0);
+            writer.hear({ changes: made, removals });
+          },
+        })
+      : undefined;
   const removal = createRemoval(database, storage, async (uuids) => {
     await writer.submit({ kind: 'forget', uuids });
   });
@@ -128,6 +149,8 @@ export async function openIngest(options: IngestOptions): Promise<Ingest> {
   stability.wake();
 
   let free = await storage.free();
+  /** What was lent comes back when something else is to be done, or nothing is to be taken in. */
+  const recall = async (): Promise<void> => lending?.recall();
   const disk = setInterval(() => {
     recordDepth('upload', slabs.waiting);
     recordDepth('parse', parser.waiting);
@@ -135,6 +158,7 @@ export async function openIngest(options: IngestOptions): Promise<Ingest> {
     storage.free().then(
       (bytes) => {
         free = bytes;
+        if (free < options.minimumFree) void recall();
       },
       (thrown: unknown) => log.generic.error({ err: thrown }, 'cannot read the free space of the storage'),
     );
@@ -320,9 +344,22 @@ export async function openIngest(options: IngestOptions): Promise<Ingest> {
       checkOpen();
       return lentSlab(bytes, parsed);
     },
+    borrow(association, reception) {
+      if (lending === undefined || closed || free < options.minimumFree) return undefined;
+      // Of many at once more threads do more.
+      if (storing + lending.count >= FEW) return undefined;
+      const slab = slabs.takeNow();
+      if (slab === undefined) return undefined;
+      const arrival = { metadata: metadataOf(reception), overwrite: options.overwrite };
+      const lent = lending.lend(association, arrival, slab);
+      if (lent === undefined) slab.release();
+      return lent;
+    },
+    recall,
     async store(given, reception, { doubtful } = { doubtful: false }): Promise<Stored> {
       const slab = given as PooledSlab;
       storing += 1;
+      if (storing > FEW) void recall();
       try {
         const overwrite = reception.overwrite === true ? 'Always' : options.overwrite;
         const arrival = (): Arrival => ({ metadata: metadataOf(reception), overwrite });
@@ -377,6 +414,7 @@ export async function openIngest(options: IngestOptions): Promise<Ingest> {
     async close() {
       closed = true;
       clearInterval(disk);
+      await recall();
       if (storing > 0) {
         await new Promise<void>((resolve) => {
           idle = resolve;

@@ -102,6 +102,11 @@ export class Writer {
     });
   }
 
+  /** Hears of commits that were made without a turn, and are durable. */
+  hear(result: Effects): void {
+    this.#heard = this.#heard.then(() => this.#committed(result).catch(() => {}));
+  }
+
   #push(operations: readonly Operation[], resolve: Pending['resolve'], reject: Pending['reject']): void {
     if (this.#queue.length >= this.#capacity) {
       reject(new IsenError('Busy', 'too many changes are waiting'));

@@ -79,9 +79,9 @@ export class Dialogue {
 
   /**
    * Has `serve` answer every request, one after the other, until the association is over: those that came before a release too, and
-   * then the release. Throws what `serve` or the association throws.
+   * then the release. `idle` is told whenever none waits. Throws what `serve` or the association throws.
    */
-  async run(serve: (request: Request) => Promise<void>): Promise<void> {
+  async run(serve: (request: Request) => Promise<void>, idle: () => void = () => {}): Promise<void> {
     let over = false;
     const heard = this.#listen().finally(() => {
       over = true;
@@ -99,7 +99,10 @@ export class Dialogue {
           await heard;
           await this.#connection.release();
           return;
-        } else await this.#change();
+        } else {
+          idle();
+          await this.#change();
+        }
       }
     } finally {
       this.#over = true;

@@ -11,7 +11,7 @@ import { asError, asIsenError, IsenError } from '../errors.ts';
 import { log } from '../log.ts';
 import { recordAssociations } from '../metrics.ts';
 import type { PresentationContext } from '../scu/association.ts';
-import { Connection, type Decision } from '../scu/connection.ts';
+import { Connection, type Decision, type Returned } from '../scu/connection.ts';
 import { sharing } from '../scu/inflow.ts';
 import type { Modalities } from '../scu/modality.ts';
 import type { ContextAnswer, Offer, OfferedContext } from '../scu/negotiation.ts';
@@ -26,6 +26,10 @@ const MOST_ASSOCIATIONS = 128;
 const MOST_CONNECTIONS = 256;
 /** Milliseconds that a TLS handshake may take. */
 const HANDSHAKE = 30_000;
+
+/** Milliseconds between two requests that follow one another quickly, and those for which an association is not lent that came back with something else. */
+const QUICK = 100;
+const PAUSE = 1000;
 
 /** Status of a request that no service here answers (PS3.7 §C.5.23). */
 const UNRECOGNIZED_OPERATION = 0x0211;
@@ -100,6 +104,16 @@ export async function createDicomServer(options: DicomServerOptions): Promise<Di
   const converse = async (socket: Socket): Promise<void> => {
     let peer: Peer | undefined;
     const state = { busy: false };
+    const pace = new Pace();
+    /** What comes in quick succession somebody may serve who does nothing else. */
+    const lend = (): void => {
+      if (peer === undefined || closing || !pace.isQuick) return;
+      const lent = pace.service?.lend?.(peer, connection);
+      void lent?.then((reason) => {
+        pace.returned(reason);
+        if (closing && connection.idle) connection.abort();
+      });
+    };
     const connection: Connection = new Connection(
       socket,
       { decide: (offer) => decide(offer, connection.remoteIp, (admitted) => (peer = admitted)) },
@@ -123,7 +137,9 @@ export async function createDicomServer(options: DicomServerOptions): Promise<Di
         state.busy = true;
         try {
           const { message, association } = request;
-          await serve(byCommand.get(message.command.CommandField), {
+          const service = byCommand.get(message.command.CommandField);
+          pace.serving(service);
+          await serve(service, {
             peer,
             message,
             association,
@@ -135,7 +151,7 @@ export async function createDicomServer(options: DicomServerOptions): Promise<Di
           state.busy = false;
           if (closing) connection.abort();
         }
-      });
+      }, lend);
     } finally {
       // Over already, unless a service failed.
       connection.abort();
@@ -190,9 +206,36 @@ export async function createDicomServer(options: DicomServerOptions): Promise<Di
           clearTimeout(cut);
           resolve();
         });
+        for (const { recall } of services) void recall?.();
         for (const [connection, { busy }] of open) if (!busy && connection.idle) connection.abort();
       }),
   };
+}
+
+/** How requests follow one another on an association. */
+class Pace {
+  /** Of the last request. */
+  service: Service | undefined;
+  #last = Number.NEGATIVE_INFINITY;
+  #before = Number.NEGATIVE_INFINITY;
+  #pause = 0;
+
+  serving(service: Service | undefined): void {
+    this.#before = service === this.service ? this.#last : Number.NEGATIVE_INFINITY;
+    this.service = service;
+    this.#last = performance.now();
+  }
+
+  /** The last two came soon one after the other, for the same service. */
+  get isQuick(): boolean {
+    return this.#last - this.#before < QUICK && this.#last > this.#pause;
+  }
+
+  /** What was lent is back. */
+  returned(reason: Returned['reason']): void {
+    // What is not for the borrower is likely not to be alone, and who wanted him likely wants more.
+    if (reason !== 'silence') this.#pause = performance.now() + PAUSE;
+  }
 }
 
 /**

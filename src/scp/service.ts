@@ -5,6 +5,7 @@
 
 import type { Command } from '../dicom/command.ts';
 import type { Association, DataSink, Message, PresentationContext } from '../scu/association.ts';
+import type { Connection } from '../scu/connection.ts';
 import type { Modality } from '../scu/modality.ts';
 import type { OfferedContext } from '../scu/negotiation.ts';
 
@@ -59,6 +60,13 @@ export interface Service {
    * aborts it.
    */
   serve(exchange: Exchange): Promise<void>;
+  /**
+   * Has an association, over which requests of this service come one after the other, served by somebody who does nothing else; resolves when it
+   * is back, to why. Undefined where nobody takes it.
+   */
+  readonly lend?: (peer: Peer, connection: Connection) => ReturnType<Connection['lend']>;
+  /** Has all that is lent come back. */
+  readonly recall?: () => Promise<void>;
 }
 
 /** How a service of a single permission answers: to a peer that may, the first of its transfer syntaxes that suits. */

@@ -33,6 +33,24 @@ const ARTIM_CLOSING = 5_000;
 /** Least that a peer must take in a PDU, so that a message does not become a flood of them. */
 const LEAST_PDU = 128;
 
+/** Bytes that a peer must take in a PDU so that every response to a C-STORE fits into one. */
+const LEAST_LENT = 1024;
+
+/** What somebody needs who reads and answers instead of a connection. */
+export interface Lendable {
+  /** Of the TCP connection. */
+  readonly descriptor: number;
+  /** Largest PDU that was announced to the peer. */
+  readonly maximumPdu: number;
+}
+
+/** What the connection goes on from. */
+export interface Returned {
+  readonly unread: Uint8Array;
+  readonly unsent: Uint8Array;
+  readonly reason: 'silence' | 'other' | 'recalled';
+}
+
 /** What is common to both sides. */
 export interface ConnectionOptions {
   /** Milliseconds of the peer's silence that are borne; 0 is without end. */
@@ -80,6 +98,7 @@ export class Connection implements Association, PduReceiver {
 
   #artim: NodeJS.Timeout | undefined;
   #messageId = 0;
+  #isLent = false;
   #sending: Promise<void> = Promise.resolve();
   #released: (() => void) | undefined;
 
@@ -137,7 +156,31 @@ export class Connection implements Association, PduReceiver {
 
   /** No message is coming in. */
   get idle(): boolean {
-    return this.#assembler.idle;
+    return this.#assembler.idle && !this.#isLent;
+  }
+
+  /**
+   * Lends the established association, on which nothing is under way, to `borrow`, until that resolves: it reads its connection and answers
+   * what comes. Undefined where that cannot be.
+   */
+  lend(borrow: (lendable: Lendable) => Promise<Returned> | undefined): Promise<Returned['reason']> | undefined {
+    const takesAny = this.#peerMaximum === 0 || this.#peerMaximum >= LEAST_LENT;
+    const isIdle = this.#state === ESTABLISHED && this.#messages.length === 0 && this.#assembler.idle;
+    if (!isIdle || !takesAny || this.#socket.writableLength > 0) return undefined;
+    let reason: Returned['reason'] = 'other';
+    const lent = this.#intake.lend((descriptor) =>
+      borrow({ descriptor, maximumPdu: this.#options.maximumPdu })?.then((returned) => {
+        ({ reason } = returned);
+        if (returned.unsent.length > 0) this.#write(returned.unsent);
+        return returned.unread;
+      }),
+    );
+    if (lent === undefined) return undefined;
+    this.#isLent = true;
+    return lent.then(() => {
+      this.#isLent = false;
+      return reason;
+    });
   }
 
   nextMessageId(): number {
@@ -478,6 +521,8 @@ export class Connection implements Association, PduReceiver {
     receiver.resolve(message);
   }
 }
+
+const ESTABLISHED: State = 6;
 
 /** The peer asked for the release, and is not answered yet. */
 const RELEASING: State = 8;

@@ -59,6 +59,14 @@ export function sharing(accepted: Socket): Socket {
   return socket;
 }
 
+/** What Node's handle of a plain TCP connection shows, which is not documented either; undefined where it is not as it is known. */
+export function handleOf(socket: Socket): { readonly fd: number; readonly reading: boolean } | undefined {
+  if ('encrypted' in socket) return undefined;
+  const { _handle: handle } = socket as unknown as { readonly _handle?: { fd?: unknown; reading?: unknown } | null };
+  if (typeof handle?.fd !== 'number' || handle.fd < 0 || typeof handle.reading !== 'boolean') return undefined;
+  return handle as { readonly fd: number; readonly reading: boolean };
+}
+
 /** Has `hear` hear what comes over `socket` from now on, alone. */
 export function hearFrom(socket: Socket, hear: Hearer): void {
   const inflow = inflows.get(socket);

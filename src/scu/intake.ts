@@ -4,7 +4,7 @@
 
 import type { Socket } from 'node:net';
 import { PduReader, type PduReceiver } from '../dicom/pdu.ts';
-import { hearFrom } from './inflow.ts';
+import { handleOf, hearFrom } from './inflow.ts';
 import { acknowledgeQuickly } from './quick-ack.ts';
 
 /** What an {@link Intake} needs of its connection. */
@@ -53,6 +53,34 @@ export class Intake {
       this.#options.heard();
       this.resume();
     });
+  }
+
+  /**
+   * Has somebody else read the connection, by its descriptor, until `borrow` resolves to what is to be read before anything that comes then.
+   * Undefined, and nothing happens, where `borrow` answers so, where something is under way, and where the connection is not plain TCP.
+   */
+  lend(borrow: (descriptor: number) => Promise<Uint8Array> | undefined): Promise<void> | undefined {
+    const { socket } = this.#options;
+    const handle = handleOf(socket);
+    if (handle === undefined || this.#bytes !== undefined || this.held || this.#deaf || !this.#reader.idle)
+      return undefined;
+    socket.pause();
+    const lent = handle.reading === false ? borrow(handle.fd) : undefined;
+    if (lent === undefined) {
+      socket.resume();
+      return undefined;
+    }
+    const back = lent.then(
+      (unread) => {
+        this.#at = 0;
+        if (unread.length > 0 && !this.#deaf)
+          this.#bytes = Buffer.from(unread.buffer, unread.byteOffset, unread.length);
+        else socket.resume();
+      },
+      (thrown: unknown) => this.#options.failed(thrown),
+    );
+    this.hold(back);
+    return back;
   }
 
   /** Reads on, where the receiver pauses no more. */

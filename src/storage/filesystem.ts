@@ -224,7 +224,11 @@ export async function openFilesystem({ root, sync, node }: FilesystemOptions): P
     );
   const packs = new Packs({ root, markers, sync });
   await packs.open();
-  const packing: Packing = { largest: LARGEST_PACKED, reserve: (sizes) => packs.reserve(sizes) };
+  const packing: Packing = {
+    largest: LARGEST_PACKED,
+    reserve: (sizes) => packs.reserve(sizes),
+    lend: (most) => packs.lend(most),
+  };
   let closed: Promise<void> | undefined;
   const closeAll = async (): Promise<void> => {
     await packs.close();

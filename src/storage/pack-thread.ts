@@ -1,10 +1,11 @@
 /** Owns the storing of small blobs by the thread that parses them: all of them with one write to a pack, while they are parsed. */
 
+import { randomUUID } from 'node:crypto';
 import { closeSync, openSync } from 'node:fs';
 import { asIsenError, IsenError } from '../errors.ts';
 import { writeError } from './descriptors.ts';
 import { beginWrite } from './kernel-writes.ts';
-import { spanOf, wholePages, writeEnd } from './pack-format.ts';
+import { LARGEST_PACKED, nameAt, spanOf, wholePages, writeEnd } from './pack-format.ts';
 import { allocatePages, PAGE } from './pages.ts';
 
 /** Blobs that go to the disk with one write at most. */
@@ -20,6 +21,24 @@ export interface PackSpace {
   readonly flags: number;
   /** In hexadecimal digits. */
   readonly secret: string;
+}
+
+/** Space in a pack, from `at` to before `end`, for blobs whose sizes nobody knows yet; who stores them names them (see `nameIn`). */
+export interface PackRoom {
+  readonly space: PackSpace;
+  readonly pack: string;
+  readonly at: number;
+  readonly end: number;
+}
+
+/** The name of a blob of `size` bytes that goes to `at` in a room, and where the next one goes; undefined where it does not fit. */
+export function nameIn(
+  { pack, end }: PackRoom,
+  at: number,
+  size: number,
+): { readonly uuid: string; readonly next: number } | undefined {
+  const next = at + spanOf(size);
+  return next > end || size > LARGEST_PACKED ? undefined : { uuid: nameAt({ pack, at, size }, randomUUID()), next };
 }
 
 /** A blob to be stored: `bytes` lie from a page of shared memory on, and go to `at` bytes from the beginning of the pack. */

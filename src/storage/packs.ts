@@ -34,7 +34,7 @@ import { blobsInPack } from './pack-scan.ts';
 import type { PackSpace } from './pack-thread.ts';
 import { PackTouches } from './pack-touches.ts';
 import { allocatePages, isPageAligned, PAGE } from './pages.ts';
-import type { ByteRange, PackedBatch } from './storage.ts';
+import type { ByteRange, LentRoom, PackedBatch } from './storage.ts';
 
 /** Milliseconds until making a pack is tried again. */
 const RETRY = 60_000;
@@ -148,6 +148,31 @@ export class Packs {
       released = true;
     };
     return { space: pack.space, blobs, release };
+  }
+
+  /** Space for one blob or more, that somebody else names; undefined where there is none now. */
+  lend(most: number): LentRoom | undefined {
+    const pack = this.#room(spanOf(LARGEST_PACKED));
+    if (pack === undefined) return undefined;
+    this.#touches.begin(pack.name, pack.fd);
+    pack.writing += 1;
+    const { at } = pack;
+    const end = Math.min(at + most, PACKABLE);
+    pack.at = end;
+    const release = (blobs: readonly string[]): void => {
+      for (const uuid of blobs) pack.provisional.add(uuid);
+      const last = placeOf(blobs.at(-1) ?? '');
+      const next = last === undefined ? at : last.at + spanOf(last.size);
+      if (pack.at === end) pack.at = next;
+      if (pack.at !== end || next === end) this.#written(pack);
+      else void this.#punch(pack.fd, next, end - next).finally(() => this.#written(pack));
+    };
+    const abandon = (): void => {
+      // Its marker stays.
+      pack.provisional.add('');
+      this.#written(pack);
+    };
+    return { space: pack.space, pack: pack.name, at, end, release, abandon };
   }
 
   /** A name for a blob of this size, for which there is space; to be put at once. */

@@ -5,7 +5,7 @@
  * A crash in between leaves a provisional blob, which {@link Storage.provisional} lists at the next start.
  */
 
-import type { PackSpace } from './pack-thread.ts';
+import type { PackRoom, PackSpace } from './pack-thread.ts';
 
 /** A range of bytes: `start` inclusive, `end` exclusive. */
 export interface ByteRange {
@@ -51,6 +51,16 @@ export interface Packing {
   readonly largest: number;
   /** Space for blobs of these sizes; undefined where there is none now: each is then to be put by itself. */
   reserve(sizes: readonly number[]): PackedBatch | undefined;
+  /** Space of up to `most` bytes, and enough for one blob, for blobs that a thread names itself; undefined where there is none now. */
+  lend(most: number): LentRoom | undefined;
+}
+
+/** Space that is lent. */
+export interface LentRoom extends PackRoom {
+  /** The thread is done: the blobs that it has named, in the order of their places, are provisional, and what is behind them is free again. */
+  release(blobs: readonly string[]): void;
+  /** Nobody knows what the thread has done: the next start looks. */
+  abandon(): void;
 }
 
 /** The port. */

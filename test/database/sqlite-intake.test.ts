@@ -182,7 +182,13 @@ test('what is durable is in the files, whatever becomes of the process', async (
 test('nobody reads a number of the log that is not durable', async () => {
   const room = await openRoom();
   const commits = newCommits();
-  const writer = new Writer({ path: join(temporaryFolder(), 'index'), limits: UNLIMITED, commits, kept: {} });
+  const writer = new Writer({
+    path: join(temporaryFolder(), 'index'),
+    limits: UNLIMITED,
+    commits,
+    kept: {},
+    bell: undefined,
+  });
   const operation = storing({ patient: 'P', study: '1', series: '2', instance: '3' });
   const store = (during = (): void => {}): void =>
     void writer.commitUnsynced([{ ...operation, summary: summaryOf(operation) }], during);
@@ -215,7 +221,7 @@ test('what became stable waits anew when more comes within the same moment', () 
   const commits = newCommits();
   const limits = { ...UNLIMITED, stableAge: 0 };
   const path = join(temporaryFolder(), 'index');
-  const writer = new Writer({ path, limits, commits, kept: {} });
+  const writer = new Writer({ path, limits, commits, kept: {}, bell: undefined });
   const reader = new Sqlite(path, { readonly: true });
   const waiting = (): unknown => reader.prepare('SELECT count(stable_at) FROM series').pluck().get();
   for (let instance = 0; instance < 50; instance++) {
@@ -254,7 +260,7 @@ test('syncs are shared by the commits that end meanwhile, and one that fails is 
 test('nothing is committed behind a log in doubt: what is in it goes into the index first', () => {
   const path = join(temporaryFolder(), 'index');
   const commits = newCommits();
-  const writer = new Writer({ path, limits: UNLIMITED, commits, kept: {} });
+  const writer = new Writer({ path, limits: UNLIMITED, commits, kept: {}, bell: undefined });
   const store = (instance: string): void => {
     const operation = storing({ patient: 'P', study: '1', series: '2', instance });
     writer.commit([{ ...operation, summary: summaryOf(operation) }]);

@@ -33,7 +33,7 @@ import {
   TRAILER,
   writeEnd,
 } from '../../src/storage/pack-format.ts';
-import { beginTogether, type PackSpace, type SmallBlob } from '../../src/storage/pack-thread.ts';
+import { beginTogether, nameIn, type PackSpace, type SmallBlob } from '../../src/storage/pack-thread.ts';
 import { allocatePages, PAGE } from '../../src/storage/pages.ts';
 import type { PackedBatch, Storage } from '../../src/storage/storage.ts';
 import { temporaryFolder } from '../peer.ts';
@@ -196,6 +196,74 @@ test('blobs that cannot be written fail, and a place is written once', { skip },
   await assert.rejects(storage.put(twice, Buffer.from('more')), { code: 'CannotWriteFile' });
   assert.equal(Buffer.from(await storage.read(twice)).toString(), 'once');
   await storage.close();
+});
+
+test('room that is lent holds what a thread names in it, and what is left of it is free again', { skip }, async () => {
+  const root = temporaryFolder();
+  const storage = await open(root);
+  const contents = new Map<string, Buffer>();
+  /** Stores blobs of these sizes in a room of so many bytes, as far as they fit; their names. */
+  const fill = async (
+    most: number,
+    sizes: readonly number[],
+    meanwhile = (): void => {},
+  ): Promise<readonly string[]> => {
+    let room = storage.packing?.lend(most);
+    // A pack that is full is followed by another soon.
+    for (let tries = 0; room === undefined; tries += 1, room = storage.packing?.lend(most)) {
+      assert.ok(tries < 100, 'there is no space in a pack');
+      await sleep(20);
+    }
+    assert.ok(room.end - room.at >= spanOf(LARGEST_PACKED) || room.end - room.at === most);
+    const blobs: SmallBlob[] = [];
+    let at = room.at;
+    for (const size of sizes) {
+      const named = nameIn(room, at, size);
+      if (named === undefined) continue;
+      assert.deepEqual(placeOf(named.uuid), { pack: room.pack, at, size });
+      blobs.push({ uuid: named.uuid, at, bytes: shared(randomBytes(size)) });
+      at = named.next;
+    }
+    assert.ok(at <= room.end);
+    meanwhile();
+    assert.deepEqual(
+      putTogether(room.space, blobs),
+      blobs.map(() => undefined),
+    );
+    for (const { uuid, bytes } of blobs) contents.set(uuid, Buffer.from(bytes));
+    room.release(blobs.map(({ uuid }) => uuid));
+    return blobs.map(({ uuid }) => uuid);
+  };
+  const first = await fill(2 << 20, SIZES);
+  assert.equal(first.length, SIZES.length);
+  assert.equal((await fill(2 << 20, [LARGEST_PACKED + 1])).length, 0, 'one that is too large for a name');
+  const second = await fill(2 << 20, [5000]);
+  const [end, next] = [placeOf(first.at(-1) ?? ''), placeOf(second[0] ?? '')];
+  assert.equal(next?.at, (end?.at ?? 0) + spanOf(end?.size ?? 0), 'what was not used is used by the next');
+  // Something else comes to lie behind the room: what the room did not use is a hole then.
+  const batch: string[] = [];
+  await fill(2 << 20, [5000], () => {
+    for (let count = 0; count < 8; count += 1) batch.push(...place(storage, [3000]).blobs.map(({ uuid }) => uuid));
+  });
+  const full = await fill(
+    64 << 20,
+    Array.from({ length: 40 }, () => LARGEST_PACKED),
+  );
+  assert.ok(full.length > 20 && full.length < 32, `${full.length} in a pack`);
+  await fill(2 << 20, [100]);
+  for (const [uuid, bytes] of contents) assert.ok(bytes.equals(await storage.read(uuid)), uuid);
+  const lost = storage.packing?.lend(1 << 20);
+  lost?.abandon();
+  await storage.close();
+  // All of them are provisional, those whose names nobody has told as well.
+  const again = await open(root);
+  assert.deepEqual([...(await again.provisional())].sort(), [...contents.keys()].sort());
+  for (const [uuid, bytes] of contents) assert.ok(bytes.equals(await again.read(uuid)), uuid);
+  const onDisk = packsIn(root).reduce((sum, name) => sum + statSync(join(root, 'packs', name)).blocks * 512, 0);
+  const used = [...contents.values()].reduce((sum, { length }) => sum + spanOf(length), 0);
+  // A page at the beginning of each pack, and the one that is open.
+  assert.ok(onDisk <= used + packsIn(root).length * 8 * PAGE + PACK + batch.length, `${onDisk} bytes for ${used}`);
+  await again.close();
 });
 
 test('the space of what is removed goes back to the file system, and an empty pack goes', { skip }, async () => {

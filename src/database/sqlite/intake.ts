@@ -18,8 +18,16 @@ const NOT_DURABLE = new Error('a file is not durable');
 
 const isStored = (outcome: Outcome): boolean => outcome.kind === 'stored' && outcome.status === 'Success';
 
-/** As the port promises, but that the log is not synced. Throws as `writer` does where the commit itself failed. */
-export function takeIn(writer: Writer, { files, put }: Batch, arrivals: readonly Arrival[]): Taken {
+/**
+ * As the port promises, but that the log is not synced. Throws as `writer` does where the commit itself failed. `digests` waits for the MD5s of
+ * the files, where somebody else computes them.
+ */
+export function takeIn(
+  writer: Writer,
+  { files, put }: Batch,
+  arrivals: readonly Arrival[],
+  digests?: () => readonly string[],
+): Taken {
   // What is parsed here holds up everything that is committed.
   const quick = files.map((file) => ({ ...file, quick: true }));
   const { answers, stored } = beginBatch({ files: quick, ...(put && { put }) });
@@ -30,9 +38,10 @@ export function takeIn(writer: Writer, { files, put }: Batch, arrivals: readonly
     metadata: arrivals[at]?.metadata ?? {},
     overwrite: arrivals[at]?.overwrite ?? 'Never',
   });
+  const known = digests?.();
   let leaving = answers.flatMap((answer, at): Leaving[] => {
     const blob = 'ok' in answer ? answer.ok.blob : undefined;
-    return 'ok' in answer && blob !== undefined ? [{ ...answer.ok, blob, at }] : [];
+    return 'ok' in answer && blob !== undefined ? [{ ...answer.ok, md5: known?.[at] ?? answer.ok.md5, blob, at }] : [];
   });
   let errors: ReturnType<typeof stored> | undefined;
   let isEnding = false;

@@ -81,6 +81,8 @@ export class LogFile {
       distrust(this.#shared);
       throw unwritten(thrown);
     }
+    // What another sync found out is true of this one too.
+    if (isDoubtful(this.#shared)) throw unwritten();
   }
 
   /** Has what is in doubt, and is still in memory, written into the file of the index, and a new log begun. Throws DatabaseUnavailable where that fails. */

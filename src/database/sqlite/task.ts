@@ -6,6 +6,7 @@
 import type { Level } from '../../dicom/levels.ts';
 import type { Summary } from '../../dicom/summary.ts';
 import type { Batch } from '../../storage/parse-and-put.ts';
+import type { Attended, Attending } from '../attending.ts';
 import type { Arrival, Committed, DatabaseLimits, Operation, StoreOperation, Taken } from '../database.ts';
 import type { Commits } from './commits.ts';
 
@@ -14,6 +15,8 @@ export interface WriterData {
   readonly path: string;
   readonly limits: DatabaseLimits;
   readonly commits: Commits;
+  /** Descriptor of the bell that ends attending; undefined where nothing is attended to. */
+  readonly bell: number | undefined;
   /** Main tags that are kept besides the built-in ones. */
   readonly kept: Partial<Record<Level, readonly string[]>>;
 }
@@ -23,11 +26,12 @@ export type WriteTask =
   /** `operations` is what {@link encodeOperations} makes. */
   | { readonly kind: 'commit'; readonly operations: string }
   | { readonly kind: 'take-in'; readonly batch: Batch; readonly arrivals: readonly Arrival[] }
+  | ({ readonly kind: 'attend' } & Attending)
   | { readonly kind: 'checkpoint' }
   | { readonly kind: 'close' };
 
 /** What a task answers. */
-export type WriteAnswer = Committed | Taken | undefined;
+export type WriteAnswer = Committed | Taken | Attended | undefined;
 
 /** A {@link StoreOperation} with its summary read. */
 export interface ReadStore extends Omit<StoreOperation, 'summary' | 'ids'> {

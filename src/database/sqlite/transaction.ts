@@ -91,11 +91,15 @@ export class Transaction {
       } finally {
         countReadable(commits);
       }
-      if (durable === undefined) return;
-      const readable = readableOf(commits);
-      durable();
-      tellDurable(commits, readable);
+      if (durable !== undefined) this.sync(durable);
     });
+  }
+
+  /** Has `durable` wait for the disk, and tells that what can be read is durable. */
+  sync(durable: () => void): void {
+    const readable = readableOf(this.#commits);
+    durable();
+    tellDurable(this.#commits, readable);
   }
 
   rollback(): void {

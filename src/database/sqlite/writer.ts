@@ -101,6 +101,11 @@ export class Writer {
     }
   }
 
+  /** Waits until everything that was committed is durable. Throws DatabaseUnavailable when nobody knows. */
+  sync(): void {
+    this.#tx.sync(() => this.#log.sync());
+  }
+
   /** Moves committed pages from the write-ahead log into the file, as far as readers allow. */
   checkpoint(): void {
     this.#db.pragma('wal_checkpoint(PASSIVE)');
