@@ -7,11 +7,9 @@
 import { Worker } from 'node:worker_threads';
 import { IsenError } from './errors.ts';
 import { FLAG, type InletData, MOST, Places, STATE } from './inlet-shared.ts';
-import { addresses, libc, type Native } from './libc.ts';
+import { addresses } from './libc.ts';
 import { log } from './log.ts';
-
-const EFD_NONBLOCK_CLOEXEC = 0x800 | 0x80000;
-const F_DUPFD_CLOEXEC = 1030;
+import { type Bell, duplicateOf, newBell } from './polling.ts';
 
 /** Another thread that receives. */
 export interface Inlet {
@@ -28,46 +26,34 @@ export interface Inlet {
 
 /** Starts it; undefined where the system's functions are not to be had. */
 export function openInlet(): Inlet | undefined {
-  const purpose = 'bodies beside the main thread';
-  const eventfd = libc('int eventfd(uint32_t, int)', purpose);
-  const write = libc('int64_t write(int, const void *, uint64_t)', purpose);
-  const duplicate = libc('int fcntl(int, int, int)', purpose);
-  const close = libc('int close(int)', purpose);
-  const addressOf = addresses(purpose);
-  if (!eventfd || !write || !duplicate || !close || !addressOf) return undefined;
-  const bell = eventfd(0, EFD_NONBLOCK_CLOEXEC);
-  if (bell < 0) return undefined;
-  return new ThreadedInlet(bell, { write, duplicate, close, addressOf });
-}
-
-interface System extends Readonly<Record<'write' | 'duplicate' | 'close', Native>> {
-  readonly addressOf: (bytes: Uint8Array) => number;
+  const addressOf = addresses('bodies beside the main thread');
+  const bell = addressOf && newBell();
+  return addressOf && bell && new ThreadedInlet(bell, addressOf);
 }
 
 interface Waiter {
   readonly resolve: (come: number) => void;
   readonly reject: (error: Error) => void;
+  /** Closes the descriptor that was made for it. */
+  readonly end: () => void;
 }
 
 class ThreadedInlet implements Inlet {
-  readonly #bell: number;
-  readonly #system: System;
+  readonly #bell: Bell;
+  readonly #addressOf: (bytes: Uint8Array) => number;
   readonly #places = new Places();
   readonly #waiters: (Waiter | undefined)[] = Array.from({ length: MOST }, () => undefined);
   readonly #free = Array.from({ length: MOST }, (_, place) => place);
   readonly #thread: Worker;
   readonly #ended: Promise<void>;
-  readonly #ring = Buffer.from([1, 0, 0, 0, 0, 0, 0, 0]);
   /** Takes no more. */
   #over = false;
-  /** The thread is, and the bell with it. */
-  #gone = false;
   #idle: (() => void) | undefined;
 
-  constructor(bell: number, system: System) {
+  constructor(bell: Bell, addressOf: (bytes: Uint8Array) => number) {
     this.#bell = bell;
-    this.#system = system;
-    const data: InletData = { ...this.#places.memory, bell };
+    this.#addressOf = addressOf;
+    const data: InletData = { ...this.#places.memory, bell: bell.descriptor };
     this.#thread = new Worker(new URL('../workers/receive.js', import.meta.url), { workerData: data });
     this.#thread.unref();
     this.#thread.on('message', () => this.#look());
@@ -84,23 +70,17 @@ class ThreadedInlet implements Inlet {
     const place = this.#over ? undefined : this.#free.pop();
     if (place === undefined) return undefined;
     // A descriptor of its own: the number of one that is closed is the next connection's.
-    const own = this.#system.duplicate(descriptor, F_DUPFD_CLOEXEC, 3);
-    if (own < 0) {
+    const own = duplicateOf(descriptor);
+    if (own === undefined) {
       this.#free.push(place);
       return undefined;
     }
-    this.#places.fill(place, own, this.#system.addressOf(bytes), bytes.length);
+    this.#places.fill(place, own.descriptor, this.#addressOf(bytes), bytes.length);
     return new Promise((resolve, reject) => {
-      this.#waiters[place] = { resolve, reject };
+      this.#waiters[place] = { resolve, reject, end: () => own.close() };
       this.#places.pass(place, STATE.lent);
-      if (this.#places.raise(FLAG.threadWoken)) this.#wake();
+      if (this.#places.raise(FLAG.threadWoken)) this.#bell.ring();
     });
-  }
-
-  #wake(): void {
-    // The number of a descriptor that is closed is somebody else's.
-    if (this.#gone) return;
-    this.#system.write(this.#bell, this.#ring, this.#ring.length);
   }
 
   /** Takes back what has come back. */
@@ -116,8 +96,8 @@ class ThreadedInlet implements Inlet {
   }
 
   #giveUp(place: number): void {
+    this.#waiters[place]?.end();
     this.#waiters[place] = undefined;
-    this.#system.close(this.#places.descriptor(place));
     this.#places.pass(place, STATE.free);
     this.#free.push(place);
   }
@@ -125,13 +105,12 @@ class ThreadedInlet implements Inlet {
   /** The thread is gone. */
   #lost(): void {
     this.#over = true;
-    this.#gone = true;
     for (const [place, waiter] of this.#waiters.entries()) {
       if (waiter === undefined) continue;
       this.#giveUp(place);
       waiter.reject(new IsenError('InternalError', 'the thread that receives bodies died'));
     }
-    this.#system.close(this.#bell);
+    this.#bell.close();
     this.#idle?.();
   }
 
@@ -145,7 +124,7 @@ class ThreadedInlet implements Inlet {
       });
     }
     this.#places.raise(FLAG.ending);
-    this.#wake();
+    this.#bell.ring();
     await this.#ended;
   }
 }

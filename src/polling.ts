@@ -24,7 +24,7 @@ export type Moved = number | 'nothing' | 'over';
 
 /** The sockets of a thread. */
 export class Sockets {
-  readonly #calls: Readonly<Record<'poll' | 'recv' | 'send' | 'read' | 'setsockopt', Native>>;
+  readonly #calls: Readonly<Record<'poll' | 'recv' | 'recvAt' | 'send' | 'read' | 'setsockopt', Native>>;
   readonly #bell: number;
   readonly #rung = Buffer.alloc(8);
   /** A struct timespec. */
@@ -36,11 +36,12 @@ export class Sockets {
     const purpose = 'sockets in a thread';
     const poll = libc('int ppoll(void *, uint64_t, const void *, uint64_t)', purpose);
     const recv = libc('int64_t recv(int, void *, uint64_t, int)', purpose);
+    const recvAt = libc('int64_t recv(int, uint64_t, uint64_t, int)', purpose);
     const send = libc('int64_t send(int, const void *, uint64_t, int)', purpose);
     const read = libc('int64_t read(int, void *, uint64_t)', purpose);
     const setsockopt = libc('int setsockopt(int, int, int, const void*, uint32_t)', purpose);
-    if (!poll || !recv || !send || !read || !setsockopt) throw new Error(`no ${purpose}`);
-    this.#calls = { poll, recv, send, read, setsockopt };
+    if (!poll || !recv || !recvAt || !send || !read || !setsockopt) throw new Error(`no ${purpose}`);
+    this.#calls = { poll, recv, recvAt, send, read, setsockopt };
     this.#bell = bell;
   }
 
@@ -70,11 +71,14 @@ export class Sockets {
 
   /** Reads what is there, and has what comes next acknowledged at once (see scu/quick-ack). */
   receive(descriptor: number, memory: Buffer): Moved {
-    const { recv, setsockopt } = this.#calls;
-    const moved = outcome(recv(descriptor, memory, memory.length, MSG_DONTWAIT_NOSIGNAL));
-    if (moved === 0) return 'over';
-    if (typeof moved === 'number') setsockopt(descriptor, IPPROTO_TCP, TCP_QUICKACK, ON, ON.length);
+    const moved = received(this.#calls.recv(descriptor, memory, memory.length, MSG_DONTWAIT_NOSIGNAL));
+    if (typeof moved === 'number') this.#calls.setsockopt(descriptor, IPPROTO_TCP, TCP_QUICKACK, ON, ON.length);
     return moved;
+  }
+
+  /** Reads what is there, up to `most` bytes, to an address (see `addresses` in libc). */
+  receiveAt(descriptor: number, address: number, most: number): Moved {
+    return received(this.#calls.recvAt(descriptor, address, most, MSG_DONTWAIT_NOSIGNAL));
   }
 
   /** Writes as much as the system takes at once. */
@@ -88,6 +92,8 @@ function outcome(moved: number): Moved {
   const error = errno();
   return error === EAGAIN || error === EINTR ? 'nothing' : 'over';
 }
+
+const received = (moved: number): Moved => (moved === 0 ? 'over' : outcome(moved));
 
 /** What the other side needs of a thread with {@link Sockets}. */
 export interface Bell {
