@@ -7,7 +7,7 @@ import { type MessagePort, receiveMessageOnPort, Worker } from 'node:worker_thre
 import { md5Each } from './md5.ts';
 
 /** Files that are hashed at a time at most. */
-const MOST = 4;
+const MOST = 32;
 
 /** Words: how often was asked, how it stands, how many files there are, and of each the number of its memory, where it begins in it, its bytes. */
 const [ASKED, STATE, COUNT, FILES] = [0, 1, 2, 3] as const;
@@ -17,7 +17,7 @@ const WAITING = 1;
 const BEGUN = 2;
 
 /** Milliseconds after which what was begun is not waited for any longer. */
-const PATIENCE = 20;
+const PATIENCE = 100;
 
 /** Bytes of an MD5. */
 const DIGEST = 16;
@@ -28,6 +28,18 @@ export interface HashingData {
   readonly digests: Uint8Array<SharedArrayBuffer>;
 }
 
+/** A file in shared memory. One memory is another object in each message that brings it, so that it has a number. */
+export interface HashedFile {
+  readonly memoryId: number;
+  readonly bytes: Uint8Array;
+}
+
+/** What the thread is told of a memory that is new. */
+interface Memory {
+  readonly memoryId: number;
+  readonly memory: ArrayBufferLike;
+}
+
 /** A thread that hashes. */
 export class HashingBeside {
   readonly #data: HashingData = {
@@ -35,8 +47,8 @@ export class HashingBeside {
     digests: new Uint8Array(new SharedArrayBuffer(MOST * DIGEST)),
   };
   readonly #worker: Worker;
-  /** Memory that the thread knows, by the number that it has there; as much as there are slabs. */
-  readonly #known = new Map<ArrayBufferLike, number>();
+  /** Numbers of memories that the thread has. */
+  readonly #known = new Set<number>();
 
   constructor() {
     this.#worker = new Worker(new URL('../workers/hash.js', import.meta.url), { workerData: this.#data });
@@ -49,12 +61,16 @@ export class HashingBeside {
    * Begins to hash files in shared memory, which must not change meanwhile. What it answers waits for their MD5s in lower-case hex, or computes
    * them itself; the next call begins when that was called.
    */
-  begin(files: readonly Uint8Array[]): () => readonly string[] {
+  begin(files: readonly HashedFile[]): () => readonly string[] {
     const { words, digests } = this.#data;
-    const here = (): readonly string[] => md5Each(files);
+    const here = (): readonly string[] => md5Each(files.map(({ bytes }) => bytes));
     if (files.length > MOST || Atomics.load(words, STATE) !== IDLE) return here;
-    for (const [at, { buffer, byteOffset, length }] of files.entries())
-      words.set([this.#numberOf(buffer), byteOffset, length], FILES + at * FILE);
+    for (const [at, { memoryId, bytes }] of files.entries()) {
+      words.set([memoryId, bytes.byteOffset, bytes.length], FILES + at * FILE);
+      if (this.#known.has(memoryId)) continue;
+      this.#known.add(memoryId);
+      this.#worker.postMessage({ memoryId, memory: bytes.buffer } satisfies Memory);
+    }
     words[COUNT] = files.length;
     Atomics.store(words, STATE, WAITING);
     Atomics.add(words, ASKED, 1);
@@ -66,30 +82,23 @@ export class HashingBeside {
       return files.map((_, at) => bytes.toString('hex', at * DIGEST, (at + 1) * DIGEST));
     };
   }
-
-  #numberOf(memory: ArrayBufferLike): number {
-    const known = this.#known.get(memory);
-    if (known !== undefined) return known;
-    const number = this.#known.size;
-    this.#known.set(memory, number);
-    this.#worker.postMessage(memory);
-    return number;
-  }
 }
 
 /** The work of the thread: it never returns. `port` brings memory that is new. */
 export function hashUntilEnd({ words, digests }: HashingData, port: MessagePort): void {
-  const memories: SharedArrayBuffer[] = [];
+  const memories = new Map<number, ArrayBufferLike>();
   for (let seen = 0; ; ) {
     Atomics.wait(words, ASKED, seen);
     seen = Atomics.load(words, ASKED);
     if (Atomics.compareExchange(words, STATE, WAITING, BEGUN) !== WAITING) continue;
     // Only now, since what was asked for may be later than what woke this.
-    for (let come = receiveMessageOnPort(port); come !== undefined; come = receiveMessageOnPort(port))
-      memories.push(come.message as SharedArrayBuffer);
+    for (let come = receiveMessageOnPort(port); come !== undefined; come = receiveMessageOnPort(port)) {
+      const { memoryId, memory } = come.message as Memory;
+      memories.set(memoryId, memory);
+    }
     const files = Array.from({ length: words[COUNT] ?? 0 }, (_, at) => {
-      const [number = -1, offset, length] = words.subarray(FILES + at * FILE);
-      const memory = memories[number];
+      const [memoryId = 0, offset, length] = words.subarray(FILES + at * FILE);
+      const memory = memories.get(memoryId);
       if (memory === undefined) throw new Error('memory that nobody told of');
       return new Uint8Array(memory, offset, length);
     });

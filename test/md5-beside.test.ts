@@ -16,18 +16,25 @@ const md5 = (bytes: Uint8Array): string => createHash('md5').update(bytes).diges
 
 test('what was begun is answered in order, whether the other thread came to it or not', async () => {
   const hashing = new HashingBeside();
-  const memories = Array.from({ length: 12 }, () => shared(randomInt(1, 400_000)));
+  const memories = Array.from({ length: 12 }, (_, memoryId) => ({ memoryId, bytes: shared(randomInt(1, 400_000)) }));
   // It is not there yet at first.
   for (let round = 0; round < 300; round += 1) {
-    const files = Array.from({ length: 1 + (round % 4) }, () => memories[randomInt(memories.length)] ?? shared(1));
+    const files = Array.from({ length: 1 + (round % 4) }, () => memories[randomInt(memories.length)] ?? assert.fail());
     const wait = hashing.begin(files);
     // Sometimes it has the time to begin, sometimes it is asked at once.
     if (round % 3 === 0) await new Promise((resolve) => setTimeout(resolve, randomInt(3)));
-    assert.deepEqual(wait(), files.map(md5), `round ${round}`);
+    assert.deepEqual(
+      wait(),
+      files.map(({ bytes }) => md5(bytes)),
+      `round ${round}`,
+    );
   }
 });
 
 test('more files than it takes are hashed all the same', () => {
-  const files = Array.from({ length: 9 }, () => shared(1000));
-  assert.deepEqual(new HashingBeside().begin(files)(), files.map(md5));
+  const files = Array.from({ length: 40 }, (_, memoryId) => ({ memoryId, bytes: shared(1000) }));
+  assert.deepEqual(
+    new HashingBeside().begin(files)(),
+    files.map(({ bytes }) => md5(bytes)),
+  );
 });

@@ -15,8 +15,9 @@ export interface LentAssociation {
   readonly callingAet: string;
   /** Largest PDU that was announced to the peer. */
   readonly maximumPdu: number;
-  /** Pages of shared memory, for one file. */
+  /** Pages of shared memory, for one file, and the number of all that memory: it is another object in each thread. */
   readonly memory: Uint8Array;
+  readonly memoryId: number;
   /** But for `ReceptionDate`. */
   readonly arrival: Arrival;
 }
@@ -25,6 +26,8 @@ export interface LentAssociation {
 export interface Attending {
   /** Associations that come to those which are lent already. */
   readonly lent: readonly LentAssociation[];
+  /** Numbers of the latter: others are nobody's any more. */
+  readonly held: readonly number[];
   /** Where files go; without it all that are lent come back at once. */
   readonly room: PackRoom | undefined;
   /** Whether files are hashed. */
@@ -51,6 +54,10 @@ export interface Attended extends Omit<Committed, 'outcomes'> {
     readonly state: 'stored' | 'unwanted' | 'doubtful';
   }[];
   readonly returned: readonly ReturnedAssociation[];
+  /** Numbers of those that are lent further on. */
+  readonly held: readonly number[];
+  /** Something was committed, or may have been, that is not told of, since nobody knows whether it is durable. */
+  readonly isUnsure: boolean;
   /** Seconds of each commit. */
   readonly commits: readonly number[];
 }

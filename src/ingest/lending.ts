@@ -11,15 +11,14 @@ import type { LentRoom, Storage } from '../storage/storage.ts';
 import type { Borrowable, Returned } from './ingest.ts';
 import type { PooledSlab } from './slabs.ts';
 
-/** Associations that are lent at a time at most. */
-const MOST = 4;
-
 /** Bytes of the room for what is stored until this side hears of it. */
 const ROOM = 8 << 20;
 
 interface Loan {
   readonly association: LentAssociation;
-  readonly back: (attended: Returned) => void;
+  /** The thread has it. */
+  isLent: boolean;
+  readonly back: (returned: Returned) => void;
   readonly lost: (error: IsenError) => void;
   /** Gives back what was taken for it. */
   readonly end: () => void;
@@ -29,26 +28,27 @@ export interface LendingOptions {
   readonly attend: NonNullable<Database['attend']>;
   readonly storage: Pick<Storage, 'packing'>;
   readonly hash: boolean;
+  /** Associations that are lent at a time at most: each has the memory for a file. */
+  readonly most: number;
   /** Hears of what was done, in order. */
   readonly hear: (attended: Attended) => void;
+  /** Something may have been committed that nobody tells of. */
+  readonly unheard: () => void;
 }
 
 export class Lending {
   readonly #options: LendingOptions;
   readonly #loans = new Map<number, Loan>();
-  #joining: LentAssociation[] = [];
+  /** What memory is called between the threads, where each has an object of its own for it. */
+  readonly #memories = new WeakMap<ArrayBufferLike, number>();
   #attendance: Attendance | undefined;
   #running: Promise<void> | undefined;
-  #next = 0;
+  #lastLoan = 0;
+  #lastMemory = 0;
   #isRecalling = false;
 
   constructor(options: LendingOptions) {
     this.#options = options;
-  }
-
-  /** How many are lent. */
-  get count(): number {
-    return this.#loans.size;
   }
 
   /**
@@ -56,31 +56,41 @@ export class Lending {
    * the association is nobody knows.
    */
   lend(borrowable: Borrowable, arrival: Arrival, slab: PooledSlab): Promise<Returned> | undefined {
-    const { packing } = this.#options.storage;
-    if (this.#isRecalling || this.#loans.size >= MOST || packing === undefined) return undefined;
+    const { storage, most } = this.#options;
+    const { packing } = storage;
+    if (this.#isRecalling || this.#loans.size >= most || packing === undefined) return undefined;
     const own = duplicateOf(borrowable.descriptor);
     if (own === undefined) return undefined;
-    this.#next += 1;
     const { contexts, callingAet, maximumPdu } = borrowable;
+    const memory = slab.room().subarray(0, packing.largest);
+    this.#lastLoan += 1;
     const association: LentAssociation = {
-      id: this.#next,
+      id: this.#lastLoan,
       descriptor: own.descriptor,
       contexts,
       callingAet,
       maximumPdu,
-      memory: slab.room().subarray(0, packing.largest),
+      memory,
+      memoryId: this.#idOf(memory.buffer),
       arrival,
     };
     const end = (): void => {
       own.close();
       slab.release();
     };
-    return new Promise((resolve, reject) => {
-      this.#loans.set(association.id, { association, back: resolve, lost: reject, end });
-      this.#joining.push(association);
+    return new Promise((back, lost) => {
+      this.#loans.set(association.id, { association, isLent: false, back, lost, end });
       this.#attendance?.end();
       this.#running ??= this.#run();
     });
+  }
+
+  #idOf(memory: ArrayBufferLike): number {
+    const known = this.#memories.get(memory);
+    if (known !== undefined) return known;
+    this.#lastMemory += 1;
+    this.#memories.set(memory, this.#lastMemory);
+    return this.#lastMemory;
   }
 
   /** Has all come back soon; resolves when they have. */
@@ -98,28 +108,34 @@ export class Lending {
   }
 
   async #attend(): Promise<void> {
-    const { attend, storage, hash, hear } = this.#options;
-    const lent = this.#joining;
-    this.#joining = [];
+    const { attend, storage, hash, hear, unheard } = this.#options;
+    const loans = [...this.#loans.values()];
+    const lent = loans.filter(({ isLent }) => !isLent).map(({ association }) => association);
+    const held = loans.filter(({ isLent }) => isLent).map(({ association }) => association.id);
+    for (const loan of loans) loan.isLent = true;
     let room: LentRoom | undefined;
+    let attended: Attended | undefined;
+    let failure: IsenError | undefined;
     try {
       room = this.#isRecalling ? undefined : storage.packing?.lend(ROOM);
-      this.#attendance = attend({
-        lent,
-        room: room && { space: room.space, pack: room.pack, at: room.at, end: room.end },
-        hash,
-      });
-      const attended = await this.#attendance.ended;
+      const place = room && { space: room.space, pack: room.pack, at: room.at, end: room.end };
+      this.#attendance = attend({ lent, held, room: place, hash });
+      attended = await this.#attendance.ended;
+    } catch (thrown) {
+      failure = asIsenError(thrown);
+    }
+    this.#attendance = undefined;
+    if (attended === undefined) room?.abandon();
+    else {
       room?.release(attended.files.map(({ blob }) => blob));
       hear(attended);
       for (const { id, ...returned } of attended.returned) this.#end(id)?.back(returned);
-    } catch (thrown) {
-      room?.abandon();
-      const error = asIsenError(thrown);
-      for (const id of this.#loans.keys()) this.#end(id)?.lost(error);
-    } finally {
-      this.#attendance = undefined;
     }
+    // What a thread had that died meanwhile no other has. Those that came meanwhile are lent next.
+    const lost = loans.filter(({ association: { id } }) => this.#loans.has(id) && attended?.held.includes(id) !== true);
+    failure ??= new IsenError('DatabaseUnavailable', 'the thread that had an association is gone');
+    for (const { association } of lost) this.#end(association.id)?.lost(failure);
+    if (lost.length > 0 || attended?.isUnsure !== false) unheard();
   }
 
   #end(id: number): Loan | undefined {

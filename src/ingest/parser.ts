@@ -29,7 +29,7 @@ const WORTH_A_THREAD = 4;
  * Files that are being stored at the same time up to which they are few: the thread that commits keeps up with them, and takes in together
  * what came while it was busy. Of more, threads beside each other do more.
  */
-export const FEW = 4;
+const FEW = 4;
 
 /** Files that may wait; one more is refused. Memory bounds them far below. */
 const CAPACITY = 10_000;

@@ -36,9 +36,9 @@ import { receivedAt, type StoredFile } from './header.ts';
 import type { Ingest, Reception, Stored } from './ingest.ts';
 import { isOutcomeUnknown } from './outcome.ts';
 import { Lending } from './lending.ts';
-import { FEW, Parser } from './parser.ts';
+import { Parser } from './parser.ts';
 import { createRemoval } from './removal.ts';
-import { lentSlab, type PooledSlab, SlabPool } from './slabs.ts';
+import { lentSlab, type PooledSlab, SLAB, SlabPool } from './slabs.ts';
 import { createStability } from './stability.ts';
 import type { IngestTranscoding } from './transcoder.ts';
 import { Writer } from './writer.ts';
@@ -48,6 +48,9 @@ const LARGEST_DOUBTFUL = 128 << 10;
 
 /** Instances that go in one transaction: uploads wait no longer than for these. */
 const DELETED = 500;
+
+/** Associations that are lent at a time at most: each has a slab. */
+const MOST_LENT = 32;
 
 /** Milliseconds between two looks at the free space. */
 const DISK_CHECK = 1000;
@@ -120,12 +123,20 @@ export async function openIngest(options: IngestOptions): Promise<Ingest> {
           return given && takeIn(given.batch, given.arrivals);
         })),
   );
+  /** Whoever follows the log looks at it again. */
+  const announceLast = async (): Promise<void> => {
+    const last = await database.lastSeq();
+    const { changes: found } = await database.changes({ since: Math.max(0, last - 1), limit: 1 });
+    await changes.announce(found);
+  };
   const lending =
     database.attend && isStoredAsItComes && options.announcesLater === true
       ? new Lending({
           attend: database.attend.bind(database),
           storage,
           hash: options.hash,
+          // The others are for who comes otherwise.
+          most: Math.min(MOST_LENT, Math.floor(options.budget / 4 / SLAB)),
           hear({ files: those, changes: made, removals, commits }) {
             for (const { blob, size, state } of those) {
               if (state === 'stored') {
@@ -135,6 +146,11 @@ export async function openIngest(options: IngestOptions): Promise<Ingest> {
             }
             for (const seconds of commits) recordStage('commit', seconds, 0);
             writer.hear({ changes: made, removals });
+          },
+          unheard() {
+            removal.wake();
+            stability.wake();
+            track('telling of what a thread had committed', announceLast());
           },
         })
       : undefined;
@@ -168,6 +184,10 @@ export async function openIngest(options: IngestOptions): Promise<Ingest> {
   let closed = false;
   /** Images and attachments between their last byte and their answer. */
   let storing = 0;
+  /** Those among them that came over no association. */
+  let uploads = 0;
+  /** Several come at a time otherwise than over associations: all share their commits then, which one that serves associations would hold up. */
+  const isUploading = (): boolean => uploads > 1;
   let idle: (() => void) | undefined;
   const ended = (): void => {
     storing -= 1;
@@ -334,7 +354,10 @@ export async function openIngest(options: IngestOptions): Promise<Ingest> {
     },
     async receive({ overdraw } = { overdraw: false }) {
       checkOpen();
-      return slabs.take(overdraw);
+      const slab = overdraw ? undefined : slabs.takeNow();
+      // What associations hold that are lent others need more.
+      if (slab === undefined && !overdraw) void recall();
+      return slab ?? slabs.take(overdraw);
     },
     receiveNow() {
       checkOpen();
@@ -346,8 +369,7 @@ export async function openIngest(options: IngestOptions): Promise<Ingest> {
     },
     borrow(association, reception) {
       if (lending === undefined || closed || free < options.minimumFree) return undefined;
-      // Of many at once more threads do more.
-      if (storing + lending.count >= FEW) return undefined;
+      if (isUploading()) return undefined;
       const slab = slabs.takeNow();
       if (slab === undefined) return undefined;
       const arrival = { metadata: metadataOf(reception), overwrite: options.overwrite };
@@ -359,7 +381,9 @@ export async function openIngest(options: IngestOptions): Promise<Ingest> {
     async store(given, reception, { doubtful } = { doubtful: false }): Promise<Stored> {
       const slab = given as PooledSlab;
       storing += 1;
-      if (storing > FEW) void recall();
+      const isUpload = reception.origin !== 'DicomProtocol';
+      if (isUpload) uploads += 1;
+      if (isUploading()) void recall();
       try {
         const overwrite = reception.overwrite === true ? 'Always' : options.overwrite;
         const arrival = (): Arrival => ({ metadata: metadataOf(reception), overwrite });
@@ -408,6 +432,7 @@ export async function openIngest(options: IngestOptions): Promise<Ingest> {
         return { status, ids: parsed.ids };
       } finally {
         slab.release();
+        if (isUpload) uploads -= 1;
         ended();
       }
     },

@@ -14,7 +14,7 @@ import type { BlobWriter, Storage } from '../storage/storage.ts';
 import type { Slab } from './ingest.ts';
 
 /** Bytes of a pooled slab. */
-const SLAB = 1 << 20;
+export const SLAB = 1 << 20;
 
 /**
  * Bytes of a large buffer, for a body that passes its slab; half of the budget is for them. A body that passes this as well,

@@ -435,7 +435,7 @@ test('other work has its turn, and is not in the way of what comes', { skip }, a
         const slab = await door.ingest.receive();
         await slab.append(fileOf(instance));
         const from = {
-          origin: 'DicomProtocol',
+          origin: 'RestApi',
           remoteIp: '',
           remoteAet: 'BAD',
           calledAet: 'ISEN',
@@ -455,6 +455,30 @@ test('other work has its turn, and is not in the way of what comes', { skip }, a
   });
 });
 
+test('the memory of what is lent is given up for whoever waits for some', { skip }, async () => {
+  await withDoor(
+    async (door) => {
+      const { peer, sent } = await lentPeer(door);
+      let isOver = false;
+      const sending = (async () => {
+        while (!isOver) {
+          const instance = newInstance(2000);
+          await store(peer, instance);
+          sent.push(instance);
+        }
+      })();
+      // All that there are: the one of the association, which is never silent, is among them.
+      const slabs = await Promise.race([Promise.all([1, 2, 3, 4].map(() => door.ingest.receive())), sleep(10_000)]);
+      assert.ok(slabs, 'a slab was waited for in vain');
+      isOver = true;
+      for (const slab of slabs) slab.release();
+      await sending;
+      await isStored(door, sent);
+    },
+    { budget: 4 << 20 },
+  );
+});
+
 test('closing answers what was asked of the thread, and no more is taken', { skip }, async () => {
   await withDoor(async (door) => {
     const { peer, sent } = await lentPeer(door);
@@ -472,26 +496,71 @@ test('closing answers what was asked of the thread, and no more is taken', { ski
   });
 });
 
-test('when the thread is gone its associations are aborted, and the next ones are served', { skip }, async () => {
+/** Has the thread forget what it has, as a new one would not know it. */
+const forget = (real: NonNullable<Database['attend']>): Promise<Attended> =>
+  real({ lent: [], held: [], room: undefined, hash: true }).ended;
+
+test('when the thread is gone its associations are aborted, and the others are served', { skip }, async () => {
   let isFailing = false;
   await withDoor(
     async (door) => {
       const { peer, sent } = await lentPeer(door);
       isFailing = true;
-      assert.deepEqual(await peer.ending(), [7]);
+      const ending = peer.ending();
+      await sleep(50);
+      // Meanwhile the others are to be lent as well.
+      const others = await Promise.all([BadPeer.associate(door.port), BadPeer.associate(door.port)]);
+      for (let count = 0; count < 30; count += 1) {
+        for (const other of others) {
+          const instance = newInstance(2000);
+          await store(other, instance);
+          sent.push(instance);
+        }
+      }
+      assert.deepEqual(await ending, [7]);
       isFailing = false;
       const { peer: next, sent: more } = await lentPeer(door);
-      next.destroy();
+      for (const each of [next, ...others]) {
+        const instance = newInstance(300_000);
+        await store(each, instance);
+        sent.push(instance);
+        each.destroy();
+      }
       await isStored(door, [...sent, ...more]);
     },
     {
       attend(real, attending) {
         if (!isFailing) return real(attending);
-        // The real one gives back what it has, as if it had been a new one.
-        const { ended: emptied } = real({ lent: [], room: undefined, hash: true });
-        const ended = emptied.then((): Attended => {
+        isFailing = false;
+        const ended = forget(real).then(async (): Promise<Attended> => {
+          await sleep(300);
           throw new IsenError('DatabaseUnavailable', 'the thread is gone');
         });
+        return { ended, end() {} };
+      },
+    },
+  );
+});
+
+test('when another thread has taken the place of the one that had an association, it is aborted', {
+  skip,
+}, async () => {
+  let isReplaced = false;
+  await withDoor(
+    async (door) => {
+      const { peer, sent } = await lentPeer(door);
+      isReplaced = true;
+      assert.deepEqual(await peer.ending(), [7]);
+      const { peer: next, sent: more } = await lentPeer(door);
+      next.destroy();
+      await isStored(door, [...sent, ...more]);
+      await door.ingest.recall();
+    },
+    {
+      attend(real, attending) {
+        if (!isReplaced) return real(attending);
+        isReplaced = false;
+        const ended = forget(real).then(() => real(attending).ended);
         return { ended, end() {} };
       },
     },

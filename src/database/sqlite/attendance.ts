@@ -19,6 +19,7 @@ import { nameIn, type PackRoom } from '../../storage/pack-thread.ts';
 import { timestamp } from '../../timestamp.ts';
 import type { Attended, Attending, LentAssociation, ReturnedAssociation } from '../attending.ts';
 import type { Change, Taken } from '../database.ts';
+import { asDatabaseError } from './connection.ts';
 import { takeIn } from './intake.ts';
 import type { Writer } from './writer.ts';
 
@@ -70,13 +71,21 @@ interface Told {
   readonly changes: Change[];
   readonly removals: string[];
   readonly commits: number[];
+  isUnsure: boolean;
 }
 
-const nothing = (): Told => ({ files: [], returned: [], changes: [], removals: [], commits: [] });
+const nothing = (): Told => ({
+  files: [],
+  returned: [],
+  changes: [],
+  removals: [],
+  commits: [],
+  isUnsure: false,
+});
 
 export class AttendingThread {
   readonly #sockets: Sockets;
-  readonly #hashing = new HashingBeside();
+  readonly #hashing: HashingBeside;
   readonly #lent = new Map<number, Lent>();
   #told = nothing();
   /** Where in the room the next file goes. */
@@ -85,21 +94,28 @@ export class AttendingThread {
   /** `bell` ends what is going on. Throws where the system has no such sockets. */
   constructor(bell: number) {
     this.#sockets = new Sockets(bell);
+    this.#hashing = new HashingBeside();
   }
 
   /** As the port promises. */
-  attend(writer: Writer, { lent, room, hash }: Attending): Attended {
+  attend(writer: Writer, { lent, held, room, hash }: Attending): Attended {
     this.#told = nothing();
+    for (const id of this.#lent.keys()) if (!held.includes(id)) this.#lent.delete(id);
     for (const association of lent) this.#begin(association);
-    if (room === undefined) {
-      for (const each of this.#lent.values()) this.#return(each, 'recalled');
-      return this.#told;
-    }
+    if (room === undefined) for (const each of this.#lent.values()) this.#return(each, 'recalled');
+    else this.#serve(writer, room, hash);
+    return { ...this.#told, held: [...this.#lent.keys()] };
+  }
+
+  /** Until something is to be told, or nothing happens. */
+  #serve(writer: Writer, room: PackRoom, hash: boolean): void {
     this.#at = room.at;
     /** When what was done is to be told at the latest, and when if nothing is new until then. */
     let latest = Number.POSITIVE_INFINITY;
     let quiet = latest;
     for (let isRung = false; ; ) {
+      // Whoever rings has his turn after what is being stored, and what is whole by then after him.
+      if (isRung && this.#told.commits.length > 0) break;
       if (this.#store(writer, room, hash)) {
         quiet = performance.now() + QUIET;
         latest = Math.min(latest, quiet - QUIET + TOLD);
@@ -110,7 +126,6 @@ export class AttendingThread {
       if (isRung || isFull || left <= 0 || this.#told.returned.length > 0 || this.#lent.size === 0) break;
       isRung = this.#wait(Math.min(SILENT, left)) || this.#gather();
     }
-    return this.#told;
   }
 
   #begin(association: LentAssociation): void {
@@ -135,6 +150,7 @@ export class AttendingThread {
     const waiting = this.#which('more');
     const descriptors = waiting.map(({ association }) => association.descriptor);
     const { rung, ready } = this.#sockets.wait(descriptors, milliseconds);
+    if (rung && this.#told.commits.length > 0) return true;
     const now = performance.now();
     for (const place of ready) {
       const lent = waiting[place];
@@ -182,22 +198,24 @@ export class AttendingThread {
     if (stored.length === 0) return false;
     const began = performance.now();
     let taken: Taken | undefined;
-    let isDurable = false;
+    /** What becomes of the files that are not stored, or not surely: the usual way says what is wrong. */
+    let failure: 'unwanted' | 'doubtful' | undefined;
     try {
       taken = this.#takeIn(writer, room, hash, stored);
-      this.#told.changes.push(...taken.changes);
-      this.#told.removals.push(...taken.removals);
       // Here, and not beside this thread: what comes meanwhile shares the next commit.
       writer.sync();
-      isDurable = true;
-    } catch {
-      // The usual way says what is wrong.
+      this.#told.changes.push(...taken.changes);
+      this.#told.removals.push(...taken.removals);
+    } catch (thrown) {
+      // On a full disk a transaction has no end.
+      failure = asDatabaseError(thrown).code === 'FullStorage' ? 'unwanted' : 'doubtful';
+      this.#told.isUnsure = true;
     }
     this.#told.commits.push((performance.now() - began) / 1000);
     for (const [index, { lent, request, blob }] of stored.entries()) {
       const outcome = taken?.files[index]?.outcome;
       const isStored = outcome?.kind === 'stored' && outcome.status === 'Success';
-      const state = taken !== undefined && !isStored ? 'unwanted' : isDurable ? 'stored' : 'doubtful';
+      const state = taken !== undefined && !isStored ? 'unwanted' : (failure ?? 'stored');
       this.#told.files.push({ blob: blob.uuid, size: request.bytes.length, state });
       if (state === 'stored') this.#answer(lent, request);
       else this.#return(lent, 'other');
@@ -208,7 +226,11 @@ export class AttendingThread {
   #takeIn(writer: Writer, room: PackRoom, hash: boolean, stored: readonly Storing[]): Taken {
     const ReceptionDate = timestamp(Date.now());
     const isWorthIt = hash && stored.some(({ request: { bytes } }) => bytes.length >= LEAST_BESIDE);
-    const digests = isWorthIt ? this.#hashing.begin(stored.map(({ request: { bytes } }) => bytes)) : undefined;
+    const digests = isWorthIt
+      ? this.#hashing.begin(
+          stored.map(({ lent: { association }, request: { bytes } }) => ({ memoryId: association.memoryId, bytes })),
+        )
+      : undefined;
     const files = stored.map(({ request: { bytes } }) => {
       return { bytes, size: bytes.length, hash, ...(digests && { md5: '' }) };
     });

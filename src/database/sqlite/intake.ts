@@ -31,17 +31,18 @@ export function takeIn(
   // What is parsed here holds up everything that is committed.
   const quick = files.map((file) => ({ ...file, quick: true }));
   const { answers, stored } = beginBatch({ files: quick, ...(put && { put }) });
-  const operationOf = ({ summary, md5, blob, at }: Leaving): ReadStore => ({
+  let known: readonly string[] | undefined;
+  const md5Of = ({ md5, at }: Leaving): string => known?.[at] ?? md5;
+  const operationOf = (file: Leaving): ReadStore => ({
     kind: 'store',
-    summary,
-    attachment: asItCame(blob, files[at]?.size ?? 0, md5),
-    metadata: arrivals[at]?.metadata ?? {},
-    overwrite: arrivals[at]?.overwrite ?? 'Never',
+    summary: file.summary,
+    attachment: asItCame(file.blob, files[file.at]?.size ?? 0, md5Of(file)),
+    metadata: arrivals[file.at]?.metadata ?? {},
+    overwrite: arrivals[file.at]?.overwrite ?? 'Never',
   });
-  const known = digests?.();
   let leaving = answers.flatMap((answer, at): Leaving[] => {
     const blob = 'ok' in answer ? answer.ok.blob : undefined;
-    return 'ok' in answer && blob !== undefined ? [{ ...answer.ok, md5: known?.[at] ?? answer.ok.md5, blob, at }] : [];
+    return 'ok' in answer && blob !== undefined ? [{ ...answer.ok, blob, at }] : [];
   });
   let errors: ReturnType<typeof stored> | undefined;
   let isEnding = false;
@@ -57,6 +58,7 @@ export function takeIn(
       : writer.commitUnsynced(leaving.map(operationOf), durable);
   let committed: Committed;
   try {
+    known = digests?.();
     try {
       committed = commit();
     } catch (thrown) {
@@ -73,9 +75,11 @@ export function takeIn(
   }
   const { outcomes, changes, removals } = committed;
   const taken: (TakenFile | undefined)[] = files.map(() => undefined);
-  for (const [index, { summary, md5, blob, at }] of leaving.entries()) {
+  for (const [index, file] of leaving.entries()) {
+    const { summary, blob, at } = file;
     const outcome = outcomes[index];
     if (outcome === undefined) continue;
+    const md5 = md5Of(file);
     // Nobody looks into the summary of what is stored: the text costs as much as the row.
     const parsed = isStored(outcome) ? { ids: summary.ids, summary: '', md5 } : parsedOf({ summary, md5 });
     taken[at] = { ...parsed, blob, outcome };
