@@ -163,8 +163,10 @@ export class Packs {
       for (const uuid of blobs) pack.provisional.add(uuid);
       const last = placeOf(blobs.at(-1) ?? '');
       const next = last === undefined ? at : last.at + spanOf(last.size);
-      if (pack.at === end) pack.at = next;
-      if (pack.at !== end || next === end) this.#written(pack);
+      // Behind it something else may lie by now.
+      const isLast = pack.at === end;
+      if (isLast) pack.at = next;
+      if (isLast || next === end) this.#written(pack);
       else void this.#punch(pack.fd, next, end - next).finally(() => this.#written(pack));
     };
     const abandon = (): void => {
