@@ -87,6 +87,8 @@ export interface Ingest {
    * slab is stored or released. Throws as `receive` does.
    */
   lend(bytes: Uint8Array, parsed: Parsed): Slab;
+  /** Whether {@link borrow} may take an association now: to stop reading one costs as much as reading a command. */
+  readonly borrows: boolean;
   /**
    * Has what comes over an association, on which nothing is under way, received, stored and answered without further ado, until something else
    * comes, or nothing, or other work has to be done: then it comes back. Undefined where nobody takes it. Rejects when nobody knows how far

@@ -188,6 +188,8 @@ export async function openIngest(options: IngestOptions): Promise<Ingest> {
   let uploads = 0;
   /** Several come at a time otherwise than over associations: all share their commits then, which one that serves associations would hold up. */
   const isUploading = (): boolean => uploads > 1;
+  const mayBorrow = (): boolean =>
+    lending !== undefined && !closed && free >= options.minimumFree && slabs.waiting === 0 && !isUploading();
   let idle: (() => void) | undefined;
   const ended = (): void => {
     storing -= 1;
@@ -367,9 +369,11 @@ export async function openIngest(options: IngestOptions): Promise<Ingest> {
       checkOpen();
       return lentSlab(bytes, parsed);
     },
+    get borrows() {
+      return mayBorrow();
+    },
     borrow(association, reception) {
-      if (lending === undefined || closed || free < options.minimumFree) return undefined;
-      if (isUploading()) return undefined;
+      if (lending === undefined || !mayBorrow()) return undefined;
       const slab = slabs.takeNow();
       if (slab === undefined) return undefined;
       const arrival = { metadata: metadataOf(reception), overwrite: options.overwrite };

@@ -87,14 +87,16 @@ export function createStore(ingest: Ingest, options: StoreOptions): Service {
       command.CommandField === COMMAND['C-STORE-RQ']
         ? new Instance(ingest, headOf(context, command, peer.callingAet))
         : undefined,
-    lend: (peer, connection) =>
-      connection.lend((lendable) => {
+    lend(peer, connection) {
+      if (!ingest.borrows) return undefined;
+      return connection.lend((lendable) => {
         const contexts = connection.contexts.filter(
           ({ abstractSyntax, transferSyntax, scu }) =>
             scu && isAcceptedClass(abstractSyntax) && !syntaxOf(transferSyntax).deflated,
         );
         return ingest.borrow({ ...lendable, contexts, callingAet: peer.callingAet }, receptionFrom(peer));
-      }),
+      });
+    },
     recall: () => ingest.recall(),
     async serve(exchange) {
       const { context, command } = exchange.message;
