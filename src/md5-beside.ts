@@ -9,8 +9,8 @@ import { md5Each } from './md5.ts';
 /** Files that are hashed at a time at most. */
 const MOST = 32;
 
-/** Words: how often was asked, how it stands, how many files there are, and of each the number of its memory, where it begins in it, its bytes. */
-const [ASKED, STATE, COUNT, FILES] = [0, 1, 2, 3] as const;
+/** Words: whether the thread is there, how often was asked, how it stands, how many files there are, and of each the number of its memory, where it begins in it, its bytes. */
+const [READY, ASKED, STATE, COUNT, FILES] = [0, 1, 2, 3, 4] as const;
 const FILE = 3;
 const IDLE = 0;
 const WAITING = 1;
@@ -18,6 +18,9 @@ const BEGUN = 2;
 
 /** Milliseconds after which what was begun is not waited for any longer. */
 const PATIENCE = 100;
+
+/** Milliseconds that a thread has to load. */
+const LOADING = 2000;
 
 /** Bytes of an MD5. */
 const DIGEST = 16;
@@ -82,11 +85,18 @@ export class HashingBeside {
       return files.map((_, at) => bytes.toString('hex', at * DIGEST, (at + 1) * DIGEST));
     };
   }
+
+  /** Waits until the thread is there: one that is ended while it loads its modules would end the process. */
+  close(): void {
+    Atomics.wait(this.#data.words, READY, 0, LOADING);
+  }
 }
 
 /** The work of the thread: it never returns. `port` brings memory that is new. */
 export function hashUntilEnd({ words, digests }: HashingData, port: MessagePort): void {
   const memories = new Map<number, ArrayBufferLike>();
+  Atomics.store(words, READY, 1);
+  Atomics.notify(words, READY);
   for (let seen = 0; ; ) {
     Atomics.wait(words, ASKED, seen);
     seen = Atomics.load(words, ASKED);

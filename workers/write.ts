@@ -1,8 +1,9 @@
-/** The thread that holds SQLite's one write connection. One task is one transaction. */
+/** The thread that holds SQLite's one write connection. One task is one transaction, or several for associations that are lent to it. */
 
 import Piscina from 'piscina';
 import { answering } from '../src/answer.ts';
-import { AttendingThread } from '../src/database/sqlite/attendance.ts';
+import type { Attending } from '../src/database/attending.ts';
+import { attendNone, AttendingThread } from '../src/database/sqlite/attendance.ts';
 import { asDatabaseError } from '../src/database/sqlite/connection.ts';
 import { takeIn } from '../src/database/sqlite/intake.ts';
 import { decodeOperations, type WriteAnswer, type WriterData, type WriteTask } from '../src/database/sqlite/task.ts';
@@ -23,6 +24,15 @@ function open(): Writer {
   return writer;
 }
 
+function attend(task: Attending): WriteAnswer {
+  try {
+    attending ??= new AttendingThread(data.bell ?? -1);
+  } catch {
+    return attendNone(task);
+  }
+  return attending.attend(open(), task);
+}
+
 function write(task: WriteTask): WriteAnswer {
   switch (task.kind) {
     case 'open':
@@ -33,12 +43,12 @@ function write(task: WriteTask): WriteAnswer {
     case 'take-in':
       return takeIn(open(), task.batch, task.arrivals);
     case 'attend':
-      attending ??= new AttendingThread(data.bell ?? -1);
-      return attending.attend(open(), task);
+      return attend(task);
     case 'checkpoint':
       open().checkpoint();
       return undefined;
     case 'close':
+      attending?.close();
       writer?.close();
       writer = undefined;
       return undefined;

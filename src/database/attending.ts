@@ -64,7 +64,7 @@ export interface Attended extends Omit<Committed, 'outcomes'> {
 
 /** Attending that has begun. */
 export interface Attendance {
-  /** Resolves when something is to be told, or nothing happens. Rejects when the thread is gone: nobody knows what it has done then. */
+  /** Resolves when something is to be told, or nothing happens. Rejects when the thread failed, or is gone: nobody knows what it has done then. */
   readonly ended: Promise<Attended>;
   /** Has it end soon. */
   end(): void;

@@ -1,5 +1,5 @@
 /**
- * Owns the SQLite backend of the `database` port: writes go to a thread of their own, one task a transaction; reads are
+ * Owns the SQLite backend of the `database` port: writes go to a thread of their own, which serves lent associations as well; reads are
  * answered here from a second connection, and see every commit that was acknowledged.
  */
 

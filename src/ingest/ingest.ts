@@ -4,10 +4,10 @@
  */
 
 import type { AttachmentOperation, Operation, Outcome, RevisedAttachment } from '../database/database.ts';
-import type { ReturnedAssociation } from '../database/attending.ts';
 import type { Parsed } from '../dicom/parsing.ts';
 import type { StoreContext } from '../dicom/store-requests.ts';
 import type { Identifiers } from '../dicom/summary.ts';
+import type { Returned } from '../scu/connection.ts';
 import type { Compression } from '../storage/content.ts';
 
 /**
@@ -69,9 +69,6 @@ export interface Borrowable {
   /** Largest PDU that was announced to the peer. */
   readonly maximumPdu: number;
 }
-
-/** One that has come back. */
-export type Returned = Omit<ReturnedAssociation, 'id'>;
 
 export interface Ingest {
   /**

@@ -6,9 +6,11 @@
 import type { Attendance, Attended, LentAssociation } from '../database/attending.ts';
 import type { Arrival, Database } from '../database/database.ts';
 import { asIsenError, IsenError } from '../errors.ts';
+import { log } from '../log.ts';
 import { duplicateOf } from '../polling.ts';
+import type { Returned } from '../scu/connection.ts';
 import type { LentRoom, Storage } from '../storage/storage.ts';
-import type { Borrowable, Returned } from './ingest.ts';
+import type { Borrowable } from './ingest.ts';
 import type { PooledSlab } from './slabs.ts';
 
 /** Bytes of the room for what is stored until this side hears of it. */
@@ -52,7 +54,7 @@ export class Lending {
   }
 
   /**
-   * Lends one, with memory for a file that it has from now on. Undefined where that cannot be. Rejects when the thread is gone: how far
+   * Lends one, with memory for a file that it has from now on. Undefined where that cannot be. Rejects when the thread failed: how far
    * the association is nobody knows.
    */
   lend(borrowable: Borrowable, arrival: Arrival, slab: PooledSlab): Promise<Returned> | undefined {
@@ -125,12 +127,16 @@ export class Lending {
       failure = asIsenError(thrown);
     }
     this.#attendance = undefined;
-    if (attended === undefined) room?.abandon();
-    else {
-      room?.release(attended.files.map(({ blob }) => blob));
-      hear(attended);
-      for (const { id, ...returned } of attended.returned) this.#end(id)?.back(returned);
+    try {
+      if (attended === undefined) room?.abandon();
+      else {
+        room?.release(attended.files.map(({ blob }) => blob));
+        hear(attended);
+      }
+    } catch (thrown) {
+      log.generic.error({ err: thrown }, 'what was stored of lent associations could not be told of');
     }
+    for (const { id, ...returned } of attended?.returned ?? []) this.#end(id)?.back(returned);
     // What a thread had that died meanwhile no other has. Those that came meanwhile are lent next.
     const lost = loans.filter(({ association: { id } }) => this.#loans.has(id) && attended?.held.includes(id) !== true);
     failure ??= new IsenError('DatabaseUnavailable', 'the thread that had an association is gone');

@@ -150,7 +150,11 @@ export async function openIngest(options: IngestOptions): Promise<Ingest> {
           unheard() {
             removal.wake();
             stability.wake();
-            track('telling of what a thread had committed', announceLast());
+            // Where it fails the next announcement does the same.
+            track(
+              'waking who follows the changes',
+              announceLast().catch(() => {}),
+            );
           },
         })
       : undefined;

@@ -111,7 +111,10 @@ export async function createDicomServer(options: DicomServerOptions): Promise<Di
       const lent = pace.service?.lend?.(peer, connection);
       void lent?.then((reason) => {
         pace.returned(reason);
-        if (closing && connection.idle) connection.abort();
+        // What came back with it is answered first.
+        setImmediate(() => {
+          if (closing && !state.busy && connection.idle) connection.abort();
+        });
       });
     };
     const connection: Connection = new Connection(

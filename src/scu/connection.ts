@@ -165,7 +165,8 @@ export class Connection implements Association, PduReceiver {
    */
   lend(borrow: (lendable: Lendable) => Promise<Returned> | undefined): Promise<Returned['reason']> | undefined {
     const takesAny = this.#peerMaximum === 0 || this.#peerMaximum >= LEAST_LENT;
-    const isIdle = this.#state === ESTABLISHED && this.#messages.length === 0 && this.#assembler.idle;
+    // Without a receiver a message is on its way to it.
+    const isIdle = this.#state === ESTABLISHED && this.#receiver !== undefined && this.#assembler.idle;
     if (!isIdle || !takesAny || this.#socket.writableLength > 0) return undefined;
     let reason: Returned['reason'] = 'other';
     const lent = this.#intake.lend((descriptor) =>

@@ -167,7 +167,12 @@ export class Packs {
       const isLast = pack.at === end;
       if (isLast) pack.at = next;
       if (isLast || next === end) this.#written(pack);
-      else void this.#punch(pack.fd, next, end - next).finally(() => this.#written(pack));
+      else {
+        this.#settling = this.#settling
+          .then(async () => this.#punch(pack.fd, next, end - next))
+          .catch((thrown: unknown) => log.generic.warn({ err: thrown }, 'room that was not used stays taken'))
+          .then(() => this.#written(pack));
+      }
     };
     const abandon = (): void => {
       // Its marker stays.
@@ -332,7 +337,11 @@ export class Packs {
     this.#closed = true;
     await this.#making;
     for (const pack of [...this.#current, this.#next]) if (pack !== undefined) this.#leave(pack);
-    await this.#settling;
+    // What settles may have more to be settled.
+    for (let settling; settling !== this.#settling; ) {
+      settling = this.#settling;
+      await settling;
+    }
     for (const name of this.#late) {
       // Without it the next run reads a blob once to see that it is what was stored.
       const file = await fs.open(this.#pathOf(name), 'r+').catch(() => undefined);

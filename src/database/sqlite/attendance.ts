@@ -44,9 +44,6 @@ const LARGEST_READ = 256 << 10;
 /** Bytes of a file for which another thread is woken to hash it, and others that come with it. */
 const LEAST_BESIDE = 64 << 10;
 
-/** What is read, before it is known what it is. */
-const scratch = Buffer.allocUnsafeSlow(LARGEST_READ);
-
 /** An association that is lent. */
 interface Lent {
   readonly association: LentAssociation;
@@ -85,7 +82,9 @@ const nothing = (): Told => ({
 
 export class AttendingThread {
   readonly #sockets: Sockets;
-  readonly #hashing: HashingBeside;
+  /** What is read, before it is known what it is. */
+  readonly #scratch = Buffer.allocUnsafeSlow(LARGEST_READ);
+  #hashing: HashingBeside | undefined;
   readonly #lent = new Map<number, Lent>();
   #told = nothing();
   /** Where in the room the next file goes. */
@@ -94,7 +93,11 @@ export class AttendingThread {
   /** `bell` ends what is going on. Throws where the system has no such sockets. */
   constructor(bell: number) {
     this.#sockets = new Sockets(bell);
-    this.#hashing = new HashingBeside();
+  }
+
+  /** Waits for what was begun beside this thread; attends to nothing any more. */
+  close(): void {
+    this.#hashing?.close();
   }
 
   /** As the port promises. */
@@ -116,15 +119,17 @@ export class AttendingThread {
     for (let isRung = false; ; ) {
       // Whoever rings has his turn after what is being stored, and what is whole by then after him.
       if (isRung && this.#told.commits.length > 0) break;
-      if (this.#store(writer, room, hash)) {
+      const isStored = this.#store(writer, room, hash);
+      if (isStored) {
         quiet = performance.now() + QUIET;
         latest = Math.min(latest, quiet - QUIET + TOLD);
       }
       const left = Math.min(latest, quiet) - performance.now();
-      // A request that is whole still did not fit into the room.
-      const isFull = this.#which('whole').length > 0;
+      // Whole already are requests that came before the last was answered, or that do not fit into the room.
+      const isWhole = this.#which('whole').length > 0;
+      const isFull = isWhole && !isStored;
       if (isRung || isFull || left <= 0 || this.#told.returned.length > 0 || this.#lent.size === 0) break;
-      isRung = this.#wait(Math.min(SILENT, left)) || this.#gather();
+      if (!isWhole) isRung = this.#wait(Math.min(SILENT, left)) || this.#gather();
     }
   }
 
@@ -157,8 +162,8 @@ export class AttendingThread {
       if (lent === undefined) continue;
       if (!lent.reader.isBusy) lent.begun = now;
       lent.heard = now;
-      const moved = this.#sockets.receive(lent.association.descriptor, scratch);
-      if (typeof moved === 'number') lent.reached = lent.reader.read(scratch.subarray(0, moved));
+      const moved = this.#sockets.receive(lent.association.descriptor, this.#scratch);
+      if (typeof moved === 'number') lent.reached = lent.reader.read(this.#scratch.subarray(0, moved));
       else if (moved === 'over') lent.reached = 'other';
     }
     for (const lent of waiting) {
@@ -209,7 +214,7 @@ export class AttendingThread {
     } catch (thrown) {
       // On a full disk a transaction has no end.
       failure = asDatabaseError(thrown).code === 'FullStorage' ? 'unwanted' : 'doubtful';
-      this.#told.isUnsure = true;
+      if (failure === 'doubtful') this.#told.isUnsure = true;
     }
     this.#told.commits.push((performance.now() - began) / 1000);
     for (const [index, { lent, request, blob }] of stored.entries()) {
@@ -226,11 +231,7 @@ export class AttendingThread {
   #takeIn(writer: Writer, room: PackRoom, hash: boolean, stored: readonly Storing[]): Taken {
     const ReceptionDate = timestamp(Date.now());
     const isWorthIt = hash && stored.some(({ request: { bytes } }) => bytes.length >= LEAST_BESIDE);
-    const digests = isWorthIt
-      ? this.#hashing.begin(
-          stored.map(({ lent: { association }, request: { bytes } }) => ({ memoryId: association.memoryId, bytes })),
-        )
-      : undefined;
+    const digests = isWorthIt ? this.#hash(stored) : undefined;
     const files = stored.map(({ request: { bytes } }) => {
       return { bytes, size: bytes.length, hash, ...(digests && { md5: '' }) };
     });
@@ -240,6 +241,19 @@ export class AttendingThread {
       return { metadata: { ...metadata, ReceptionDate }, overwrite };
     });
     return takeIn(writer, { files, put }, arrivals, digests);
+  }
+
+  /** Begins to hash beside this thread; undefined where there is no other. */
+  #hash(stored: readonly Storing[]): (() => readonly string[]) | undefined {
+    try {
+      this.#hashing ??= new HashingBeside();
+    } catch {
+      // The system has no thread to give: here, then.
+      return undefined;
+    }
+    return this.#hashing.begin(
+      stored.map(({ lent: { association }, request: { bytes } }) => ({ memoryId: association.memoryId, bytes })),
+    );
   }
 
   #answer(lent: Lent, { context, command }: StoreRequest): void {
@@ -258,6 +272,13 @@ export class AttendingThread {
     this.#lent.delete(id);
     this.#told.returned.push({ id, reason, unread: reader.unread(), unsent: unsent ?? new Uint8Array() });
   }
+}
+
+/** What is told where nothing can be attended to: all come back as they are. */
+export function attendNone({ lent }: Attending): Attended {
+  const none = new Uint8Array();
+  const returned = lent.map(({ id }) => ({ id, reason: 'recalled' as const, unread: none, unsent: none }));
+  return { ...nothing(), returned, held: [] };
 }
 
 /** Whether the data set is of the instance that its command names. */
