@@ -2,7 +2,6 @@
 
 import Piscina from 'piscina';
 import { answering } from '../src/answer.ts';
-import type { Attending } from '../src/database/attending.ts';
 import { attendNone, AttendingThread } from '../src/database/sqlite/attendance.ts';
 import { asDatabaseError } from '../src/database/sqlite/connection.ts';
 import { takeIn } from '../src/database/sqlite/intake.ts';
@@ -24,7 +23,7 @@ function open(): Writer {
   return writer;
 }
 
-function attend(task: Attending): WriteAnswer {
+function attend(task: Extract<WriteTask, { kind: 'attend' }>): WriteAnswer {
   try {
     attending ??= new AttendingThread(data.bell ?? -1);
   } catch {
