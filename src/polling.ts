@@ -22,9 +22,22 @@ const POLLIN = 1;
 /** What a read or a write came to where it moved no bytes: there is nothing yet (or no room), or the connection is over. */
 export type Moved = number | 'nothing' | 'over';
 
+let setOption: Native | undefined;
+let looked = false;
+
+/**
+ * Has the TCP segments that come next acknowledged at once (TCP_QUICKACK), by which a sender that leaves Nagle's algorithm on is 40 ms sooner. The
+ * kernel forgets it: to be called after every read. Nothing happens where the function of the system is not to be had.
+ */
+export function acknowledgeAtOnce(descriptor: number): void {
+  if (!looked) setOption = libc('int setsockopt(int, int, int, const void*, uint32_t)', 'quick acknowledgements');
+  looked = true;
+  setOption?.(descriptor, IPPROTO_TCP, TCP_QUICKACK, ON, ON.length);
+}
+
 /** The sockets of a thread. */
 export class Sockets {
-  readonly #calls: Readonly<Record<'poll' | 'recv' | 'recvAt' | 'send' | 'read' | 'setsockopt', Native>>;
+  readonly #calls: Readonly<Record<'poll' | 'recv' | 'recvAt' | 'send' | 'read', Native>>;
   readonly #bell: number;
   readonly #rung = Buffer.alloc(8);
   /** A struct timespec. */
@@ -39,9 +52,8 @@ export class Sockets {
     const recvAt = libc('int64_t recv(int, uint64_t, uint64_t, int)', purpose);
     const send = libc('int64_t send(int, const void *, uint64_t, int)', purpose);
     const read = libc('int64_t read(int, void *, uint64_t)', purpose);
-    const setsockopt = libc('int setsockopt(int, int, int, const void*, uint32_t)', purpose);
-    if (!poll || !recv || !recvAt || !send || !read || !setsockopt) throw new Error(`no ${purpose}`);
-    this.#calls = { poll, recv, recvAt, send, read, setsockopt };
+    if (!poll || !recv || !recvAt || !send || !read) throw new Error(`no ${purpose}`);
+    this.#calls = { poll, recv, recvAt, send, read };
     this.#bell = bell;
   }
 
@@ -58,9 +70,9 @@ export class Sockets {
       waits.writeInt32LE(POLLIN, place * POLLFD + 4);
     }
     const ready: number[] = [];
-    // Interrupted by a signal, it has waited for nothing: the caller looks again.
     this.#time.writeBigInt64LE(BigInt(Math.floor(milliseconds / 1000)), 0);
     this.#time.writeBigInt64LE(BigInt(Math.round((milliseconds % 1000) * 1e6)), 8);
+    // Interrupted by a signal, it has waited for nothing: the caller looks again.
     if (this.#calls.poll(waits, count, this.#time, 0) <= 0) return { rung: false, ready };
     for (let place = 1; place < count; place += 1)
       if (waits.readInt16LE(place * POLLFD + 6) !== 0) ready.push(place - 1);
@@ -69,10 +81,10 @@ export class Sockets {
     return { rung, ready };
   }
 
-  /** Reads what is there, and has what comes next acknowledged at once (see scu/quick-ack). */
+  /** Reads what is there, and has what comes next acknowledged at once. */
   receive(descriptor: number, memory: Buffer): Moved {
     const moved = received(this.#calls.recv(descriptor, memory, memory.length, MSG_DONTWAIT_NOSIGNAL));
-    if (typeof moved === 'number') this.#calls.setsockopt(descriptor, IPPROTO_TCP, TCP_QUICKACK, ON, ON.length);
+    if (typeof moved === 'number') acknowledgeAtOnce(descriptor);
     return moved;
   }
 

@@ -1,5 +1,5 @@
 /**
- * Owns lending associations to the thread that commits, while few files are stored: it reads, stores and answers what comes over them, and this
+ * Owns lending associations to the thread that commits, while instances follow quickly over them: it reads, stores and answers what comes, and this
  * side hears of it afterwards. What it will not do comes back with its association.
  */
 

@@ -17,9 +17,6 @@ import { acceptFor, type Exchange, type Peer, type Service } from './service.ts'
 /** Statuses of C-STORE (PS3.4 table B.2-1); others come from the table of errors. */
 const STATUS = { success: 0x0000, outOfResources: 0xa700, mismatch: 0xa900, cannotUnderstand: 0xc000 } as const;
 
-/** Characters of an Error Comment (0000,0902). */
-const COMMENT = 64;
-
 export type StoreOptions = Pick<
   Config,
   'AcceptedTransferSyntaxes' | 'AcceptedSopClasses' | 'RejectedSopClasses' | 'UnknownSopClassAccepted' | 'ReadOnly'
@@ -114,10 +111,7 @@ export function createStore(ingest: Ingest, options: StoreOptions): Service {
         );
       }
       if (status === STATUS.outOfResources) recordOutOfResources();
-      await exchange.association.send(
-        context,
-        storeResponse(context.abstractSyntax, command, status, comment?.slice(0, COMMENT)),
-      );
+      await exchange.association.send(context, storeResponse(context.abstractSyntax, command, status, comment));
     },
   };
 }

@@ -4,20 +4,7 @@
  */
 
 import type { Socket } from 'node:net';
-import { libc, type Native } from '../libc.ts';
-
-const IPPROTO_TCP = 6;
-const TCP_QUICKACK = 12;
-const ON = Buffer.from([1, 0, 0, 0]);
-
-let setOption: Native | undefined;
-let looked = false;
-
-function load(): Native | undefined {
-  if (!looked) setOption = libc('int setsockopt(int, int, int, const void*, uint32_t)', 'quick acknowledgements');
-  looked = true;
-  return setOption;
-}
+import { acknowledgeAtOnce } from '../polling.ts';
 
 /** Node shows the descriptor of a TCP handle, and the handle under TLS, without documenting either. */
 interface Handle {
@@ -27,9 +14,7 @@ interface Handle {
 
 /** Has what comes next on `socket` acknowledged at once. The kernel forgets it: to be called after every read. */
 export function acknowledgeQuickly(socket: Socket): void {
-  const call = load();
-  if (call === undefined) return;
   const handle = (socket as unknown as { readonly _handle: Handle | null })._handle;
   const fd = handle?.fd ?? handle?._parent?.fd;
-  if (fd !== undefined && fd >= 0) call(fd, IPPROTO_TCP, TCP_QUICKACK, ON, ON.length);
+  if (fd !== undefined && fd >= 0) acknowledgeAtOnce(fd);
 }

@@ -162,6 +162,22 @@ async function lentPeer(door: Door): Promise<{ readonly peer: BadPeer; readonly 
   return { peer, sent };
 }
 
+/** Has a peer send one instance after the other, which are added to `sent`, until what is answered is called. */
+function keepBusy(peer: BadPeer, sent: Instance[]): () => Promise<void> {
+  let isOver = false;
+  const sending = (async () => {
+    while (!isOver) {
+      const instance = newInstance(2000);
+      await store(peer, instance);
+      sent.push(instance);
+    }
+  })();
+  return () => {
+    isOver = true;
+    return sending;
+  };
+}
+
 /** That these, and nothing else, are stored as they were sent. */
 async function isStored({ database, storage, folder }: Door, instances: readonly Instance[]): Promise<void> {
   for (const instance of instances) {
@@ -439,22 +455,14 @@ test('other work has its turn, and is not in the way of what comes', { skip }, a
       await door.ingest.store(slab, { origin: 'RestApi', ...of });
       all.push(instance);
     };
-    let isEnough = false;
-    const busy = (async () => {
-      while (!isEnough) {
-        const instance = newInstance(2000);
-        await store(peer, instance);
-        all.push(instance);
-      }
-    })();
+    const stop = keepBusy(peer, all);
     for (let bursts = 0; !isRecalled(); bursts += 1) {
       assert.ok(bursts < 20, 'no recall');
       const before = countOf(door.told);
       await soon(() => countOf(door.told) > before, 'the association is lent no more');
       await Promise.all(Array.from({ length: 12 }, upload));
     }
-    isEnough = true;
-    await busy;
+    await stop();
     await isStored(door, all);
   });
 });
@@ -463,20 +471,13 @@ test('the memory of what is lent is given up for whoever waits for some', { skip
   await withDoor(
     async (door) => {
       const { peer, sent } = await lentPeer(door);
-      let isOver = false;
-      const sending = (async () => {
-        while (!isOver) {
-          const instance = newInstance(2000);
-          await store(peer, instance);
-          sent.push(instance);
-        }
-      })();
+      const stop = keepBusy(peer, sent);
       // All that there are: the one of the association, which is never silent, is among them.
       const slabs = await Promise.race([Promise.all([1, 2, 3, 4].map(() => door.ingest.receive())), sleep(10_000)]);
       assert.ok(slabs, 'a slab was waited for in vain');
-      isOver = true;
+      const stopped = stop();
       for (const slab of slabs) slab.release();
-      await sending;
+      await stopped;
       await isStored(door, sent);
     },
     { budget: 4 << 20 },
